@@ -1,0 +1,1 @@
+"""Backups: how they are made, found, described and inspected."""

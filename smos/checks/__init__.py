@@ -1,0 +1,1 @@
+"""The checks: pure judgements on recorded facts."""

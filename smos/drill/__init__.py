@@ -1,0 +1,1 @@
+"""One recovery exercise: its phases, its sandbox, its record."""

@@ -1,0 +1,1 @@
+"""Named ways in which reality can be broken, for the negative controls."""

@@ -1,0 +1,22 @@
+"""Where the stacks' data files and this machine's caches are."""
+
+import os
+from pathlib import Path
+
+_BESIDE = Path(__file__).resolve().parent.parent / "compose"
+_INSIDE = Path(__file__).resolve().parent / "_compose"
+
+
+def compose_dir() -> Path:
+    """Return the folder of the stacks: beside the package in a checkout, inside it in a wheel."""
+    return _INSIDE if _INSIDE.is_dir() else _BESIDE
+
+
+def cache_dir() -> Path:
+    """Return the folder for things that can be made again (templates, copies of server binaries).
+
+    Root's cache lies where the unprivileged service user can read it. Created when missing.
+    """
+    path = Path("/var/cache/smos") if os.geteuid() == 0 else Path.home() / ".cache" / "smos"
+    path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return path

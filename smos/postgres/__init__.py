@@ -1,0 +1,1 @@
+"""What a PostgreSQL database holds, and whether two of them hold the same."""

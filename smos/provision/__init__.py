@@ -1,0 +1,1 @@
+"""How servers come to exist: owned processes, embedded servers, the typed endpoints they hand over."""

@@ -1,0 +1,298 @@
+"""The target: what is verified. One frozen, validated model, read once and passed down.
+
+Precedence of every setting: flag > environment (`SMOS_*`) > `smos.yml` in the working directory > default.
+This module is the only one that reads the environment for settings. docs/target.md shows every key.
+"""
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from smos.errors import TargetError
+
+DEFAULT_FILE = Path("smos.yml")
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Hours = Annotated[float, Field(gt=0, le=24 * 366)]
+
+
+class Scope(StrEnum):
+    """What a report speaks about. A self-test never satisfies a control or an objective of production."""
+
+    SELF_TEST = "self-test"
+    PRODUCTION = "production"
+
+
+class Provision(StrEnum):
+    """How the target's servers come to exist."""
+
+    AUTO = "auto"
+    EMBEDDED = "embedded"
+    DOCKER = "docker"
+    LIVE = "live"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Objectives(_Model):
+    """What the business asks for. Defaults: RTO 4 hours, RPO 24 hours."""
+
+    rto_hours: Hours = 4
+    rpo_hours: Hours = 24
+
+    @property
+    def rto_s(self) -> float:
+        """RTO objective in seconds."""
+        return self.rto_hours * 3600
+
+    @property
+    def rpo_s(self) -> float:
+        """RPO objective in seconds."""
+        return self.rpo_hours * 3600
+
+
+class Schedule(_Model):
+    """When backups are taken and how long they are kept."""
+
+    period_hours: Hours = 24
+    slack_hours: Hours = 2
+    """How much later than the period a backup may be before a run counts as missing."""
+    retention_days: Annotated[int, Field(ge=1, le=3660)] = 7
+    """A backup older than this (plus the slack) should have been pruned; one younger should still exist."""
+    timezone: str = "UTC"
+    """Zone of the time stamps in the names that the old scripts gave (they used the host's local time)."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"unknown time zone {value!r}; use an IANA name such as America/Santiago") from error
+        return value
+
+
+class Backups(_Model):
+    """Where the backups lie and what is expected of them."""
+
+    directory: Path | None = None
+    """None: the built-in source is provisioned and backed up first."""
+    schedule: Schedule = Schedule()
+    offsite: Path | None = None
+    """A second copy that must hold the same bytes, where the target names one."""
+    encrypted: bool = False
+    """Plain text where this is true is a failure."""
+    manifest_public_key: Path | None = None
+    """Ed25519 public key (PEM) that the manifests must be signed with; kept away from the backups."""
+    minimum_bytes: Annotated[int, Field(ge=0)] = 256
+    """A set smaller than this, decompressed, holds nothing."""
+    collapse_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Newest set smaller than this share of the median of the earlier ones: a size collapse."""
+
+
+class Database(_Model):
+    """A database that must come back."""
+
+    name: Name
+    extensions: tuple[Name, ...] = ()
+    canary_sql: str | None = None
+
+
+class Smoke(_Model):
+    """An application-level question to the restored database, with the one value that is right."""
+
+    name: Name
+    database: Name
+    sql: Name
+    expect: str | int | float | bool
+
+
+class FileReference(_Model):
+    """A rule "every file that this query names exists in that volume"."""
+
+    name: Name
+    database: Name
+    sql: Name
+    """Must return one column: paths relative to `prefix` inside the volume."""
+    volume: Name
+    prefix: str = ""
+
+
+class VaultRole(_Model):
+    """One login that must work after recovery: what it may read, and what it must be refused."""
+
+    name: Name
+    allowed: Name
+    denied: Name
+
+
+class VaultTarget(_Model):
+    """The Vault that must come back first."""
+
+    escrow: Path | None = None
+    """JSON file (0600), kept away from the backups: unseal key shares, one AppRole credential per role."""
+    kv_mount: Name = "smarteros"
+    transit_key: Name = "smarteros-secrets"
+    roles: tuple[VaultRole, ...] = ()
+    address: str | None = None
+
+
+class Service(_Model):
+    """A service that must give positive evidence of health."""
+
+    name: Name
+    kind: Literal["postgres", "vault", "volume", "redis", "http", "container", "systemd"]
+    url: str | None = None
+    volume: Name | None = None
+
+
+class Limits(_Model):
+    """Bounds that untrusted backups can't exceed in the sandbox."""
+
+    bytes: Annotated[int, Field(gt=0)] = 64 * 2**30
+    """Most bytes that one restored volume or decompressed artifact may take."""
+    files: Annotated[int, Field(gt=0)] = 2_000_000
+    ratio: Annotated[float, Field(gt=1)] = 2_000
+    """Highest expansion of an artifact, decompressed bytes to stored bytes (beyond the first 16 MiB)."""
+    restore_seconds: Annotated[float, Field(gt=0)] = 4 * 3600
+    """Most seconds that the restore of one database may take before it counts as hung."""
+
+
+class Target(_Model):
+    """Everything that is declared, and so required."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    name: Name
+    scope: Scope = Scope.PRODUCTION
+    objectives: Objectives = Objectives()
+    backups: Backups = Backups()
+    source_dsn: str | None = None
+    """A live PostgreSQL to compare identities with (never written to); without a password in it."""
+    databases: tuple[Database, ...] = ()
+    volumes: tuple[Name, ...] = ()
+    vault: VaultTarget | None = None
+    services: tuple[Service, ...] = ()
+    smoke: tuple[Smoke, ...] = ()
+    references: tuple[FileReference, ...] = ()
+    limits: Limits = Limits()
+    derived: bool = False
+    """True where nobody declared a target: what the newest backup set holds is then taken as the wish list,
+    and the report says that completeness can't be proven."""
+
+    @cached_property
+    def database_names(self) -> tuple[str, ...]:
+        """Names of the declared databases."""
+        return tuple(database.name for database in self.databases)
+
+
+class Settings(_Model):
+    """What a run was asked to do, after precedence was applied."""
+
+    target: Target | None
+    """None: the built-in self-test, or what `--backups DIR` holds."""
+    target_file: Path | None
+    provision: Provision
+    backups: Path | None
+    reports: Path
+
+
+def load_target(path: Path) -> Target:
+    """Read and validate a target file. Relative paths in it are taken from the file's own folder.
+
+    Raises TargetError, which names the key and the remedy.
+    """
+    try:
+        data = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TargetError(
+            f"The target file {path} can't be read: {error.strerror}",
+            remedy="give the path of a readable YAML file with --target; docs/target.md shows one",
+        ) from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise TargetError(
+            f"The target file {path} is not valid YAML: {error}",
+            remedy="mend the line named above; docs/target.md shows a whole file",
+        ) from error
+    if not isinstance(data, Mapping):
+        raise TargetError(
+            f"The target file {path} holds no mapping", remedy="start it with `schema: 1` and `name: …`"
+        )
+    target = parse_target(data, origin=str(path))
+    return _absolute(target, path.resolve().parent)
+
+
+def parse_target(data: Mapping[str, Any], *, origin: str) -> Target:
+    """Validate `data` as a target; `origin` names it in errors. Raises TargetError."""
+    try:
+        return Target.model_validate(dict(data))
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"]) or "(the whole file)"
+            if item["type"] == "extra_forbidden":
+                lines.append(f"  {key}: unknown key; remove it or correct its spelling")
+            else:
+                lines.append(f"  {key}: {item['msg']}")
+        raise TargetError(
+            f"{origin} is not a valid target:\n" + "\n".join(lines),
+            remedy="correct these keys; docs/target.md lists every key with its default",
+        ) from error
+
+
+def _absolute(target: Target, base: Path) -> Target:
+    def fix(path: Path | None) -> Path | None:
+        return None if path is None else base / path.expanduser()
+
+    backups = target.backups.model_copy(
+        update={
+            "directory": fix(target.backups.directory),
+            "offsite": fix(target.backups.offsite),
+            "manifest_public_key": fix(target.backups.manifest_public_key),
+        }
+    )
+    vault = target.vault and target.vault.model_copy(update={"escrow": fix(target.vault.escrow)})
+    return target.model_copy(update={"backups": backups, "vault": vault})
+
+
+def resolve_settings(
+    *,
+    target: str | None = None,
+    provision: str | None = None,
+    backups: str | None = None,
+    reports: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Apply precedence to the four settings that a run has; the arguments are the flags (None: not given).
+
+    Raises TargetError for a missing directory, an unknown provisioner or a bad target file.
+    """
+    env = os.environ if environ is None else environ
+    target_path = target or env.get("SMOS_TARGET") or (str(DEFAULT_FILE) if DEFAULT_FILE.is_file() else None)
+    wanted = provision or env.get("SMOS_PROVISION") or "auto"
+    try:
+        chosen = Provision(wanted)
+    except ValueError as error:
+        raise TargetError(
+            f"Unknown provisioner {wanted!r}", remedy="use one of: " + ", ".join(Provision)
+        ) from error
+    directory = backups or env.get("SMOS_BACKUPS")
+    if directory and not Path(directory).is_dir():
+        raise TargetError(
+            f"There is no directory {directory}", remedy="give --backups an existing directory of backups"
+        )
+    return Settings(
+        target=load_target(Path(target_path)) if target_path else None,
+        target_file=Path(target_path) if target_path else None,
+        provision=chosen,
+        backups=Path(directory).resolve() if directory else None,
+        reports=Path(reports or env.get("SMOS_REPORTS") or "reports").resolve(),
+    )

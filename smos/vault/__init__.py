@@ -1,0 +1,1 @@
+"""Vault and OpenBao: set-up, snapshots, recovery."""
