@@ -1,0 +1,55 @@
+# `make` explains itself. Everything runs inside .venv, which is made from the lock file on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+REPORTS ?= reports
+JOBS ?= 2
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help dr test prove lint report bench clean doctor
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+dr: .venv/ready ## the disaster-recovery drill: back up, lose, restore, compare, time
+	$(BIN)/pytest -m dr --reports $(REPORTS) $(ARGS)
+
+test: .venv/ready-dev ## everything that can run here, the harness' own tests included
+	$(BIN)/pytest -n $(JOBS) --reports $(REPORTS) $(ARGS)
+
+prove: .venv/ready-dev ## every check is seen to fail: the fault matrix
+	$(BIN)/pytest -m negative -n $(JOBS) --reports $(REPORTS) $(ARGS)
+
+lint: .venv/ready-dev ## ruff and strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+report: ## render reports/allure-results as HTML (needs Node.js; the results stay without it)
+	@if command -v npx >/dev/null; then npx --yes allure@3 generate $(REPORTS)/allure-results --output $(REPORTS)/allure; \
+	else echo "Node.js is not here. The results are in $(REPORTS)/allure-results; render them with: npx allure@3 generate"; fi
+
+bench: .venv/ready-dev ## measurements against peers, in the same run
+	$(BIN)/python -m bench
+
+doctor: .venv/ready ## what is here, what is missing, what each suite could prove
+	@$(BIN)/smos doctor
+
+clean: ## remove what runs leave; the virtual environment and the history stay
+	rm -rf $(REPORTS)/allure $(REPORTS)/allure-results $(REPORTS)/evidence .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f $(REPORTS)/verdict.json $(REPORTS)/rto.json $(REPORTS)/rto.prom $(REPORTS)/summary.md
+
+.venv/uv: requirements-bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; say which one with: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "The venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
+	@touch $@
+
+.venv/ready: .venv/uv uv.lock pyproject.toml
+	$(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
+	@touch $@
+
+.venv/ready-dev: .venv/uv uv.lock pyproject.toml
+	$(BIN)/uv sync --quiet --frozen --inexact --extra dev --python $(BIN)/python
+	@touch $@ .venv/ready

@@ -1,0 +1,297 @@
+"""Take a backup: every database in one exported snapshot with its manifest, globals, volumes, Vault.
+
+The set is written under a `.partial-` name and appears by one rename when all of it is on disk: a backup that was
+interrupted is never taken for a backup. The layout is described in smos/backup/manifest.py.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import psycopg
+import zstandard
+
+from smos import __version__
+from smos.backup.manifest import (
+    MANIFEST_NAME,
+    PARTIAL_PREFIX,
+    SET_PREFIX,
+    SIGNATURE_NAME,
+    STAMP_FORMAT,
+    Artifact,
+    DatabaseEntry,
+    Manifest,
+    VaultEntry,
+    VolumeEntry,
+)
+from smos.backup.signing import sign_manifest
+from smos.backup.volumes import create_volume_archive
+from smos.clock import Clock
+from smos.errors import BackupError
+from smos.postgres.catalogue import read_roles
+from smos.postgres.fingerprint import read_content
+from smos.provision.base import PostgresEndpoint, VaultEndpoint
+from smos.provision.installations import PostgresInstallation
+from smos.vault.escrow import Escrow
+from smos.vault.snapshot import take_snapshot
+
+CHUNK_BYTES = 1 << 20
+ZSTD_LEVEL = 3
+PARALLEL_DUMP_BYTES = 64 << 20
+"""Below this a second dump process costs more than it saves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSource:
+    """What is backed up. Endpoints are connected to with the rights a backup needs, and only read."""
+
+    name: str
+    postgres: PostgresEndpoint | None = None
+    installation: PostgresInstallation | None = None
+    databases: tuple[str, ...] = ()
+    volumes: Mapping[str, Path] = field(default_factory=dict)
+    vault: "VaultAccess | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class VaultAccess:
+    """A Vault and the credentials of its `backup` role."""
+
+    endpoint: VaultEndpoint
+    escrow: Escrow
+    transit_key: str
+
+
+def create_backup(
+    source: BackupSource,
+    directory: Path,
+    *,
+    clock: Clock,
+    signing_key: Path | None = None,
+    jobs: int = 2,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Write one backup set below `directory` and return its path.
+
+    clock: gives the stamp and the dates of the manifest. signing_key: Ed25519 private key (PEM) for the manifest.
+    jobs: parallel sessions per large database. Databases are dumped before volumes are read, so that every file
+    that a row names was written before its volume was archived.
+
+    Raises BackupError; nothing that looks like a backup is left behind then.
+    """
+    started = clock.now()
+    set_id = f"{SET_PREFIX}{started.strftime(STAMP_FORMAT)}"
+    final = directory / set_id
+    if final.exists():
+        raise BackupError(f"{final} exists already", remedy="two backups in one second; take it again")
+    say = progress or (lambda _text: None)
+    with _partial(directory, set_id) as work:
+        with ThreadPoolExecutor(max(jobs, 2)) as pool:
+            vault = pool.submit(_vault, source, work)
+            databases = [pool.submit(_database, source, name, work, clock, jobs) for name in source.databases]
+            globals_ = pool.submit(_globals, source, work)
+            entries = []
+            for job in databases:
+                entries.append(job.result())
+                say(f"{entries[-1].name}: dumped")
+            roles, system_identifier, globals_path = globals_.result()
+            volumes = list(pool.map(lambda item: _volume(item[0], item[1], work), sorted(source.volumes.items())))
+            vault_entry = vault.result()
+            files = sorted(path for path in work.rglob("*") if path.is_file())
+            artifacts = tuple(pool.map(lambda path: _artifact(work, path), files))
+        manifest = Manifest(
+            schema=1,
+            set_id=set_id,
+            source=source.name,
+            tool=f"smarteros-verify {__version__}",
+            started=started,
+            finished=clock.now(),
+            system_identifier=system_identifier,
+            globals_path=globals_path,
+            roles=roles,
+            databases=tuple(entries),
+            volumes=tuple(volumes),
+            vault=vault_entry,
+            artifacts=artifacts,
+        )
+        data = manifest.to_json()
+        _write_durably(work / MANIFEST_NAME, data)
+        if signing_key:
+            _write_durably(work / SIGNATURE_NAME, sign_manifest(data, signing_key))
+        for folder in (work, *(path for path in work.rglob("*") if path.is_dir())):
+            _sync_directory(folder)
+        work.rename(final)
+        _sync_directory(directory)
+    return final
+
+
+@contextmanager
+def _partial(directory: Path, set_id: str) -> Iterator[Path]:
+    work = directory / f"{PARTIAL_PREFIX}{set_id}-{os.getpid()}"
+    try:
+        work.mkdir(mode=0o700)
+    except OSError as error:
+        raise BackupError(
+            f"The backup directory {directory} can't be written: {error.strerror}",
+            remedy="give a directory that this user may write to",
+        ) from error
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)  # after success the name is gone already
+
+
+def _database(source: BackupSource, name: str, work: Path, clock: Clock, jobs: int) -> DatabaseEntry:
+    endpoint, installation = _postgres(source)
+    folder = work / "databases" / name
+    folder.parent.mkdir(exist_ok=True)
+
+    def connect() -> psycopg.Connection:
+        return psycopg.connect(endpoint.conninfo(name), autocommit=False)
+
+    with connect() as holder:
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        row = holder.execute(
+            "SELECT pg_export_snapshot(), pg_database_size(current_database()), current_setting('server_version_num')"
+        ).fetchone()
+        if row is None:
+            raise BackupError(f"{name}: the server exported no snapshot")
+        snapshot, size, version = str(row[0]), int(row[1]), int(row[2])
+        at = clock.now()
+        workers = jobs if size > PARALLEL_DUMP_BYTES else 1
+        dump = subprocess.Popen(
+            [
+                installation.tool("pg_dump"),
+                *("--format=directory", "--compress=0", "--no-password", f"--jobs={workers}"),
+                *(f"--snapshot={snapshot}", f"--file={folder}", f"--dbname={endpoint.conninfo(name)}"),
+            ],
+            env={**os.environ, **endpoint.env()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            content = read_content(connect, snapshot=snapshot, jobs=workers)
+            _, complaint = dump.communicate()
+        finally:
+            if dump.poll() is None:
+                dump.kill()
+                dump.wait()
+        if dump.returncode:
+            raise BackupError(f"pg_dump of {name} failed", log=complaint.decode(errors="replace")[-2000:])
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(_compress, sorted(path for path in folder.glob("*.dat") if path.name != "toc.dat")))
+    return DatabaseEntry(
+        name=name,
+        directory=f"databases/{name}",
+        server_version_num=version,
+        dump_version=installation.version,
+        snapshot_at=at,
+        lsn=content.lsn,
+        heartbeat_at=content.heartbeat_at,
+        content=content.to_json(),
+    )
+
+
+def _globals(source: BackupSource, work: Path) -> tuple[dict[str, object], str | None, str | None]:
+    if not source.postgres:
+        return {}, None, None
+    endpoint, installation = _postgres(source)
+    path = work / "globals.sql.zst"
+    with path.open("wb") as file, zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(file) as sink:
+        dump = subprocess.Popen(
+            [
+                installation.tool("pg_dumpall"),
+                *("--globals-only", "--no-password", f"--dbname={endpoint.conninfo('postgres')}"),
+            ],
+            env={**os.environ, **endpoint.env()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, complaint = dump.communicate()
+        if dump.returncode:
+            raise BackupError("pg_dumpall --globals-only failed", log=complaint.decode(errors="replace")[-2000:])
+        sink.write(out)
+    with psycopg.connect(endpoint.conninfo("postgres")) as connection:
+        roles = read_roles(connection)
+        row = connection.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
+    return roles, str(row[0]) if row else None, path.name
+
+
+def _volume(name: str, root: Path, work: Path) -> VolumeEntry:
+    folder = work / "volumes"
+    folder.mkdir(exist_ok=True)
+    archive, entries = folder / f"{name}.tar.zst", folder / f"{name}.jsonl.zst"
+    summary = create_volume_archive(root, name, archive, entries, level=ZSTD_LEVEL)
+    return VolumeEntry(
+        name=name,
+        archive=f"volumes/{archive.name}",
+        entries=f"volumes/{entries.name}",
+        files=summary.files,
+        bytes=summary.bytes,
+    )
+
+
+def _vault(source: BackupSource, work: Path) -> VaultEntry | None:
+    if not source.vault:
+        return None
+    folder = work / "vault"
+    folder.mkdir()
+    return take_snapshot(source.vault.endpoint, source.vault.escrow, folder, transit_key=source.vault.transit_key)
+
+
+def _postgres(source: BackupSource) -> tuple[PostgresEndpoint, PostgresInstallation]:
+    if source.postgres is None or source.installation is None:
+        raise BackupError(
+            "Databases are to be backed up, but no PostgreSQL is given",
+            remedy="give the source's address and an installation whose pg_dump is not older than the server",
+        )
+    return source.postgres, source.installation
+
+
+def _compress(path: Path) -> None:
+    """Replace `x.dat` by `x.dat.zst`: what pg_dump itself writes where it is built with zstd."""
+    target = path.with_name(path.name + ".zst")
+    with path.open("rb") as reader, target.open("wb") as writer:
+        zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True, write_checksum=True).copy_stream(
+            reader, writer, size=path.stat().st_size
+        )
+    path.unlink()
+
+
+def _artifact(work: Path, path: Path) -> Artifact:
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while block := file.read(CHUNK_BYTES):
+            digest.update(block)
+            size += len(block)
+        _sync(file)
+    return Artifact(path=path.relative_to(work).as_posix(), bytes=size, sha256=digest.hexdigest())
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        _sync(file)
+
+
+def _sync(file: IO[bytes]) -> None:
+    os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,151 @@
+"""Before a drill: which target is meant, which backup set is restored, and which of its files serve for what."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from smos.backup.catalog import read_catalog
+from smos.backup.manifest import Manifest, read_manifest
+from smos.backup.model import Artifact, ArtifactKind, BackupSet, Catalog
+from smos.drill.restore import DumpSource
+from smos.errors import BackupError
+from smos.paths import compose_dir
+from smos.target import Backups, Database, Scope, Settings, Target, VaultTarget, load_target
+
+FUTURE_TOLERANCE = timedelta(minutes=10)
+"""Clocks differ; a stamp further ahead than this is not believed."""
+
+DUMPS = {
+    ArtifactKind.PG_DUMP_PLAIN,
+    ArtifactKind.PG_DUMPALL,
+    ArtifactKind.PG_DUMP_CUSTOM,
+    ArtifactKind.PG_DUMP_TAR,
+    ArtifactKind.PG_DUMP_DIRECTORY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeSource:
+    """Where one volume's content lies. entries: our list of its entries, None where nobody made one."""
+
+    name: str
+    archive: Path
+    compression: str
+    entries: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePlan:
+    """The chosen set, and its files by purpose. problem: why its manifest can't be used, empty when it can."""
+
+    chosen: BackupSet | None
+    manifest: Manifest | None
+    problem: str
+    dumps: tuple[DumpSource, ...]
+    globals_path: Path | None
+    volumes: tuple[VolumeSource, ...]
+    vault_snapshot: Path | None
+    vault_canary: Path | None
+
+
+def effective_target(settings: Settings) -> Target:
+    """Return what is required in this run.
+
+    A target file; else what the newest set in `--backups DIR` holds (`derived`, so that completeness can't be
+    proven); else the built-in self-test. `--backups` wins over the target's own directory.
+    """
+    if settings.target is not None:
+        if settings.backups is None:
+            return settings.target
+        backups = settings.target.backups.model_copy(update={"directory": settings.backups})
+        return settings.target.model_copy(update={"backups": backups})
+    if settings.backups is None:
+        return load_target(compose_dir() / "selftest" / "target.yml")
+    catalog = read_catalog(settings.backups, timezone="UTC")
+    newest = choose_set(catalog, None)
+    return Target(
+        schema=1,
+        name=f"directory {settings.backups.name}",
+        scope=Scope.PRODUCTION,
+        backups=Backups(directory=settings.backups),
+        databases=tuple(Database(name=name) for name in (newest.databases if newest else ())),
+        volumes=newest.volumes if newest else (),
+        vault=VaultTarget() if newest and newest.vault else None,
+        derived=True,
+    )
+
+
+def choose_set(catalog: Catalog, now: datetime | None) -> BackupSet | None:
+    """Return the newest set whose stamp is not in the future; the last one where no stamp can be believed.
+
+    A drill restores the newest set and no other: falling back to an older one would hide that the newest is bad.
+    """
+    credible = [
+        item
+        for item in catalog.sets
+        if item.stamp is not None and (now is None or item.stamp <= now + FUTURE_TOLERANCE)
+    ]
+    if credible:
+        return credible[-1]
+    return catalog.sets[-1] if catalog.sets else None
+
+
+def make_plan(catalog: Catalog, chosen: BackupSet | None) -> RestorePlan:
+    """Sort the chosen set's artifacts by purpose."""
+    if chosen is None:
+        return RestorePlan(
+            chosen=None, manifest=None, problem="there is no backup set", dumps=(), globals_path=None, volumes=(),
+            vault_snapshot=None, vault_canary=None,
+        )  # fmt: skip
+    base = catalog.directory
+    manifest, problem = None, ""
+    if chosen.manifested:
+        try:
+            manifest = read_manifest(base / chosen.id)
+        except BackupError as error:
+            problem = error.message
+    by_kind: dict[ArtifactKind, list[Artifact]] = {}
+    for artifact in chosen.artifacts:
+        by_kind.setdefault(artifact.kind, []).append(artifact)
+
+    def first(kind: ArtifactKind) -> Path | None:
+        found = by_kind.get(kind, [])
+        return base / found[0].path if found else None
+
+    dumps = tuple(
+        DumpSource(
+            database=artifact.databases[0] if len(artifact.databases) == 1 and artifact.kind is not ArtifactKind.PG_DUMPALL else None,
+            kind=artifact.kind,
+            path=base / artifact.path,
+            compression=artifact.compression,
+        )
+        for artifact in chosen.artifacts
+        if artifact.kind in DUMPS
+    )
+    return RestorePlan(
+        chosen=chosen,
+        manifest=manifest,
+        problem=problem,
+        dumps=dumps,
+        globals_path=first(ArtifactKind.GLOBALS),
+        volumes=tuple(_volumes(base, by_kind)),
+        vault_snapshot=first(ArtifactKind.VAULT_SNAPSHOT),
+        vault_canary=first(ArtifactKind.VAULT_CANARY),
+    )
+
+
+def _volumes(base: Path, by_kind: dict[ArtifactKind, list[Artifact]]) -> list[VolumeSource]:
+    entries = {
+        Path(artifact.path).name.removesuffix(".jsonl.zst"): base / artifact.path
+        for artifact in by_kind.get(ArtifactKind.VOLUME_ENTRIES, [])
+    }
+    return [
+        VolumeSource(
+            name=name,
+            archive=base / artifact.path,
+            compression=artifact.compression,
+            entries=entries.get(name),
+        )
+        for artifact in by_kind.get(ArtifactKind.VOLUME_ARCHIVE, [])
+        for name in artifact.volumes
+    ]

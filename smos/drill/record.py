@@ -1,0 +1,116 @@
+"""The record of one drill: everything that was observed, nothing that was concluded. Judges read it, reports show it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from smos.backup.inspect import SetFacts
+from smos.backup.model import Catalog
+from smos.drill.phases import Timing
+from smos.drill.restore import RestoreFacts
+from smos.postgres.compare import Difference
+from smos.target import Target
+from smos.vault.recovery import VaultFacts
+from smos.verdict import Problem
+from smos.backup.volumes import VolumeFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseContentFacts:
+    """What is known of one restored database's content.
+
+    compared_with: "manifest" (made in the dump's own snapshot), "last verified drill", or "nothing".
+    tables, rows: of the restored side. differences: none may remain for equality. problems: what integrity checks
+    of the restored side found. seconds: reading and comparing.
+    """
+
+    database: str
+    compared_with: str
+    tables: int
+    rows: int
+    seconds: float
+    differences: tuple[Difference, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceFacts:
+    """One service's answer. healthy: True only after a positive answer; None when it could not be asked."""
+
+    name: str
+    kind: str
+    healthy: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmokeFacts:
+    """One application-level question. answer: as text; None where the question could not be asked."""
+
+    name: str
+    database: str
+    expected: str
+    answer: str | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetyFacts:
+    """What shows that the drill touched nothing but its sandbox.
+
+    source_killed: the provisioned source was killed when the disaster was declared, so that nothing could be read
+    from it. source_differences: content of the source after the drill against before (None: there is no source to
+    compare, or it could not be). sandbox_destroyed: its processes and files are gone.
+    """
+
+    source_identifier: str | None
+    source_killed: bool
+    source_differences: tuple[Difference, ...] | None
+    backups_changed: tuple[str, ...]
+    sandbox_destroyed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillRecord:
+    """One whole recovery exercise. Times are UTC, durations seconds, sizes bytes."""
+
+    run_id: str
+    started: datetime
+    disaster_at: datetime
+    scope: str
+    target_name: str
+    target: Target
+    provision: str
+    provision_reason: str
+    sandbox: str
+    chosen_set: str | None
+    catalog: Catalog
+    last_verified_set: str | None
+    sets: tuple[SetFacts, ...]
+    restore: RestoreFacts | None
+    content: tuple[DatabaseContentFacts, ...]
+    role_differences: tuple[Difference, ...]
+    volumes: tuple[VolumeFacts, ...]
+    vault: VaultFacts | None
+    services: tuple[ServiceFacts, ...]
+    smoke: tuple[SmokeFacts, ...]
+    safety: SafetyFacts
+    timing: Timing
+    not_required: tuple[tuple[str, str], ...]
+
+
+_ADAPTER = TypeAdapter(DrillRecord)
+
+
+def save(record: DrillRecord, path: Path) -> None:
+    """Write the record as JSON, by one rename, so that a reader never sees half of it."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(_ADAPTER.dump_json(record, by_alias=True, indent=1))
+    partial.rename(path)
+
+
+def load(path: Path) -> DrillRecord:
+    """Read a record. Raises pydantic.ValidationError when it is not one of this version."""
+    return _ADAPTER.validate_json(path.read_bytes())

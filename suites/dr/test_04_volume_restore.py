@@ -1,0 +1,14 @@
+"""DR-04: Every declared volume comes back, entry by entry."""
+
+import pytest
+
+from fixtures.evidence import Prove
+from smos.checks.volumes import judge_volumes
+from smos.drill.record import DrillRecord
+
+
+@pytest.mark.dr
+@pytest.mark.check("DR-04")
+def test_every_declared_volume_comes_back_entry_by_entry(drill: DrillRecord, prove: Prove) -> None:
+    """Every declared volume comes back, entry by entry."""
+    prove(judge_volumes(drill.target.volumes, drill.volumes))

@@ -1,0 +1,14 @@
+"""DR-06: Vault comes back from its snapshot; logins and old ciphertext work."""
+
+import pytest
+
+from fixtures.evidence import Prove
+from smos.checks.vault import judge_vault
+from smos.drill.record import DrillRecord
+
+
+@pytest.mark.dr
+@pytest.mark.check("DR-06")
+def test_vault_comes_back_and_old_ciphertext_decrypts(drill: DrillRecord, prove: Prove) -> None:
+    """Vault comes back from its snapshot; logins and old ciphertext work."""
+    prove(judge_vault(drill.target.vault, drill.vault))
