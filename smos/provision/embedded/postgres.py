@@ -1,0 +1,234 @@
+"""A real PostgreSQL on a private Unix socket, started from whatever installation fits.
+
+Whoever may enter the socket's directory (0700) is trusted; nothing listens on the network. The configuration
+lies outside the data directory and what matters for safety is given on the command line, so that a data
+directory that was restored from an untrusted backup can't bring commands or listeners of its own.
+"""
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+
+from smos.errors import DeadlineError, ProvisionError
+from smos.provision.base import PostgresEndpoint
+from smos.provision.guard import CONFIGURED
+from smos.provision.installations import PostgresInstallation, choose_installation
+from smos.provision.owner import OwnedProcess, Owner
+from smos.provision.relocate import reachable_installation
+from smos.wait import wait_for
+
+PORT = 5432
+"""Only names the socket: `.s.PGSQL.5432` in a directory of its own."""
+INITDB_S = 120
+STOP_S = 60
+STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+PROFILE: Mapping[str, str] = {
+    "shared_buffers": "32MB",
+    "max_wal_size": "256MB",
+    "jit": "off",
+    "autovacuum_max_workers": "1",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+    # Segments in the data directory: those in /dev/shm would outlive a kill.
+    "dynamic_shared_memory_type": "mmap",
+}
+"""For many small servers side by side. Lies in the configuration file, so ALTER SYSTEM overrides it."""
+FORCED: Mapping[str, str] = {
+    "archive_mode": "off",
+    "archive_command": "",
+    "archive_cleanup_command": "",
+    "recovery_end_command": "",
+    "restore_command": "",
+    "shared_preload_libraries": "",
+    "ssl": "off",
+}
+"""Given on the command line: what a restored data directory says about these does not count."""
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server. Its data are removed with the owner, except in a `data_dir` that was given.
+
+    settings: given on the command line, above everything else. no_network: in a network namespace without a
+    route out (see `isolation` for what was reached). memory: data on tmpfs where there is room.
+    data_dir: an existing cluster (of the service user's, 0700), or an empty directory for a new one.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        name: str,
+        installation: PostgresInstallation | None = None,
+        settings: Mapping[str, str] | None = None,
+        no_network: bool = False,
+        memory: bool = False,
+        superuser: str = "postgres",
+        encoding: str = "UTF8",
+        locale: str = "C.UTF-8",
+        locale_provider: str | None = None,
+        data_dir: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.installation = reachable_installation(installation or choose_installation(), owner.user)
+        self.settings = dict(settings or {})
+        self._owner = owner
+        self._no_network = no_network
+        self._superuser = superuser
+        self._encoding, self._locale, self._provider = encoding, locale, locale_provider
+        self._process: OwnedProcess | None = None
+        self._home = owner.directory(f"{name}-etc")
+        self._socket_dir = owner.socket_directory(name)
+        self._log = owner.run_dir / f"{self._home.name}.log"
+        self.data_dir = data_dir or owner.directory(f"{name}-data", memory=memory)
+
+    @property
+    def endpoint(self) -> PostgresEndpoint:
+        """Where it is reached: a socket that only its user and root can open."""
+        return PostgresEndpoint(
+            host=str(self._socket_dir),
+            port=PORT,
+            superuser=self._superuser,
+            version_num=self.installation.version_num,
+        )
+
+    @property
+    def isolation(self) -> str:
+        """How its network is cut: "network-namespace", or only by "configuration"."""
+        return self._process.isolation if self._process else CONFIGURED
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout_s: float = 60) -> None:
+        """Start it and return when it answers a query; a new cluster is made first where there is none.
+
+        Raises ProvisionError with the end of its log.
+        """
+        if self.running:
+            return
+        if not (self.data_dir / "PG_VERSION").is_file():
+            self._initialise()
+        self._configure()
+        process = self._owner.spawn(
+            [self.installation.tool("postgres"), *self._arguments()],
+            name=f"postgres {self.name}",
+            log=self._log,
+            cwd=self.data_dir,
+            no_network=self._no_network,
+            stop_signal=signal.SIGQUIT,
+            death_signal=signal.SIGQUIT,  # only the postmaster can end its children
+        )
+        self._process = process
+
+        def answers() -> bool:
+            if (code := process.poll()) is not None:
+                raise ProvisionError(
+                    f"PostgreSQL {self.name} ended while starting (exit code {code})",
+                    remedy="the reason is in the log below",
+                    log=process.log_tail(),
+                )
+            with psycopg.connect(self.endpoint.conninfo(connect_timeout=5)) as connection:
+                return connection.execute("SELECT 1").fetchone() is not None
+
+        try:
+            wait_for(
+                answers,
+                what=f"PostgreSQL {self.name} answers a query",
+                deadline_s=timeout_s,
+                transient=(psycopg.OperationalError,),
+                on_timeout=process.log_tail,
+            )
+        except DeadlineError as error:
+            process.kill()
+            raise ProvisionError(error.message, remedy=error.remedy, log=error.log) from error
+
+    def stop(self, mode: str = "fast") -> None:
+        """End it: "smart" waits for the clients, "fast" disconnects them, "immediate" skips the checkpoint."""
+        if self._process is not None:
+            self._process.stop(STOP_S, stop_signal=STOP_SIGNALS[mode])
+            self._process = None
+
+    def restart(self, settings: Mapping[str, str] | None = None) -> None:
+        """Stop it and start it again, with `settings` added to those it had."""
+        self.stop()
+        self.settings |= dict(settings or {})
+        self.start()
+
+    def kill(self) -> None:
+        """End it as a power cut would, with every process it started."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nobody answers."""
+        if self._process is not None:
+            self._process.pause()
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        if self._process is not None:
+            self._process.resume()
+
+    def logs(self) -> str:
+        """Return everything it has logged, over all its starts."""
+        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
+
+    def _initialise(self) -> None:
+        words = [
+            "--pgdata",
+            str(self.data_dir),
+            "--username",
+            self._superuser,
+            "--auth",
+            "trust",
+            "--no-sync",
+        ]
+        words += [
+            "--no-instructions",
+            "--data-checksums",
+            "--encoding",
+            self._encoding,
+            "--locale",
+            self._locale,
+        ]
+        if self._provider is not None:
+            words += ["--locale-provider", self._provider]
+        self._owner.run([self.installation.tool("initdb"), *words], timeout_s=INITDB_S)
+
+    def _configure(self) -> None:
+        lines = [f"{key} = {_quoted(value)}" for key, value in PROFILE.items()]
+        (self._home / "postgresql.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        hba = "local all all trust\nlocal replication all trust\n"
+        (self._home / "pg_hba.conf").write_text(hba, encoding="utf-8")
+        (self._home / "pg_ident.conf").write_text("", encoding="utf-8")
+        for path in self._home.iterdir():
+            self._owner.give(path)
+
+    def _arguments(self) -> list[str]:
+        values = {
+            **FORCED,
+            **self.settings,
+            "config_file": str(self._home / "postgresql.conf"),
+            "hba_file": str(self._home / "pg_hba.conf"),
+            "ident_file": str(self._home / "pg_ident.conf"),
+            "external_pid_file": "",
+            "listen_addresses": "",
+            "unix_socket_directories": str(self._socket_dir),
+            "unix_socket_permissions": "0700",
+            "port": str(PORT),
+            "log_destination": "stderr",
+            "logging_collector": "off",
+        }
+        return [
+            "-D",
+            str(self.data_dir),
+            *(word for key, value in values.items() for word in ("-c", f"{key}={value}")),
+        ]
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

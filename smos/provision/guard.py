@@ -1,0 +1,421 @@
+"""The guard: the small process that owns everything a run starts or creates, and outlives it just long enough.
+
+One guard serves one `Owner`. It is started as `python -I -S guard.py` (standard library only, one thread) and
+talks to the runner over a socket pair, one JSON line a request, with file descriptors attached. It is the guard
+that forks and execs the servers, for three reasons: a parent-death signal is tied to the *thread* that forked,
+and the guard has one; whoever forks can reap, so a pid it signals is never a stranger's; and when the runner
+dies, however it dies, the end of the socket tells the guard, which stops everything and removes the directories.
+
+Liveness is a lock: the guard holds `flock` on `<run>.lock` as long as it lives, so another run (even one in a
+container that shares the directory) can tell a dead run from a living one without trusting pids.
+
+Requests: `own` (a directory), `spawn`, `signal`, `close`. On systems without /proc, prctl or namespaces (macOS)
+the guard works with process groups and `ps`, and says which isolation it reached.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import platform
+import resource
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+LINUX = platform.system() == "Linux"
+GRACE_S = 2.0
+"""How long servers may take to stop by themselves once their runner is gone, before they are killed."""
+KILL_S = 3.0
+"""How long killed processes may take to vanish (one in uninterruptible sleep can't be waited for)."""
+TICK_S = 0.5
+"""How often the guard looks whether its runner still lives, beside watching the socket."""
+MOST_FDS = 8
+
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
+ISOLATED, CONFIGURED = "network-namespace", "configuration"
+
+
+# --- facts about processes --------------------------------------------------------------------------------
+
+
+def boot_id() -> str:
+    """Return the identity of this boot (empty where the system has none)."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return _ask("sysctl", "-n", "kern.bootsessionuuid")
+
+
+def pid_namespace() -> str:
+    """Return the identity of the pid namespace (empty where there is none): pids differ between them."""
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
+
+
+def process_start(pid: int) -> str:
+    """Return the moment the process began, in the system's own words; empty when no such process runs."""
+    if not LINUX:
+        return _ask("ps", "-o", "lstart=", "-p", str(pid))
+    fields = _stat_fields(pid)
+    return "" if not fields or fields[0] in {"Z", "X"} else fields[19]
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the pids of all processes below `pid`, children before grandchildren."""
+    below: dict[int, list[int]] = {}
+    for child, parent in _parents().items():
+        below.setdefault(parent, []).append(child)
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        children = below.pop(queue.pop(0), [])
+        found += children
+        queue += children
+    return found
+
+
+def _parents() -> dict[int, int]:
+    found: dict[int, int] = {}
+    if LINUX:
+        for name in os.listdir("/proc"):
+            if name.isdigit() and (fields := _stat_fields(int(name))):
+                found[int(name)] = int(fields[1])
+    else:
+        for line in _ask("ps", "-axo", "pid=,ppid=").splitlines():
+            child, parent = line.split()
+            found[int(child)] = int(parent)
+    return found
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Return the fields of /proc/<pid>/stat from the state on; none when the process is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text[text.rindex(")") + 2 :].split()  # the command's name may hold blanks and brackets
+
+
+def _ask(*argv: str) -> str:
+    try:
+        answer = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip()
+
+
+def send_signal(pid: int, number: int) -> bool:
+    """Signal a process; False when it is gone already."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory that is ours, with everything below, never following a symbolic link.
+
+    What was restored from an archive may lack the owner's own permissions; an ordinary user gives them back
+    first (root does not need them). Raises OSError when something remains.
+    """
+    if os.geteuid() != 0 and path.is_dir() and not path.is_symlink():
+        path.chmod(0o700)
+        for directory, names, _ in os.walk(path):
+            for name in names:
+                child = Path(directory, name)
+                if not child.is_symlink():
+                    child.chmod(0o700)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+# --- the child, between fork and exec -----------------------------------------------------------------------
+
+
+class _System:
+    """The few system calls that Python has no name for; loaded before any fork."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+
+    def prctl(self, option: int, value: int) -> None:
+        if self._libc is not None and self._libc.prctl(option, value, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), f"prctl({option}) was refused")
+
+    def unshare(self, flags: int) -> None:
+        if self._libc is None:
+            raise OSError("this system has no namespaces")
+        if self._libc.unshare(flags) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+
+def cut_network(system: _System) -> None:
+    """Move this process into a network namespace that has a loopback interface and nothing else.
+
+    An ordinary user needs a user namespace for it, in which user and group stay what they are (PostgreSQL
+    refuses user 0 inside one too). Raises OSError where the system refuses.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0:
+        system.unshare(CLONE_NEWNET)
+    else:
+        system.unshare(CLONE_NEWUSER | CLONE_NEWNET)
+        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sH14x", b"lo", 0)
+        flags = struct.unpack("16sH14x", fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | IFF_UP))
+
+
+def _become(system: _System, spec: dict[str, Any], fds: list[int], guard_pid: int, report: int) -> NoReturn:
+    """Turn the forked child into the server. Whatever goes wrong is written to `report`."""
+    stage = "prepare the process"
+    try:
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)  # an ignored signal would stay ignored after exec
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        for target, source in enumerate(fds):
+            os.dup2(source, target)
+        os.umask(0o077)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold rows and keys
+        isolation = CONFIGURED
+        if spec["no_network"]:
+            try:
+                cut_network(system)
+                isolation = ISOLATED
+            except OSError as error:
+                os.write(report, json.dumps({"refused": str(error)}).encode() + b"\n")
+        stage = "drop to the service user"
+        if spec["uid"] is not None:
+            os.setgroups([])
+            os.setgid(spec["gid"])
+            os.setuid(spec["uid"])
+        system.prctl(PR_SET_NO_NEW_PRIVS, 1)
+        system.prctl(PR_SET_PDEATHSIG, spec["death_signal"])  # last: a change of credentials clears it
+        if os.getppid() != guard_pid:
+            os._exit(127)  # the guard died before the line above took effect
+        stage = f"enter the directory {spec['cwd']}"
+        os.chdir(spec["cwd"])
+        stage = f"execute {spec['argv'][0]}"
+        os.write(report, json.dumps({"isolation": isolation}).encode() + b"\n")
+        os.execve(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606  (no shell is what is wanted)
+    except BaseException as error:  # noqa: BLE001  (nothing may return into the guard's loop from here)
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        os.write(report, json.dumps({"error": f"could not {stage}: {text}"}).encode() + b"\n")
+    os._exit(127)
+
+
+# --- the guard itself ---------------------------------------------------------------------------------------
+
+
+class Guard:
+    """The loop, the record of what is owned, and the end of it all."""
+
+    def __init__(self, channel: socket.socket, config: dict[str, Any]) -> None:
+        self._channel = channel
+        self._runner = int(config["runner"])
+        self._system = _System()
+        self._children: dict[int, dict[str, Any]] = {}
+        self._status: dict[int, int] = {}
+        self._buffer = b""
+        self._fds: list[int] = []
+        self._record_path = Path(config["record"])
+        self._lock_path = Path(config["lock"])
+        self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._record: dict[str, Any] = {
+            "id": config["id"],
+            "label": config["label"],
+            "uid": os.geteuid(),
+            "boot": boot_id(),
+            "pid_namespace": pid_namespace(),
+            "runner": {"pid": self._runner, "start": process_start(self._runner)},
+            "guard": {"pid": os.getpid(), "start": process_start(os.getpid())},
+            "directories": [],
+            "processes": [],
+        }
+        self._write_record()
+        self._wake, waker = socket.socketpair()
+        self._wake.setblocking(False)
+        waker.setblocking(False)
+        self._waker = waker
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        with contextlib.suppress(OSError):  # an old kernel: orphans then go to init
+            self._system.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    def serve(self) -> None:
+        """Answer requests until the runner closes the channel, dies, or asks for the end."""
+        self._reply({"ready": os.getpid()})
+        closing = False
+        while not closing and os.getppid() == self._runner:
+            readable, _, _ = select.select([self._channel, self._wake], [], [], TICK_S)
+            self._reap()
+            if self._channel in readable:
+                try:
+                    data, fds, _, _ = socket.recv_fds(self._channel, 1 << 16, MOST_FDS)
+                except OSError:
+                    break
+                for fd in fds:
+                    os.set_inheritable(fd, False)
+                self._fds += fds
+                if not data:
+                    break
+                self._buffer += data
+                while b"\n" in self._buffer and not closing:
+                    line, self._buffer = self._buffer.split(b"\n", 1)
+                    closing = self._answer(json.loads(line))
+        problems = self._end()
+        if closing:
+            self._reply({"closed": True, "problems": problems})
+
+    def _answer(self, request: dict[str, Any]) -> bool:
+        """Carry out one request; True when it was the last."""
+        operation = request["op"]
+        if operation == "close":
+            return True
+        try:
+            if operation == "own":
+                self._record["directories"].append(request["path"])
+                self._write_record()
+                answer: dict[str, Any] = {}
+            elif operation == "spawn":
+                answer = self._spawn(request)
+            else:
+                answer = {"gone": not self._signal(request)}
+        except Exception as error:  # noqa: BLE001  (the runner turns it into a ProvisionError)
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        self._reply(answer)
+        return False
+
+    def _reply(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # the runner is gone: the loop notices
+            self._channel.sendall(json.dumps(message).encode() + b"\n")
+
+    def _write_record(self) -> None:
+        fresh = self._record_path.with_suffix(".new")
+        fresh.write_text(json.dumps(self._record), encoding="utf-8")
+        fresh.replace(self._record_path)
+
+    def _spawn(self, spec: dict[str, Any]) -> dict[str, Any]:
+        status, *standard = self._fds[:4]
+        self._fds = self._fds[4:]
+        reader, writer = os.pipe()
+        guard_pid = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _become(self._system, spec, standard, guard_pid, writer)
+        os.close(writer)
+        for fd in standard:
+            os.close(fd)
+        with os.fdopen(reader, "rb") as report:
+            messages = [json.loads(line) for line in report]
+        answer = {"pid": pid}
+        for message in messages:
+            answer |= message
+        self._children[pid] = {"started": time.monotonic(), "stop_signal": spec["stop_signal"]}
+        self._status[pid] = status
+        if "error" not in answer:
+            entry = {"pid": pid, "start": process_start(pid), "name": spec["name"], "exe": spec["argv"][0]}
+            living = [item for item in self._record["processes"] if item["pid"] in self._children]
+            self._record["processes"] = [*living, entry]
+            self._write_record()
+        return answer
+
+    def _signal(self, request: dict[str, Any]) -> bool:
+        """Signal a child, and with `tree` its descendants too; the leader first, so that it forks no more."""
+        pid, number = request["pid"], request["signal"]
+        self._reap()
+        if pid not in self._children:
+            return False
+        below = descendants(pid) if request["tree"] else []
+        if not send_signal(pid, number):
+            return False
+        if request["tree"]:
+            for child in {*below, *(descendants(pid) if number == signal.SIGSTOP else [])}:
+                send_signal(child, number)
+        return True
+
+    def _reap(self) -> None:
+        """Collect every child that ended, orphans included, and tell the runner how its own ended."""
+        with contextlib.suppress(BlockingIOError):
+            while self._wake.recv(4096):
+                pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._children:
+                del self._children[pid]
+                fd = self._status.pop(pid)
+                with contextlib.suppress(OSError):  # nobody reads it any more
+                    os.write(fd, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+                os.close(fd)
+
+    def _end(self) -> list[str]:
+        """Stop every process, remove every directory, drop the record. Returns what could not be done."""
+        for pid, child in self._children.items():
+            for below in descendants(pid):
+                send_signal(below, signal.SIGCONT)
+            send_signal(pid, child["stop_signal"])
+            send_signal(pid, signal.SIGCONT)
+        self._await(lambda: not self._children, GRACE_S)
+        self._await(self._killed, KILL_S)
+        problems = []
+        for directory in reversed(self._record["directories"]):
+            try:
+                remove_tree(Path(directory))
+            except OSError as error:
+                problems.append(f"{directory}: {error}")
+        if not problems:  # otherwise the record stays, and a later run tries again
+            self._record_path.unlink(missing_ok=True)
+            self._lock_path.unlink(missing_ok=True)
+        return problems
+
+    def _killed(self) -> bool:
+        """Kill what is left below this process; True when nothing is."""
+        left = descendants(os.getpid())
+        for pid in {*left, *self._children}:
+            send_signal(pid, signal.SIGKILL)
+        return not left and not self._children
+
+    def _await(self, done: Any, limit_s: float) -> None:
+        """Reap until `done()` or the limit; woken by SIGCHLD, not by polling."""
+        deadline = time.monotonic() + limit_s
+        self._reap()
+        while not done() and (left := deadline - time.monotonic()) > 0:
+            select.select([self._wake], [], [], min(left, 0.05))
+            self._reap()
+
+
+def main() -> None:
+    """Serve the runner that passed the socket and the configuration."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)  # Ctrl-C is for the runner; the guard ends with it
+    os.umask(0o077)
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        channel.set_inheritable(False)
+        Guard(channel, json.loads(sys.argv[2])).serve()
+
+
+if __name__ == "__main__":
+    main()

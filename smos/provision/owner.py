@@ -1,0 +1,450 @@
+"""The owner of everything that one run starts or creates: processes and directories, all ended together.
+
+The work is done by the guard (see guard.py), a process of its own, so that nothing is left when the runner is
+killed. What guard and runner left when both were killed is removed by the next owner (see reaper.py).
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from smos.errors import DeadlineError, ProvisionError
+from smos.provision import guard
+from smos.provision.reaper import reap
+from smos.provision.users import ServiceUser, service_user
+
+GUARD_S = 30.0
+"""Seconds within which the guard answers; starting one takes some 0.05 s, ending a run at most about 6 s."""
+KILLED_S = 10.0
+"""Seconds that a killed process may take to vanish."""
+MEMORY_DIR = Path("/dev/shm")  # noqa: S108  (owned directories with random names are made below it)
+SHORT_DIR = Path("/tmp")  # noqa: S108  (likewise; only where the usual place is too deep for a socket)
+MEMORY_ROOM = 2**30
+"""Bytes that must be free on tmpfs before a directory is put there; containers often have only 64 MiB."""
+LONGEST_SOCKET_DIR = 80
+"""Characters: a socket's path may have 103 (macOS) or 107 (Linux) with its name, see unix(7)."""
+BASE_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
+"""What every owned process gets: nothing of the runner's environment, so no secret of it either."""
+
+
+class OwnedProcess:
+    """A process that the guard started. `isolation` is "network-namespace" or "configuration"."""
+
+    def __init__(
+        self, owner: "Owner", answer: Mapping[str, Any], status: int, *, name: str, log: Path | None
+    ) -> None:
+        self.pid = int(answer["pid"])
+        self.isolation = str(answer["isolation"])
+        self.refusal = str(answer.get("refused", ""))
+        """Why the network could not be cut, in the system's words; empty when it was or nobody asked."""
+        self.name = name
+        self._owner = owner
+        self._status = status
+        self._log = log
+        self._code: int | None = None
+        self._lock = threading.Lock()
+
+    def poll(self) -> int | None:
+        """Return the exit code (negative: the signal that ended it), or None while it runs."""
+        with contextlib.suppress(DeadlineError):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for the end and return the exit code. Raises DeadlineError, or ProvisionError without a guard."""
+        with self._lock:
+            if self._code is None:
+                if not select.select([self._status], [], [], timeout_s)[0]:
+                    raise DeadlineError(f"{self.name} (pid {self.pid}) still runs after {timeout_s:g} s")
+                text = os.read(self._status, 64)
+                os.close(self._status)
+                self._code = int(text) if text else -signal.SIGKILL
+                if not text:
+                    raise ProvisionError(
+                        f"The guard of this run died, and {self.name} with it",
+                        remedy="look for an out-of-memory kill in the system's log, then run again",
+                        log=self.log_tail(),
+                    )
+            return self._code
+
+    def send_signal(self, number: int, *, tree: bool = False) -> None:
+        """Send a signal, with `tree` to its descendants as well; nothing happens when it has ended."""
+        self._owner.request({"op": "signal", "pid": self.pid, "signal": int(number), "tree": tree})
+
+    def stop(self, timeout_s: float = 10, *, stop_signal: int = signal.SIGTERM) -> None:
+        """Ask it to end and wait; kill it after `timeout_s`."""
+        if self.poll() is not None:
+            return
+        self.resume()
+        self.send_signal(stop_signal)
+        try:
+            self.wait(timeout_s)
+        except DeadlineError:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill it and everything it started, at once, and wait until it is gone."""
+        if self.poll() is None:
+            self.send_signal(signal.SIGKILL, tree=True)
+            self.wait(KILLED_S)
+
+    def pause(self) -> None:
+        """Freeze it and everything it started: it holds its sockets and answers nobody."""
+        self.send_signal(signal.SIGSTOP, tree=True)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        self.send_signal(signal.SIGCONT, tree=True)
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the last lines of its log; empty when there is none."""
+        if self._log is None or not self._log.is_file():
+            return ""
+        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+class Owner:
+    """Owns the processes and directories of one run; a context manager.
+
+    label: says in the record whose they are. base: where the directories go (default: $TMPDIR or /tmp).
+    Raises ProvisionError when the guard can't be started.
+    """
+
+    def __init__(self, label: str = "smos", base: Path | None = None) -> None:
+        self.id = f"r{secrets.token_hex(4)}"
+        self.user: ServiceUser | None = service_user()
+        self._creator = os.getpid()
+        self._lock = threading.RLock()
+        self._numbers = count(1)
+        self._roots: dict[Path, Path] = {}
+        self._closed = False
+        home = _private(Path(tempfile.gettempdir()) / f"smos-{os.geteuid()}")
+        self._registry = home / "runs"
+        self._registry.mkdir(mode=0o700, exist_ok=True)
+        self.reaped = reap(self._registry)
+        """Ids of the dead runs whose leftovers this one removed."""
+        self._record = self._registry / f"{self.id}.json"
+        self._guard_log = self._registry / f"{self.id}.log"
+        self._start_guard(label)
+        try:
+            self.run_dir = self._root(home if base is None else base)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def directory(self, name: str, *, memory: bool = False) -> Path:
+        """Make an owned directory (0700, the service user's) and return it.
+
+        memory: on tmpfs where it has room (no write to a disk waits), else like any other.
+        """
+        root = self.run_dir
+        if memory and _has_room(MEMORY_DIR):
+            root = self._root(_private(MEMORY_DIR / f"smos-{os.geteuid()}"))
+        return self._make(root, name)
+
+    def socket_directory(self, name: str) -> Path:
+        """Make an owned directory whose path is short enough for the socket of any server."""
+        root = self.run_dir
+        if len(str(root)) + len(name) > LONGEST_SOCKET_DIR:
+            root = self._root(_private(SHORT_DIR / f"smos-{os.geteuid()}"))
+        return self._make(root, name)
+
+    def give(self, path: Path) -> None:
+        """Make a file or directory the service user's (nothing to do for an ordinary user)."""
+        if self.user is not None:
+            os.chown(path, self.user.uid, self.user.gid, follow_symlinks=False)
+
+    def spawn(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        name: str,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        as_service_user: bool = True,
+        no_network: bool = False,
+        stop_signal: int = signal.SIGTERM,
+        death_signal: int = signal.SIGKILL,
+    ) -> OwnedProcess:
+        """Start a server in a session of its own, its output appended to `log`.
+
+        argv: the first is an absolute path. env: added to a minimal environment; the runner's is not passed.
+        stop_signal: how the guard ends it when the run ends. death_signal: what it gets if the guard is killed.
+        Raises ProvisionError when it can't be executed.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        output = os.open(log, flags, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return self._spawn(
+                argv,
+                (nothing, output, output),
+                name=name,
+                log=log,
+                env=env,
+                cwd=cwd,
+                as_service_user=as_service_user,
+                no_network=no_network,
+                stop_signal=stop_signal,
+                death_signal=death_signal,
+            )
+        finally:
+            os.close(nothing)
+            os.close(output)
+
+    def run(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        timeout_s: float,
+        env: Mapping[str, str] | None = None,
+        input: bytes | str | None = None,  # noqa: A002  (the name that subprocess.run gives it)
+        as_service_user: bool = True,
+        cwd: Path | None = None,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a short tool to its end; it is owned like a server, so nothing of it outlives the run.
+
+        Raises ProvisionError with the end of its output when it fails (unless `check` is off) or when it is
+        not done within `timeout_s` seconds (it is killed then).
+        """
+        words = [str(word) for word in argv]
+        with _anonymous() as stdin, _anonymous() as stdout, _anonymous() as stderr:
+            os.write(stdin, input.encode() if isinstance(input, str) else input or b"")
+            os.lseek(stdin, 0, os.SEEK_SET)
+            process = self._spawn(
+                words,
+                (stdin, stdout, stderr),
+                name=Path(words[0]).name,
+                env=env,
+                cwd=cwd,
+                as_service_user=as_service_user,
+            )
+            try:
+                code = process.wait(timeout_s)
+            except DeadlineError as error:
+                process.kill()
+                raise ProvisionError(
+                    f"{words[0]} was not done within {timeout_s:g} s and was stopped",
+                    remedy="look at its last output below; a slow machine may need a longer limit",
+                    log=_tail(_content(stderr)),
+                ) from error
+            done = subprocess.CompletedProcess(words, code, _content(stdout), _content(stderr))
+        if check and code != 0:
+            raise ProvisionError(
+                f"{words[0]} failed with exit code {code}",
+                remedy="its last output is below",
+                log=_tail(done.stderr or done.stdout),
+            )
+        return done
+
+    def close(self) -> None:
+        """Stop every process and remove every directory; may be called again, and by any thread."""
+        with self._lock:
+            if self._closed or os.getpid() != self._creator:
+                return
+            self._closed = True
+            problems: list[str] = []
+            try:
+                self._channel.sendall(b'{"op": "close"}\n')
+                problems = list(self._receive().get("problems", []))
+            except (OSError, ProvisionError):
+                self._guard.kill()  # it is dead or hangs; its children die with it
+            self._channel.close()
+            self._guard.wait(GUARD_S)
+            self._guard_log.unlink(missing_ok=True)
+            if self._record.exists():
+                reap(self._registry)
+            if self._record.exists():
+                raise ProvisionError(
+                    f"Some of the directories of run {self.id} could not be removed",
+                    remedy="remove them by hand, they may hold personal data",
+                    log="\n".join(problems) or str(self._record),
+                )
+
+    def request(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
+        """Ask the guard for something and return its answer. Raises ProvisionError."""
+        data = json.dumps(message).encode() + b"\n"
+        with self._lock:
+            if self._closed:
+                raise ProvisionError(
+                    f"Run {self.id} is closed", remedy="start servers before closing their owner"
+                )
+            try:
+                sent = socket.send_fds(self._channel, [data], list(fds))
+                self._channel.sendall(data[sent:])
+            except OSError as error:
+                raise self._lost() from error
+            answer = self._receive()
+        if "error" in answer:
+            raise ProvisionError(f"The guard could not do `{message['op']}`: {answer['error']}")
+        return answer
+
+    def _spawn(
+        self,
+        argv: Sequence[str | Path],
+        fds: tuple[int, int, int],
+        *,
+        name: str,
+        log: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        as_service_user: bool = True,
+        no_network: bool = False,
+        stop_signal: int = signal.SIGTERM,
+        death_signal: int = signal.SIGKILL,
+    ) -> OwnedProcess:
+        user = self.user if as_service_user else None
+        reader, writer = os.pipe()
+        try:
+            answer = self.request(
+                {
+                    "op": "spawn",
+                    "argv": [str(word) for word in argv],
+                    "name": name,
+                    "env": {
+                        **BASE_ENV,
+                        "HOME": str(self.run_dir),
+                        "TMPDIR": str(self.run_dir),
+                        **(env or {}),
+                    },
+                    "cwd": str(cwd or "/"),
+                    "uid": user and user.uid,
+                    "gid": user and user.gid,
+                    "no_network": no_network,
+                    "stop_signal": int(stop_signal),
+                    "death_signal": int(death_signal),
+                },
+                (writer, *fds),
+            )
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        return OwnedProcess(self, answer, reader, name=name, log=log)
+
+    def _start_guard(self, label: str) -> None:
+        self._channel, theirs = socket.socketpair()
+        self._channel.settimeout(GUARD_S)
+        self._buffer = b""
+        config = {
+            "id": self.id,
+            "label": label,
+            "runner": self._creator,
+            "record": str(self._record),
+            "lock": str(self._record.with_suffix(".lock")),
+        }
+        program = [sys.executable, "-I", "-S", guard.__file__, str(theirs.fileno()), json.dumps(config)]
+        with theirs, self._guard_log.open("ab") as log:
+            self._guard = subprocess.Popen(
+                program,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+                env={},
+            )
+        self._receive()
+
+    def _receive(self) -> dict[str, Any]:
+        while b"\n" not in self._buffer:
+            try:
+                data = self._channel.recv(1 << 16)
+            except OSError as error:
+                raise self._lost() from error
+            if not data:
+                raise self._lost()
+            self._buffer += data
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _lost(self) -> ProvisionError:
+        return ProvisionError(
+            "The guard of this run does not answer; the servers it started are gone",
+            remedy="look for an out-of-memory kill in the system's log, then run again",
+            log=_tail(self._guard_log.read_bytes() if self._guard_log.exists() else b""),
+        )
+
+    def _root(self, home: Path) -> Path:
+        """Make this run's directory below `home`, once, recorded before it exists."""
+        with self._lock:
+            if home not in self._roots:
+                path = home / self.id
+                self.request({"op": "own", "path": str(path)})
+                path.mkdir(mode=0o700)
+                if self.user is not None:
+                    os.chown(path, -1, self.user.gid)
+                    path.chmod(0o710)  # the service user passes through, others don't
+                self._roots[home] = path
+            return self._roots[home]
+
+    def _make(self, root: Path, name: str) -> Path:
+        safe = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip(".-") or "d"
+        path = root / f"{safe}-{next(self._numbers)}"
+        path.mkdir(mode=0o700)
+        self.give(path)
+        return path
+
+
+def _private(path: Path) -> Path:
+    """Make the directory that holds this user's runs, or check that nobody else made it."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o711)
+    facts = path.lstat()
+    if path.is_symlink() or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+        raise ProvisionError(
+            f"{path} belongs to somebody else or can be written by others",
+            remedy="remove it, or set TMPDIR to a directory of your own",
+        )
+    return path
+
+
+def _has_room(place: Path) -> bool:
+    try:
+        facts = os.statvfs(place)
+    except OSError:
+        return False
+    return os.access(place, os.W_OK) and facts.f_bavail * facts.f_frsize >= MEMORY_ROOM
+
+
+@contextlib.contextmanager
+def _anonymous() -> Any:
+    """Give the descriptor of a file without a name: nothing of it can be left behind."""
+    with tempfile.TemporaryFile() as file:
+        yield file.fileno()
+
+
+def _content(fd: int) -> bytes:
+    size = os.fstat(fd).st_size
+    return os.pread(fd, size, 0)
+
+
+def _tail(output: bytes, lines: int = 20) -> str:
+    return "\n".join(output.decode("utf-8", "replace").splitlines()[-lines:])
