@@ -1,5 +1,131 @@
-"""Entry point of the `smos` command."""
+"""Entry point of the `smos` command. Every command imports what it needs when it runs, so `--help` is quick."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smos import __version__
+from smos.errors import SmosError
+
+USAGE_ERROR = 2
+
+app = typer.Typer(
+    name="smos",
+    help="SmarterOS Verify: proves on real servers that backups restore.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+backup_app = typer.Typer(help="Take backups together with the manifest that proves them later.", no_args_is_help=True)
+heartbeat_app = typer.Typer(help="Recovery point evidence: one row per beat, in the database itself.", no_args_is_help=True)
+app.add_typer(backup_app, name="backup")
+app.add_typer(heartbeat_app, name="heartbeat")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; an expected error becomes one clear message and exit code 2."""
+    try:
+        app()
+    except SmosError as error:
+        sys.stderr.write(f"smos: {error}\n")
+        sys.exit(USAGE_ERROR)
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    typer.echo(f"smarteros-verify {__version__}")
+
+
+@app.command()
+def doctor(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what is here, what is missing, and what each suite could prove on this machine."""
+    from smos.cli.doctor import diagnose, render, to_json
+
+    diagnosis = diagnose()
+    typer.echo(to_json(diagnosis) if as_json else render(diagnosis))
+
+
+@backup_app.command("create")
+def backup_create(
+    to: Annotated[Path, typer.Option(help="Directory that keeps the backup sets.")],
+    host: Annotated[str | None, typer.Option(help="PostgreSQL's host or socket directory.")] = None,
+    port: Annotated[int, typer.Option(help="PostgreSQL's port.")] = 5432,
+    user: Annotated[str, typer.Option(help="A role that may read everything; password from ~/.pgpass.")] = "postgres",
+    database: Annotated[list[str] | None, typer.Option(help="A database to dump; repeatable.")] = None,
+    volume: Annotated[list[str] | None, typer.Option(help="NAME=DIRECTORY to archive; repeatable.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the source, as in the target file.")] = "source",
+    signing_key: Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) for the manifest.")] = None,
+) -> None:
+    """Take one backup set with its manifest.
+
+    Example: smos backup create --to /backups --host /run/postgresql --database smarteros --volume n8n_data=/srv/n8n
+    """
+    from smos.backup.create import BackupSource, create_backup
+    from smos.cli.sources import existing_postgres, parse_volumes
+    from smos.clock import SystemClock
+
+    endpoint, installation = existing_postgres(host, port, user) if database else (None, None)
+    source = BackupSource(
+        name=name,
+        postgres=endpoint,
+        installation=installation,
+        databases=tuple(database or ()),
+        volumes=parse_volumes(volume or []),
+    )
+    path = create_backup(
+        source, to, clock=SystemClock(), signing_key=signing_key, progress=lambda text: typer.echo(text, err=True)
+    )
+    typer.echo(str(path))
+
+
+@backup_app.command("keygen")
+def backup_keygen(
+    private_key: Annotated[Path, typer.Argument(help="Where the private key goes (0600); keep it off the backups.")],
+    public_key: Annotated[Path, typer.Argument(help="Where the public key goes; name it in the target file.")],
+) -> None:
+    """Make the Ed25519 key pair that signs manifests."""
+    from smos.backup.signing import generate_keypair
+
+    generate_keypair(private_key, public_key)
+    typer.echo(f"private: {private_key} (0600)\npublic:  {public_key}")
+
+
+@heartbeat_app.command("install")
+def heartbeat_install(
+    database: Annotated[str, typer.Argument(help="Database that gets the table smos.heartbeat.")],
+    host: Annotated[str | None, typer.Option()] = None,
+    port: Annotated[int, typer.Option()] = 5432,
+    user: Annotated[str, typer.Option()] = "postgres",
+) -> None:
+    """Create the table smos.heartbeat (idempotent). This is the only command that changes a source's schema."""
+    from smos.cli.sources import existing_postgres
+    from smos.postgres.heartbeat import install
+
+    endpoint, _ = existing_postgres(host, port, user)
+    install(endpoint, database)
+    typer.echo(f"{database}: smos.heartbeat is there; run `smos heartbeat beat {database}` every minute")
+
+
+@heartbeat_app.command("beat")
+def heartbeat_beat(
+    database: Annotated[str, typer.Argument(help="Database that has the table smos.heartbeat.")],
+    host: Annotated[str | None, typer.Option()] = None,
+    port: Annotated[int, typer.Option()] = 5432,
+    user: Annotated[str, typer.Option()] = "postgres",
+) -> None:
+    """Write one heartbeat row with the present moment; older rows than a day are removed."""
+    from smos.cli.sources import existing_postgres
+    from smos.clock import SystemClock
+    from smos.postgres.heartbeat import beat
+
+    endpoint, _ = existing_postgres(host, port, user)
+    beat(endpoint, database, SystemClock())
+
+
+if __name__ == "__main__":
+    main()

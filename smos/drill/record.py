@@ -22,7 +22,7 @@ class DatabaseContentFacts:
     """What is known of one restored database's content.
 
     compared_with: "manifest" (made in the dump's own snapshot), "last verified drill", or "nothing".
-    tables, rows: of the restored side. differences: none may remain for equality. problems: what integrity checks
+    tables, rows, extensions: of the restored side. differences: none may remain for equality. problems: what integrity checks
     of the restored side found. seconds: reading and comparing.
     """
 
@@ -30,6 +30,7 @@ class DatabaseContentFacts:
     compared_with: str
     tables: int
     rows: int
+    extensions: tuple[str, ...]
     seconds: float
     differences: tuple[Difference, ...]
     problems: tuple[Problem, ...] = ()
