@@ -1,7 +1,8 @@
 """Which controls a check is evidence for: data, kept apart from the checks.
 
-Only what is certain from the published text of each framework is listed: a control is named when the check shows
-a part of what the control asks for, never because it sounds related. A self-test satisfies none of them.
+Only what is certain from the published text of each framework is listed: a control is named when the check
+shows a part of what the control asks for, never because it sounds related. A self-test satisfies none of
+them.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The registry of checks: their stable IDs, their titles in an auditor's words, and when they are required."""
+"""The registry of checks: stable IDs, titles in an auditor's words, and when each one is required."""
 
 from smos.checks.controls import CONTROLS
 from smos.target import Target
@@ -15,7 +15,8 @@ CHECKS: tuple[Check, ...] = (
     _dr(2, "Every artifact is complete and unaltered"),
     _dr(
         3,
-        "Every declared PostgreSQL database restores completely into an isolated sandbox and equals its source",
+        "Every declared PostgreSQL database restores completely into an isolated sandbox"
+        " and equals its source",
     ),
     _dr(4, "Every declared volume comes back, entry by entry, with owners, modes, links and attributes"),
     _dr(5, "Every declared service gives positive evidence of health after recovery"),

@@ -14,7 +14,7 @@ NOT_EXERCISED = "not exercised in this drill"
 
 @dataclass(frozen=True, slots=True)
 class PhaseFacts:
-    """One phase. Either `seconds` is a measurement, or `excluded` says why there is none; never zero instead."""
+    """One phase: `seconds` is a measurement, or `excluded` says why there is none; never zero instead."""
 
     name: str
     seconds: float | None
@@ -25,8 +25,8 @@ class PhaseFacts:
 class Timing:
     """What a drill measured. Seconds and bytes; None where it could not be measured.
 
-    phases: all of PHASES, in that order. rto_actual_s: disaster declared until ready. verify_s: the part of it
-    that verification took. rpo_actual_s: disaster minus the newest committed write that survived.
+    phases: all of PHASES, in that order. rto_actual_s: disaster declared until ready. verify_s: the part of
+    it that verification took. rpo_actual_s: disaster minus the newest committed write that survived.
     rpo_basis: "heartbeat", "dump-start upper bound" or "none". data_bytes: what was restored.
     """
 

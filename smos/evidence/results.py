@@ -1,0 +1,144 @@
+"""Results while a run is under way: one JSON line per judgement, written at once: a crash loses none.
+
+Every process that runs checks appends to a file of its own in the run's private directory; the controller
+reads them all when the session ends (`smos.evidence.accounting`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from smos.evidence.files import append_line, write_atomic
+from smos.evidence.redact import redact, redact_json
+from smos.verdict import Check, Finding, Judgement, Verdict, not_proven
+
+
+class CheckFailed(AssertionError):  # noqa: N818  (a verdict in words, as it stands in reports)
+    """Something is definitely not as it must be. The text is the findings with their remedies."""
+
+
+class NotProven(AssertionError):  # noqa: N818  (as above)
+    """A check could not show what it must show. Never green, and never mixed up with a failure."""
+
+
+class CheckBroken(Exception):  # noqa: N818  (as above)
+    """The harness broke while it judged: nothing is known about the backup."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one test said about one check. facts: JSON. seconds: from the test's start to the judgement."""
+
+    check: str
+    nodeid: str
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    facts: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What one process selected to run.
+
+    checks: node ID to check ID. drill: something needs the record of a drill. suites: something leaves
+    evidence.
+    """
+
+    checks: dict[str, str]
+    drill: bool
+    suites: bool
+
+
+_RESULT = TypeAdapter(Result)
+_COLLECTED = TypeAdapter(Collected)
+
+
+def result_of(check_id: str, nodeid: str, judgement: Judgement, seconds: float) -> Result:
+    """Return the result of a judgement, as JSON-ready facts without secrets.
+
+    A PASS that shows no fact at all proves nothing: it becomes NOT_PROVEN.
+    """
+    findings = tuple(
+        replace(item, message=redact(item.message), remedy=redact(item.remedy)) for item in judgement.findings
+    )
+    facts = redact_json(to_jsonable_python(dict(judgement.facts), fallback=str))
+    if judgement.verdict is Verdict.PASS and not facts:
+        findings += (
+            not_proven(
+                "no-facts",
+                "The judgement names no fact, so there is nothing that an auditor could look at",
+                "report this: every judge must record what it looked at",
+            ),
+        )
+    verdict = Verdict.worst(item.verdict for item in findings)
+    return Result(
+        check=check_id, nodeid=nodeid, verdict=verdict, findings=findings, facts=facts, seconds=seconds
+    )
+
+
+def explain(check: Check, verdict: Verdict, findings: Sequence[Finding]) -> str:
+    """Return the text of a failed check: title, then each finding that counts, with its remedy."""
+    lines = [f"{check.id} {verdict}: {check.title}"]
+    for finding in findings:
+        if finding.verdict is Verdict.PASS:
+            continue
+        lines.append(f"  {finding.verdict} [{finding.code}] {finding.message}")
+        if finding.remedy:
+            lines.append(f"    What to do: {finding.remedy}")
+    return "\n".join(lines)
+
+
+def raise_for(check: Check, result: Result) -> None:
+    """Raise CheckFailed, NotProven or CheckBroken unless the result is PASS."""
+    if result.verdict is Verdict.PASS:
+        return
+    text = explain(check, result.verdict, result.findings)
+    if result.verdict is Verdict.FAIL:
+        raise CheckFailed(text)
+    if result.verdict is Verdict.NOT_PROVEN:
+        raise NotProven(text)
+    raise CheckBroken(text)
+
+
+def append_result(run_dir: Path, worker: str, result: Result) -> None:
+    """Write one result, synced, to the worker's file. Raises OSError."""
+    append_line(run_dir / f"results-{worker}.jsonl", _RESULT.dump_json(result).decode(), mode=0o600)
+
+
+def read_results(run_dir: Path) -> tuple[Result, ...]:
+    """Read every whole line that the workers left; a half line (its writer was killed) is no result."""
+    found: list[Result] = []
+    for path in sorted(run_dir.glob("results-*.jsonl")):
+        *whole, _half = path.read_bytes().split(b"\n")
+        found.extend(_RESULT.validate_json(line) for line in whole)
+    return tuple(found)
+
+
+def write_collected(run_dir: Path, worker: str, collected: Collected) -> None:
+    """Write what this process selected, before anything runs. Raises OSError."""
+    write_atomic(run_dir / f"collected-{worker}.json", _COLLECTED.dump_json(collected))
+
+
+def read_collected(run_dir: Path) -> Collected:
+    """Return the union of what all processes selected."""
+    checks: dict[str, str] = {}
+    drill = suites = False
+    for path in sorted(run_dir.glob("collected-*.json")):
+        one = _COLLECTED.validate_json(path.read_bytes())
+        checks |= one.checks
+        drill = drill or one.drill
+        suites = suites or one.suites
+    return Collected(checks=checks, drill=drill, suites=suites)
+
+
+def findings_json(findings: Sequence[Finding]) -> list[Mapping[str, str]]:
+    """Return findings as they appear in reports."""
+    return [
+        {"code": f.code, "message": f.message, "remedy": f.remedy, "verdict": f.verdict.value}
+        for f in findings
+    ]
