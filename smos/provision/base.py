@@ -81,7 +81,8 @@ class VaultEndpoint:
         import requests
         import requests_unixsocket
 
-        session = requests_unixsocket.Session() if self.url.startswith("http+unix://") else requests.Session()
+        session = requests.Session()
+        session.mount("http+unix://", requests_unixsocket.UnixAdapter())
         session.trust_env = False
         client = hvac.Client(url=self.url, token=token or "", session=session, timeout=CLIENT_TIMEOUT_S)
         if not token:

@@ -1,16 +1,17 @@
-"""The guard: the small process that owns everything a run starts or creates, and outlives it just long enough.
+"""The guard: the small process that owns all that a run starts or creates, and outlives it just long enough.
 
 One guard serves one `Owner`. It is started as `python -I -S guard.py` (standard library only, one thread) and
-talks to the runner over a socket pair, one JSON line a request, with file descriptors attached. It is the guard
-that forks and execs the servers, for three reasons: a parent-death signal is tied to the *thread* that forked,
-and the guard has one; whoever forks can reap, so a pid it signals is never a stranger's; and when the runner
-dies, however it dies, the end of the socket tells the guard, which stops everything and removes the directories.
+talks to the runner over a socket pair, one JSON line a request, with file descriptors attached. It is the
+guard that forks and execs the servers, for three reasons: a parent-death signal is tied to the *thread* that
+forked, and the guard has one; whoever forks can reap, so a pid it signals is never a stranger's; and when the
+runner dies, however it dies, the end of the socket tells the guard, which stops everything and removes the
+directories.
 
 Liveness is a lock: the guard holds `flock` on `<run>.lock` as long as it lives, so another run (even one in a
 container that shares the directory) can tell a dead run from a living one without trusting pids.
 
-Requests: `own` (a directory), `spawn`, `signal`, `close`. On systems without /proc, prctl or namespaces (macOS)
-the guard works with process groups and `ps`, and says which isolation it reached.
+Requests: `own` (a directory), `spawn`, `signal`, `close`. On systems without /proc, prctl or namespaces
+(macOS) the guard works with `ps` and says which isolation it reached.
 """
 
 import contextlib
@@ -59,7 +60,7 @@ def boot_id() -> str:
 def pid_namespace() -> str:
     """Return the identity of the pid namespace (empty where there is none): pids differ between them."""
     with contextlib.suppress(OSError):
-        return os.readlink("/proc/self/ns/pid")
+        return str(Path("/proc/self/ns/pid").readlink())
     return ""
 
 
@@ -88,9 +89,9 @@ def descendants(pid: int) -> list[int]:
 def _parents() -> dict[int, int]:
     found: dict[int, int] = {}
     if LINUX:
-        for name in os.listdir("/proc"):
-            if name.isdigit() and (fields := _stat_fields(int(name))):
-                found[int(name)] = int(fields[1])
+        for entry in Path("/proc").glob("[0-9]*"):
+            if fields := _stat_fields(int(entry.name)):
+                found[int(entry.name)] = int(fields[1])
     else:
         for line in _ask("ps", "-axo", "pid=,ppid=").splitlines():
             child, parent = line.split()
@@ -139,6 +140,12 @@ def remove_tree(path: Path) -> None:
                     child.chmod(0o700)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
+
+
+def forget(record: Path) -> None:
+    """Remove a run's files from the registry; the record first: without it nobody asks for the lock."""
+    for suffix in (".json", ".log", ".lock"):
+        record.with_suffix(suffix).unlink(missing_ok=True)
 
 
 # --- the child, between fork and exec -----------------------------------------------------------------------
@@ -233,12 +240,12 @@ class Guard:
         self._system = _System()
         self._children: dict[int, dict[str, Any]] = {}
         self._status: dict[int, int] = {}
+        self._number = 0
         self._buffer = b""
         self._fds: list[int] = []
         self._record_path = Path(config["record"])
-        self._lock_path = Path(config["lock"])
-        self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = os.open(self._record_path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # held until this process ends
         self._record: dict[str, Any] = {
             "id": config["id"],
             "label": config["label"],
@@ -288,6 +295,7 @@ class Guard:
     def _answer(self, request: dict[str, Any]) -> bool:
         """Carry out one request; True when it was the last."""
         operation = request["op"]
+        self._number = request["n"]
         if operation == "close":
             return True
         try:
@@ -306,7 +314,7 @@ class Guard:
 
     def _reply(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # the runner is gone: the loop notices
-            self._channel.sendall(json.dumps(message).encode() + b"\n")
+            self._channel.sendall(json.dumps({"n": self._number, **message}).encode() + b"\n")
 
     def _write_record(self) -> None:
         fresh = self._record_path.with_suffix(".new")
@@ -350,6 +358,8 @@ class Guard:
         if request["tree"]:
             for child in {*below, *(descendants(pid) if number == signal.SIGSTOP else [])}:
                 send_signal(child, number)
+            if number == signal.SIGKILL:  # shared memory is free only when the last of them is gone
+                self._await(lambda: not any(process_start(child) for child in below), KILL_S)
         return True
 
     def _reap(self) -> None:
@@ -387,8 +397,7 @@ class Guard:
             except OSError as error:
                 problems.append(f"{directory}: {error}")
         if not problems:  # otherwise the record stays, and a later run tries again
-            self._record_path.unlink(missing_ok=True)
-            self._lock_path.unlink(missing_ok=True)
+            forget(self._record_path)
         return problems
 
     def _killed(self) -> bool:

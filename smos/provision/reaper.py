@@ -2,8 +2,8 @@
 
 Every run has `<id>.json` (what it owns) and `<id>.lock` (held by its guard as long as that lives) in the
 registry, a directory only this user can write. Whoever gets the lock knows that the guard is dead. A recorded
-process is killed only when its pid *and* its start are the recorded ones, in the same boot and pid namespace; a
-stray child of a dead server only when it runs the recorded program inside a recorded directory.
+process is killed only when its pid *and* its start are the recorded ones, in the same boot and pid namespace;
+a stray child of a dead server only when it runs the recorded program inside a recorded directory.
 """
 
 import contextlib
@@ -15,7 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from smos.provision.guard import boot_id, descendants, pid_namespace, process_start, remove_tree, send_signal
+from smos.provision.guard import (
+    boot_id,
+    descendants,
+    forget,
+    pid_namespace,
+    process_start,
+    remove_tree,
+    send_signal,
+)
 from smos.wait import wait_for
 
 VANISH_S = 5.0
@@ -31,8 +39,7 @@ def reap(registry: Path) -> tuple[str, ...]:
     for record_path in sorted(registry.glob("r*.json")):
         with _dead_run(record_path) as record:
             if record is not None and _remove(record):
-                record_path.unlink(missing_ok=True)
-                record_path.with_suffix(".lock").unlink(missing_ok=True)
+                forget(record_path)
                 removed.append(str(record["id"]))
     return tuple(removed)
 
@@ -90,8 +97,8 @@ def _strays(programs: set[str], directories: list[Path]) -> Iterator[int]:
     """Find processes that run one of `programs` with their working directory inside `directories`."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            program = os.readlink(entry / "exe")
-            place = Path(os.readlink(entry / "cwd"))
+            program = str((entry / "exe").readlink())
+            place = (entry / "cwd").readlink()
         except OSError:  # gone, or another user's: not ours
             continue
         if program in programs and any(place.is_relative_to(directory) for directory in directories):

@@ -1,4 +1,7 @@
-"""A real OpenBao server on a private Unix socket. Only starts it: initialising and unsealing is smos/vault's."""
+"""A real OpenBao server on a private Unix socket.
+
+It is only started here: initialising and unsealing it is the work of smos/vault.
+"""
 
 import json
 import signal
@@ -15,6 +18,8 @@ from smos.provision.relocate import reachable_program
 from smos.wait import wait_for
 
 STOP_S = 20
+NOBODY = "192.0.2.1"
+"""An address that nobody has (RFC 5737), so the allow list lets nobody in."""
 SEALED_OR_NOT = frozenset({200, 429, 472, 473, 501, 503})
 """Answers of `sys/health` that a working server gives in one of its states."""
 
@@ -38,11 +43,13 @@ class EmbeddedOpenBao:
         self._no_network = no_network
         self._storage = storage
         self._process: OwnedProcess | None = None
-        self._home = owner.directory(f"{name}-etc")
+        self._isolation = CONFIGURED
+        self._home = owner.directory(f"{name}-etc", read_only=True)
         self._socket = owner.socket_directory(name) / "api.sock"
         self._log = owner.run_dir / f"{self._home.name}.log"
         self.data_dir = owner.directory(f"{name}-data", memory=memory)
-        self.audit_path: Path | None = self._home / "audit.log" if audit else None
+        self._work = owner.directory(f"{name}-work")
+        self.audit_path: Path | None = self._work / "audit.log" if audit else None
 
     @property
     def endpoint(self) -> VaultEndpoint:
@@ -52,7 +59,7 @@ class EmbeddedOpenBao:
     @property
     def isolation(self) -> str:
         """How its network is cut: "network-namespace", or only by "configuration"."""
-        return self._process.isolation if self._process else CONFIGURED
+        return self._isolation
 
     @property
     def running(self) -> bool:
@@ -67,18 +74,18 @@ class EmbeddedOpenBao:
         if self.running:
             return
         config = self._home / "openbao.json"
-        config.write_text(json.dumps(self._configuration(), indent=1), encoding="utf-8")
-        self._owner.give(config)
+        self._owner.write(config, json.dumps(self._configuration(), indent=1))
         self._socket.unlink(missing_ok=True)  # a killed server leaves its socket
         process = self._owner.spawn(
             [self.program, "server", f"-config={config}"],
             name=f"openbao {self.name}",
             log=self._log,
-            cwd=self._home,
-            env={"HOME": str(self._home)},
+            cwd=self._work,
             no_network=self._no_network,
+            stop_signal=signal.SIGKILL,  # when the run ends its data are thrown away
         )
         self._process = process
+        self._isolation = process.isolation
 
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._socket)), trust_env=False) as client:
 
@@ -135,11 +142,19 @@ class EmbeddedOpenBao:
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
 
     def _configuration(self) -> dict[str, object]:
-        # OpenBao's raft wants a cluster address, which it takes from TCP listeners only: one on a loopback port
-        # that the kernel chooses, which refuses every client by the PROXY protocol's allow list.
+        # OpenBao's raft wants a cluster address, which it takes from TCP listeners only: one on a loopback
+        # port that the kernel chooses, which refuses every client by the PROXY protocol's allow list.
         listeners: list[dict[str, object]] = [
             {"unix": {"address": str(self._socket), "socket_mode": "0600", "tls_disable": True}},
-            {"tcp": {"address": "127.0.0.1:0", "cluster_address": "127.0.0.1:0", "tls_disable": True}},
+            {
+                "tcp": {
+                    "address": "127.0.0.1:0",
+                    "cluster_address": "127.0.0.1:0",
+                    "tls_disable": True,
+                    "proxy_protocol_behavior": "deny_unauthorized",
+                    "proxy_protocol_authorized_addrs": NOBODY,
+                }
+            },
         ]
         storage: dict[str, object] = {"path": str(self.data_dir)}
         if self._storage == "raft":
@@ -154,7 +169,10 @@ class EmbeddedOpenBao:
             "telemetry": {"prometheus_retention_time": "1h", "disable_hostname": True},
         }
         if self.audit_path is not None:
-            options = {"file_path": str(self.audit_path), "mode": "0600"}
+            # Relative to the working directory: OpenBao refuses to unseal a restored snapshot when its
+            # configured audit device differs from the stored one in any option, and a sandbox must not write
+            # the source's log.
+            options = {"file_path": self.audit_path.name, "mode": "0600"}
             configuration["audit"] = [{"type": "file", "path": "file/", "options": options}]
         return configuration
 

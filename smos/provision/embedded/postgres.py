@@ -13,6 +13,7 @@ import psycopg
 
 from smos.errors import DeadlineError, ProvisionError
 from smos.provision.base import PostgresEndpoint
+from smos.provision.embedded.template import clone
 from smos.provision.guard import CONFIGURED
 from smos.provision.installations import PostgresInstallation, choose_installation
 from smos.provision.owner import OwnedProcess, Owner
@@ -77,7 +78,8 @@ class EmbeddedPostgres:
         self._superuser = superuser
         self._encoding, self._locale, self._provider = encoding, locale, locale_provider
         self._process: OwnedProcess | None = None
-        self._home = owner.directory(f"{name}-etc")
+        self._isolation = CONFIGURED
+        self._home = owner.directory(f"{name}-etc", read_only=True)
         self._socket_dir = owner.socket_directory(name)
         self._log = owner.run_dir / f"{self._home.name}.log"
         self.data_dir = data_dir or owner.directory(f"{name}-data", memory=memory)
@@ -95,7 +97,7 @@ class EmbeddedPostgres:
     @property
     def isolation(self) -> str:
         """How its network is cut: "network-namespace", or only by "configuration"."""
-        return self._process.isolation if self._process else CONFIGURED
+        return self._isolation
 
     @property
     def running(self) -> bool:
@@ -122,6 +124,7 @@ class EmbeddedPostgres:
             death_signal=signal.SIGQUIT,  # only the postmaster can end its children
         )
         self._process = process
+        self._isolation = process.isolation
 
         def answers() -> bool:
             if (code := process.poll()) is not None:
@@ -146,7 +149,7 @@ class EmbeddedPostgres:
             raise ProvisionError(error.message, remedy=error.remedy, log=error.log) from error
 
     def stop(self, mode: str = "fast") -> None:
-        """End it: "smart" waits for the clients, "fast" disconnects them, "immediate" skips the checkpoint."""
+        """End it: "smart" waits for clients, "fast" disconnects them, "immediate" skips the checkpoint."""
         if self._process is not None:
             self._process.stop(STOP_S, stop_signal=STOP_SIGNALS[mode])
             self._process = None
@@ -178,35 +181,25 @@ class EmbeddedPostgres:
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
 
     def _initialise(self) -> None:
-        words = [
-            "--pgdata",
-            str(self.data_dir),
-            "--username",
-            self._superuser,
-            "--auth",
-            "trust",
-            "--no-sync",
-        ]
-        words += [
-            "--no-instructions",
-            "--data-checksums",
-            "--encoding",
-            self._encoding,
-            "--locale",
-            self._locale,
-        ]
+        words = ["--username", self._superuser, "--auth", "trust", "--no-sync", "--no-instructions"]
+        words += ["--data-checksums", "--encoding", self._encoding, "--locale", self._locale]
         if self._provider is not None:
             words += ["--locale-provider", self._provider]
-        self._owner.run([self.installation.tool("initdb"), *words], timeout_s=INITDB_S)
+
+        def initdb(directory: Path) -> None:
+            program = self.installation.tool("initdb")
+            self._owner.run([program, *words, "--pgdata", directory], timeout_s=INITDB_S)
+
+        clone(self._owner, self.installation, self.data_dir, repr(words), initdb)
 
     def _configure(self) -> None:
-        lines = [f"{key} = {_quoted(value)}" for key, value in PROFILE.items()]
-        (self._home / "postgresql.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        hba = "local all all trust\nlocal replication all trust\n"
-        (self._home / "pg_hba.conf").write_text(hba, encoding="utf-8")
-        (self._home / "pg_ident.conf").write_text("", encoding="utf-8")
-        for path in self._home.iterdir():
-            self._owner.give(path)
+        files = {
+            "postgresql.conf": "".join(f"{key} = {_quoted(value)}\n" for key, value in PROFILE.items()),
+            "pg_hba.conf": "local all all trust\nlocal replication all trust\n",
+            "pg_ident.conf": "",
+        }
+        for name, text in files.items():
+            self._owner.write(self._home / name, text)
 
     def _arguments(self) -> list[str]:
         values = {
