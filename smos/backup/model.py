@@ -32,8 +32,11 @@ class Artifact:
     """One thing in a set.
 
     path: relative to the backup directory. stored_bytes: as it lies there (a directory: the sum).
-    compression: none, gzip, zstd, bzip2, xz or lz4. databases and volumes: the names it holds, where they can
-    be told without reading it whole (else empty). mtime: UTC.
+    compression: none, gzip, zstd, bzip2, xz or lz4. databases and volumes: the names it holds, where they
+    can be told without reading it whole (else empty). mtime: UTC. names_complete: False where the artifact
+    was not read to its end and may hold more names (inspection completes them). declared_hash:
+    "sha256:<hex>" (or another algorithm) from a hash list beside it, else empty. encryption: age, openssl
+    or pgp, else empty.
     """
 
     path: str
@@ -43,6 +46,9 @@ class Artifact:
     mtime: datetime
     databases: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    names_complete: bool = True
+    declared_hash: str = ""
+    encryption: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
