@@ -1,0 +1,108 @@
+"""What makes a folder of Allure results readable: environment, categories, executor, and crashed tests.
+
+Only the controller of a run writes these. Results themselves are written by allure-pytest where the tests
+run.
+"""
+
+import hashlib
+import platform
+import time
+import uuid
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from smos.evidence.accounting import RunOutcome
+from smos.evidence.ci import CiContext
+from smos.evidence.files import write_atomic, write_json
+from smos.evidence.run import RunInfo
+
+WAIVED_PREFIX = "Waived:"
+_OWN = ("*-result.json", "*-container.json", "*-globals.json", "*-attachment.*", "*-attachment", "*.tmp")
+_PLAIN = ("environment.properties", "categories.json", "executor.json")
+
+
+def categories() -> list[dict[str, Any]]:
+    """Return how failures are grouped: a failed check is not the same as one that could not be proven."""
+    return [
+        {
+            "name": "Failed checks",
+            "matchedStatuses": ["failed"],
+            "messageRegex": "(?s).*CheckFailed.*",
+        },
+        {
+            "name": "Not proven",
+            "matchedStatuses": ["failed", "skipped"],
+            "messageRegex": rf"(?s)(?!{WAIVED_PREFIX}).*(NotProven|Skipped|Timeout).*",
+        },
+        {"name": "Harness broken", "matchedStatuses": ["broken"]},
+        {"name": "Waived", "matchedStatuses": ["skipped"], "messageRegex": rf"(?s){WAIVED_PREFIX}.*"},
+    ]
+
+
+def clear_results(folder: Path) -> None:
+    """Remove the results of an earlier run, and nothing else: the folder may be one that the user named.
+
+    Raises OSError.
+    """
+    for pattern in (*_OWN, *_PLAIN):
+        for path in folder.glob(pattern):
+            if path.is_file():
+                path.unlink()
+
+
+def write_context(folder: Path, info: RunInfo, outcome: RunOutcome | None, ci: CiContext) -> None:
+    """Write environment.properties, categories.json and executor.json. Raises OSError."""
+    environment = {
+        "scope": info.scope_words,
+        "target": info.target,
+        "run_id": info.run_id,
+        "verdict": outcome.verdict.value if outcome else "no check was selected",
+        "provision": info.provision,
+        "provision_reason": info.provision_reason,
+        "sandbox": info.sandbox,
+        "backup_set": info.backup_set or "none",
+        "started": info.started.isoformat(),
+        "smarteros_verify": version("smarteros-verify"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+    text = "".join(f"{key}={_property(value)}\n" for key, value in environment.items())
+    write_atomic(folder / "environment.properties", text.encode("utf-8"))
+    write_json(folder / "categories.json", categories())
+    report_name = f"{info.target} ({info.scope})"
+    executor: dict[str, Any] = {"name": ci.name, "type": ci.kind, "reportName": report_name}
+    if ci.build_name:
+        executor |= {"buildName": ci.build_name, "buildUrl": ci.build_url, "buildOrder": ci.build_order}
+    write_json(folder / "executor.json", executor)
+
+
+def write_crashed(folder: Path, *, full_name: str, title: str, message: str, labels: dict[str, str]) -> None:
+    """Write the result that a crashed worker could not write: `broken`, with the identity of the test's own.
+
+    full_name: allure-pytest's name of the test; history follows from it. Raises OSError.
+    """
+    identity = hashlib.md5(full_name.encode(), usedforsecurity=False).hexdigest()
+    moment = int(time.time() * 1000)  # Allure wants epoch milliseconds; nothing is measured with it
+    result_id = str(uuid.uuid4())
+    write_json(
+        folder / f"{result_id}-result.json",
+        {
+            "uuid": result_id,
+            "name": title,
+            "fullName": full_name,
+            "historyId": identity,
+            "testCaseId": identity,
+            "status": "broken",
+            "statusDetails": {"message": message},
+            "stage": "finished",
+            "start": moment,
+            "stop": moment,
+            "labels": [{"name": name, "value": value} for name, value in labels.items()],
+        },
+    )
+
+
+def _property(value: str) -> str:
+    """Escape a value of a Java properties file."""
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "")
