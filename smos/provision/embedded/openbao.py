@@ -81,6 +81,7 @@ class EmbeddedOpenBao:
             name=f"openbao {self.name}",
             log=self._log,
             cwd=self._work,
+            env={"TMPDIR": str(self._work)},  # it buffers there a snapshot that it is to restore
             no_network=self._no_network,
             stop_signal=signal.SIGKILL,  # when the run ends its data are thrown away
         )
