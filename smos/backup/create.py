@@ -62,10 +62,11 @@ class BackupSource:
 
 @dataclass(frozen=True, slots=True)
 class VaultAccess:
-    """A Vault and the credentials of its `backup` role."""
+    """A Vault and the escrow that holds the credentials of its `backup` role."""
 
     endpoint: VaultEndpoint
     escrow: Escrow
+    kv_mount: str
     transit_key: str
 
 
@@ -94,7 +95,7 @@ def create_backup(
     say = progress or (lambda _text: None)
     with _partial(directory, set_id) as work:
         with ThreadPoolExecutor(max(jobs, 2)) as pool:
-            vault = pool.submit(_vault, source, work)
+            vault = pool.submit(_vault, source, work, clock)
             databases = [pool.submit(_database, source, name, work, clock, jobs) for name in source.databases]
             globals_ = pool.submit(_globals, source, work)
             entries = []
@@ -240,12 +241,18 @@ def _volume(name: str, root: Path, work: Path) -> VolumeEntry:
     )
 
 
-def _vault(source: BackupSource, work: Path) -> VaultEntry | None:
-    if not source.vault:
+def _vault(source: BackupSource, work: Path, clock: Clock) -> VaultEntry | None:
+    access = source.vault
+    if access is None:
         return None
-    folder = work / "vault"
-    folder.mkdir()
-    return take_snapshot(source.vault.endpoint, source.vault.escrow, folder, transit_key=source.vault.transit_key)
+    return take_snapshot(
+        access.endpoint,
+        access.escrow,
+        work / "vault",
+        kv_mount=access.kv_mount,
+        transit_key=access.transit_key,
+        clock=clock,
+    )
 
 
 def _postgres(source: BackupSource) -> tuple[PostgresEndpoint, PostgresInstallation]:

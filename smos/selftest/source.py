@@ -12,6 +12,7 @@ import psycopg
 from smos.backup.create import BackupSource, VaultAccess, create_backup
 from smos.backup.signing import generate_keypair
 from smos.clock import Clock, ShiftedClock
+from smos.errors import BackupError
 from smos.paths import compose_dir
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -59,7 +60,12 @@ def start_source(owner: Owner, clock: Clock, report: Callable[[str], None]) -> S
 
     def secrets() -> None:
         vault.start()
-        bootstrap(vault.endpoint, escrow=escrow)
+        bootstrap(
+            vault.endpoint,
+            escrow=escrow,
+            tenants=("panaderia-nunoa", "ferreteria-aguila"),
+            clock=clock,
+        )
 
     with ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(databases), pool.submit(secrets)]
@@ -72,7 +78,8 @@ def start_source(owner: Owner, clock: Clock, report: Callable[[str], None]) -> S
     signing_key, public_key = keys / "backup-signing.pem", keys / "backup-signing.pub"
     generate_keypair(signing_key, public_key)
     backups = declared.backups.model_copy(update={"directory": directory, "manifest_public_key": public_key})
-    assert declared.vault is not None  # noqa: S101  (the shipped target declares it; narrows the type)
+    if declared.vault is None:
+        raise BackupError("The built-in target declares no Vault", remedy="restore compose/selftest/target.yml")
     target = declared.model_copy(
         update={"backups": backups, "vault": declared.vault.model_copy(update={"escrow": escrow})}
     )
@@ -82,7 +89,12 @@ def start_source(owner: Owner, clock: Clock, report: Callable[[str], None]) -> S
         installation=postgres.installation,
         databases=target.database_names,
         volumes=volumes,
-        vault=VaultAccess(vault.endpoint, read_escrow(escrow), declared.vault.transit_key),
+        vault=VaultAccess(
+            vault.endpoint,
+            read_escrow(escrow),
+            declared.vault.kv_mount,
+            declared.vault.transit_key,
+        ),
     )
     running = SelfTestSource(
         target=target, postgres=postgres, vault=vault, backup_source=source, signing_key=signing_key
@@ -121,7 +133,7 @@ def live_a_day(source: SelfTestSource, now: datetime) -> None:
     """Do what a day's use does: new orders, runs and messages, and a heartbeat in every database."""
     day = {
         "smarteros": "INSERT INTO app.orders (tenant_id, user_id, total, placed_at)"
-        " SELECT 1 + i % 4, 1 + i, 5990, %(now)s FROM generate_series(1, 25) AS i",
+        " SELECT 1 + i %% 4, 1 + i, 5990, %(now)s FROM generate_series(1, 25) AS i",
         "n8n": 'INSERT INTO execution_entity ("workflowId", finished, mode, "startedAt", data)'
         " SELECT id, true, 'trigger', %(now)s, 'ok' FROM workflow_entity",
         "chatwoot": "INSERT INTO messages (conversation_id, content, sent_at)"
