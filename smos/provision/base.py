@@ -59,14 +59,8 @@ class PostgresEndpoint:
         )
 
     def env(self) -> dict[str, str]:
-        """Return the environment for PostgreSQL's command-line tools; no password file, no service file."""
-        return {
-            "PGHOST": self.host,
-            "PGPORT": str(self.port),
-            "PGUSER": self.superuser,
-            "PGPASSFILE": "/dev/null",
-            "PGSERVICEFILE": "/dev/null",
-        }
+        """Return the environment for PostgreSQL's command-line tools."""
+        return {"PGHOST": self.host, "PGPORT": str(self.port), "PGUSER": self.superuser}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +73,11 @@ class VaultEndpoint:
         """Return a client that knows this token and nothing of the environment (no VAULT_TOKEN, no proxy)."""
         import hvac
         import requests
-        import requests_unixsocket
+
+        from smos.provision.unixhttp import SocketAdapter
 
         session = requests.Session()
-        session.mount("http+unix://", requests_unixsocket.UnixAdapter())
+        session.mount("http+unix://", SocketAdapter())  # type: ignore[no-untyped-call]  # not annotated there
         session.trust_env = False
         client = hvac.Client(url=self.url, token=token or "", session=session, timeout=CLIENT_TIMEOUT_S)
         if not token:

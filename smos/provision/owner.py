@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -85,6 +86,16 @@ class OwnedProcess:
                     )
             return self._code
 
+    def forget(self) -> None:
+        """Stop following it: its run is over."""
+        with self._lock:
+            if self._code is None:
+                self._code = -signal.SIGKILL
+                os.close(self._status)
+
+    def __del__(self) -> None:
+        self.forget()
+
     def send_signal(self, number: int, *, tree: bool = False) -> None:
         """Send a signal, with `tree` to its descendants as well; nothing happens when it has ended."""
         self._owner.request({"op": "signal", "pid": self.pid, "signal": int(number), "tree": tree})
@@ -139,6 +150,7 @@ class Owner:
         self._lock = threading.RLock()
         self._numbers = count(1)
         self._roots: dict[Path, Path] = {}
+        self._processes: weakref.WeakSet[OwnedProcess] = weakref.WeakSet()
         self._closed = False
         home = _private(Path(tempfile.gettempdir()) / f"smos-{os.geteuid()}")
         self._registry = home / "runs"
@@ -291,6 +303,8 @@ class Owner:
                 self._guard.kill()  # it is dead or hangs; its children die with it
             self._channel.close()
             self._guard.wait(GUARD_S)
+            for process in list(self._processes):
+                process.forget()
             if self._record.exists():
                 reap(self._registry)
             if self._record.exists():
@@ -354,7 +368,9 @@ class Owner:
             raise
         finally:
             os.close(writer)
-        return OwnedProcess(self, answer, reader, name=name, log=log)
+        process = OwnedProcess(self, answer, reader, name=name, log=log)
+        self._processes.add(process)
+        return process
 
     def _start_guard(self, label: str) -> None:
         self._channel, theirs = socket.socketpair()

@@ -8,16 +8,19 @@ import signal
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
+import requests
 
 from smos.errors import DeadlineError, ProvisionError
 from smos.provision.base import VaultEndpoint
 from smos.provision.guard import CONFIGURED
 from smos.provision.owner import OwnedProcess, Owner
 from smos.provision.relocate import reachable_program
+from smos.provision.unixhttp import SocketAdapter
 from smos.wait import wait_for
 
 STOP_S = 20
+ANSWER_S = 5
+"""Seconds that one health call may take while the server starts."""
 NOBODY = "192.0.2.1"
 """An address that nobody has (RFC 5737), so the allow list lets nobody in."""
 SEALED_OR_NOT = frozenset({200, 429, 472, 473, 501, 503})
@@ -88,7 +91,9 @@ class EmbeddedOpenBao:
         self._process = process
         self._isolation = process.isolation
 
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._socket)), trust_env=False) as client:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.mount("http+unix://", SocketAdapter())  # type: ignore[no-untyped-call]  # not annotated there
 
             def answers() -> bool:
                 if (code := process.poll()) is not None:
@@ -97,14 +102,15 @@ class EmbeddedOpenBao:
                         remedy="the reason is in the log below",
                         log=process.log_tail(),
                     )
-                return client.get("http://openbao/v1/sys/health").status_code in SEALED_OR_NOT
+                answer = session.get(f"{self.endpoint.url}/v1/sys/health", timeout=ANSWER_S)
+                return answer.status_code in SEALED_OR_NOT
 
             try:
                 wait_for(
                     answers,
                     what=f"OpenBao {self.name} answers",
                     deadline_s=timeout_s,
-                    transient=(httpx.TransportError,),
+                    transient=(requests.ConnectionError, requests.Timeout),
                     on_timeout=process.log_tail,
                 )
             except DeadlineError as error:

@@ -52,7 +52,9 @@ class EmbeddedPostgres:
 
     settings: given on the command line, above everything else. no_network: in a network namespace without a
     route out (see `isolation` for what was reached). memory: data on tmpfs where there is room.
-    data_dir: an existing cluster (of the service user's, 0700), or an empty directory for a new one.
+    data_dir: an existing cluster (of the service user's, 0700), or an empty directory for a new one. Its
+    `postgresql.auto.conf` is still read, below `settings` and FORCED; one that names what this build lacks
+    (`ssl = on` without OpenSSL) stops the start, so whoever restores a physical backup sets it aside.
     """
 
     def __init__(
@@ -208,7 +210,7 @@ class EmbeddedPostgres:
             "config_file": str(self._home / "postgresql.conf"),
             "hba_file": str(self._home / "pg_hba.conf"),
             "ident_file": str(self._home / "pg_ident.conf"),
-            "external_pid_file": "",
+            "external_pid_file": str(self._socket_dir / "postmaster.pid"),  # "" would be an error
             "listen_addresses": "",
             "unix_socket_directories": str(self._socket_dir),
             "unix_socket_permissions": "0700",
