@@ -1,0 +1,123 @@
+"""Compare what two servers know of roles: attributes, memberships, settings, tablespaces, parameter rights."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from smos.postgres.compare_grants import Names, compare_grants
+from smos.postgres.difference import Difference, contrast
+
+_NOT_COMPARED = {"bootstrap", "has_password"}
+
+
+def compare_roles(
+    expected: Mapping[str, Any],
+    actual: Mapping[str, Any],
+    *,
+    ignore: Collection[str] = (),
+    superuser_names: tuple[str, str] | None = None,
+) -> tuple[Difference, ...]:
+    """Return all that differs between two results of `smos.postgres.roles.read_roles`.
+
+    ignore: roles that the harness made in the sandbox. superuser_names: the bootstrap superusers; they are
+    matched with each other and their attributes are not compared. None takes them from the facts.
+    """
+    if superuser_names is None:
+        superuser_names = _bootstrap(expected, actual)
+    names = Names(superuser_names)
+    known = set(superuser_names or ())
+    differences = list(_roles(expected, actual, ignore=ignore, known=known))
+    differences += _memberships(expected, actual, names, ignore=ignore)
+    differences += _settings(expected, actual, names, ignore=ignore)
+    differences += _objects(expected, actual, names)
+    return tuple(differences)
+
+
+def _bootstrap(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[str, str] | None:
+    sides = [
+        next((name for name, role in side.get("roles", {}).items() if role.get("bootstrap")), None)
+        for side in (expected, actual)
+    ]
+    return (sides[0], sides[1]) if sides[0] and sides[1] else None
+
+
+def _roles(
+    expected: Mapping[str, Any], actual: Mapping[str, Any], *, ignore: Collection[str], known: Collection[str]
+) -> Iterator[Difference]:
+    before, after = expected.get("roles", {}), actual.get("roles", {})
+    for name, role in before.items():
+        key = f"role:{name}"
+        if name in known:
+            continue
+        if name not in after:
+            yield Difference("role-missing", key, "in the source, not here")
+            continue
+        found = after[name]
+        for attribute in sorted((role.keys() | found.keys()) - _NOT_COMPARED):
+            if role.get(attribute) != found.get(attribute):
+                detail = f"{attribute}: {contrast(role.get(attribute), found.get(attribute))}"
+                yield Difference("role-changed", key, detail)
+        if role.get("has_password") and found.get("has_password") is False:
+            yield Difference("password-missing", key, "it has a password in the source, none here")
+    for name in after:
+        if name not in before and name not in known and name not in ignore:
+            yield Difference("role-extra", f"role:{name}", "not in the source")
+
+
+def _memberships(
+    expected: Mapping[str, Any], actual: Mapping[str, Any], names: Names, *, ignore: Collection[str]
+) -> Iterator[Difference]:
+    def read(side: Mapping[str, Any], *, mapped: bool) -> dict[tuple[str, str], dict[str, Any]]:
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for item in side.get("memberships", ()):
+            role, member = item["role"], item["member"]
+            if mapped:
+                role, member = names.role(role), names.role(member)
+            options = found.setdefault((role, member), {"admin": False, "inherit": None, "set": None})
+            # Several grantors may have granted the same membership: what counts is what it allows.
+            options["admin"] = options["admin"] or item["admin"]
+            for option in ("inherit", "set"):
+                if item.get(option) is not None:
+                    options[option] = bool(options[option]) or item[option]
+        return found
+
+    before, after = read(expected, mapped=True), read(actual, mapped=False)
+    for pair, options in before.items():
+        key = f"membership:{pair[1]} in {pair[0]}"
+        if pair not in after:
+            yield Difference("membership-missing", key, "in the source, not here")
+            continue
+        for option, value in options.items():
+            found = after[pair][option]
+            if value is not None and found is not None and value != found:
+                yield Difference("membership-changed", key, f"{option}: {contrast(value, found)}")
+    skip = {*ignore, *(names.superusers or ())}
+    for role, member in after.keys() - before.keys():
+        if member not in skip and role not in ignore:
+            yield Difference("membership-extra", f"membership:{member} in {role}", "not in the source")
+
+
+def _settings(
+    expected: Mapping[str, Any], actual: Mapping[str, Any], names: Names, *, ignore: Collection[str]
+) -> Iterator[Difference]:
+    before = {names.role(role): values for role, values in expected.get("settings", {}).items()}
+    after = actual.get("settings", {})
+    for role in sorted(before.keys() | after.keys()):
+        if role not in ignore and before.get(role) != after.get(role):
+            detail = contrast(before.get(role), after.get(role))
+            yield Difference("role-setting-differs", f"role:{role}", detail)
+
+
+def _objects(expected: Mapping[str, Any], actual: Mapping[str, Any], names: Names) -> Iterator[Difference]:
+    after = actual.get("tablespaces", {})
+    for name, tablespace in expected.get("tablespaces", {}).items():
+        key = f"tablespace:{name}"
+        if name not in after:
+            # A sandbox puts everything into one place; the content is compared all the same.
+            yield Difference("tablespace-missing", key, "in the source, not here")
+        else:
+            yield from compare_grants(key, tablespace, after[name], names, same_major=True)
+    rights = actual.get("parameters", {})
+    for name, acl in expected.get("parameters", {}).items():
+        yield from compare_grants(
+            f"parameter:{name}", {"acl": acl}, {"acl": rights.get(name, [])}, names, same_major=True
+        )

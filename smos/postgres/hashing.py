@@ -1,0 +1,135 @@
+"""SQL that counts and hashes rows inside the server, whatever their order.
+
+Each row is turned into text once, by the server's own `record_out` (never by a cast: a database may define
+one of its own), under the settings of `smos.postgres.session`, and hashed; the hashes are *added*, so that
+order and physical place do not matter while duplicates do. Sums of parts of a table add up to the sum of the
+table.
+
+fast: two 64-bit hashes of the row with independent seeds (`hashtextextended`), summed without overflow. A
+change of rows goes unnoticed with a probability of about 2^-128; that holds for accidents, not for somebody
+who constructs rows to that end, because the hash is not a cryptographic one. It may also differ between
+machines of different byte order.
+
+sha256: SHA-256 of each row, its four 64-bit quarters summed without overflow. An accident goes unnoticed with
+about 2^-256. To find one row that replaces another takes 2^128 steps or more; somebody who may replace very
+many rows at will has an easier task (sums of hashes can be balanced by the birthday method), which a
+signature over the dump's own SHA-256 prevents. About three times slower.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from psycopg import sql
+
+SECOND_SEED = 0x5EED
+PAGE_BYTES_OF_LARGE_OBJECTS = 2048
+
+
+class HashMode(StrEnum):
+    """How rows are hashed; see the module's text."""
+
+    FAST = "fast"
+    SHA256 = "sha256"
+
+    @property
+    def lanes(self) -> int:
+        """Number of sums that make up a hash."""
+        return 2 if self is HashMode.FAST else 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """One table, or a range of its pages, to be read once.
+
+    key: index of the table in the caller's list. columns: those whose smallest and largest value are wanted.
+    condition: SQL of an extension's configuration table (`WHERE …`), as the extension gave it. pages: first
+    page and the page after the last (None: to the end); None reads everything.
+    """
+
+    key: int
+    schema: str
+    table: str
+    columns: tuple[str, ...] = ()
+    condition: str = ""
+    pages: tuple[int, int | None] | None = None
+    bytes: int = 0
+
+
+def scan_query(scan: Scan, mode: HashMode) -> sql.Composed:
+    """Return a SELECT of one row: key, rows, the sums as text[], minima and maxima as text[]."""
+    # `r.*` is the whole row even where a column is called like the alias. OFFSET 0 keeps the planner from
+    # merging the levels, which would turn the row into text once per hash.
+    columns = [
+        sql.SQL(", r.{} AS {}").format(sql.Identifier(column), sql.Identifier(f"c{n}"))
+        for n, column in enumerate(scan.columns)
+    ]
+    rows = sql.SQL('SELECT textin(record_out(r.*)) COLLATE "C" AS row_text{} FROM ONLY {}.{} AS r{}').format(
+        sql.SQL("").join(columns), sql.Identifier(scan.schema), sql.Identifier(scan.table), _where(scan)
+    )
+    extremes = sql.SQL(", ").join(
+        sql.SQL("min({0})::text, max({0})::text").format(sql.Identifier(f"c{n}"))
+        for n in range(len(scan.columns))
+    )
+    return sql.SQL(
+        "SELECT {}::integer, count(*), ARRAY[{}]::text[], ARRAY[{}]::text[] FROM ({}) AS q"
+    ).format(sql.Literal(scan.key), _sums(mode), extremes, _hashed(rows, mode, keep=len(scan.columns)))
+
+
+def _where(scan: Scan) -> sql.Composable:
+    if scan.condition:
+        return sql.SQL(" {}").format(sql.SQL(scan.condition))  # the extension's own text
+    if scan.pages is None:
+        return sql.SQL("")
+    first, after = scan.pages
+    clause = sql.SQL(" WHERE r.ctid >= {}::tid").format(sql.Literal(f"({first},0)"))
+    if after is not None:
+        clause += sql.SQL(" AND r.ctid < {}::tid").format(sql.Literal(f"({after},0)"))
+    return clause
+
+
+def _hashed(rows: sql.Composable, mode: HashMode, *, keep: int) -> sql.Composable:
+    if mode is HashMode.FAST:
+        return sql.SQL("{} OFFSET 0").format(rows)
+    kept = sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(f"c{n}")) for n in range(keep))
+    return sql.SQL(
+        "SELECT encode(sha256(convert_to(row_text, getdatabaseencoding())), 'hex') AS digest{} FROM ({} OFFSET 0) AS t"
+        " OFFSET 0"
+    ).format(kept, rows)
+
+
+def _sums(mode: HashMode) -> sql.Composable:
+    if mode is HashMode.FAST:
+        return sql.SQL(
+            "coalesce(sum(hashtextextended(q.row_text, 0)), 0)::text,"
+            " coalesce(sum(hashtextextended(q.row_text, {})), 0)::text"
+        ).format(sql.Literal(SECOND_SEED))
+    return sql.SQL(", ").join(
+        sql.SQL("coalesce(sum(('x' || substr(q.digest, {}, 16))::bit(64)::bigint), 0)::text").format(
+            sql.Literal(1 + 16 * lane)
+        )
+        for lane in range(4)
+    )
+
+
+def large_object_query(mode: HashMode) -> sql.Composed:
+    """Return a SELECT of one row: number of large objects, bytes, sums of the pages, sums of the sizes.
+
+    A page is hashed with its object's OID and its number, filled up with zeros; pages of zeros only are left
+    out (a sparse object is stored with holes, and restored without). Needs to read pg_largeobject: a
+    superuser.
+    """
+    empty = sql.SQL("decode(repeat('00', {}), 'hex')").format(sql.Literal(PAGE_BYTES_OF_LARGE_OBJECTS))
+    pages = sql.SQL(
+        "SELECT (p.loid::text || ':' || p.pageno::text || ':' || encode(p.page, 'hex')) COLLATE \"C\" AS row_text"
+        " FROM (SELECT l.loid, l.pageno, l.data || substr({0}, 1 + length(l.data)) AS page FROM pg_largeobject AS l"
+        " OFFSET 0) AS p WHERE p.page <> {0}"
+    ).format(empty)
+    sizes = sql.SQL(
+        "SELECT (m.oid::text || ':' || coalesce(s.bytes, 0)::text) COLLATE \"C\" AS row_text, coalesce(s.bytes, 0) AS c0"
+        " FROM pg_largeobject_metadata AS m LEFT JOIN (SELECT l.loid, max(l.pageno::bigint * {} + length(l.data)) AS"
+        " bytes FROM pg_largeobject AS l GROUP BY l.loid) AS s ON s.loid = m.oid"
+    ).format(sql.Literal(PAGE_BYTES_OF_LARGE_OBJECTS))
+    return sql.SQL(
+        "SELECT s.n, s.bytes, p.sums, s.sums FROM (SELECT ARRAY[{0}]::text[] AS sums FROM ({1}) AS q) AS p,"
+        " (SELECT count(*) AS n, coalesce(sum(q.c0), 0)::bigint AS bytes, ARRAY[{0}]::text[] AS sums FROM ({2}) AS q) AS s"
+    ).format(_sums(mode), _hashed(pages, mode, keep=0), _hashed(sizes, mode, keep=1))
