@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,7 @@ sys.stdin.read()
 
 
 @contextlib.contextmanager
-def running(more: str = "") -> Iterator[tuple[subprocess.Popen[str], dict]]:
+def running(more: str = "", place: str = "") -> Iterator[tuple[subprocess.Popen[str], dict]]:
     """Start a runner that has started a PostgreSQL and an OpenBao; give it and what it says about itself."""
     with subprocess.Popen(
         [sys.executable, "-c", RUNNER.format(more=textwrap.dedent(more))],
@@ -56,6 +57,7 @@ def running(more: str = "") -> Iterator[tuple[subprocess.Popen[str], dict]]:
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
+        env={**os.environ, **({"TMPDIR": place} if place else {})},
     ) as runner:
         try:
             assert runner.stdout is not None
@@ -63,6 +65,14 @@ def running(more: str = "") -> Iterator[tuple[subprocess.Popen[str], dict]]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(runner.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def short_directory() -> Iterator[str]:
+    """Give a directory that the service user can pass through, short enough for a socket's path."""
+    with tempfile.TemporaryDirectory() as path:
+        Path(path).chmod(0o711)
+        yield path
 
 
 def processes_of(run: str) -> list[int]:
@@ -122,8 +132,14 @@ def test_paused_servers_end_with_their_runner() -> None:
         wait_until_nothing_is_left(facts)
 
 
-def test_what_a_killed_guard_and_a_killed_runner_leave_is_removed_by_the_next_owner() -> None:
-    with running("postgres.pause()") as (runner, facts):
+def test_what_a_killed_guard_and_a_killed_runner_leave_is_removed_by_the_next_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (
+        short_directory() as place,
+        running("postgres.pause()", place) as (runner, facts),
+    ):
+        monkeypatch.setattr(tempfile, "tempdir", place)  # no other test's owner comes first
         runner.send_signal(signal.SIGSTOP)
         os.kill(facts["guard"], signal.SIGKILL)
         runner.kill()

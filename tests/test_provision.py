@@ -261,14 +261,14 @@ def test_postgresql_listens_on_a_private_socket_only_and_runs_unprivileged(
     assert value(postgres, "SHOW jit") == "off"
 
 
-def test_a_very_deep_base_directory_still_has_room_for_the_socket(tmp_path: Path) -> None:
-    deep = tmp_path / ("x" * 60) / ("y" * 60)
+def test_a_very_deep_base_directory_still_has_room_for_the_socket(owner: Owner) -> None:
+    top = owner.directory("deep")
+    deep = top / ("x" * 60) / ("y" * 60)
     deep.mkdir(parents=True)
-    for path in (deep, *deep.parents):
-        if path.is_relative_to(tmp_path.parent.parent):
-            path.chmod(0o755)
-    with Owner("deep", base=deep) as owner:
-        server = EmbeddedPostgres(owner, name="deep")
+    for path in (top, deep.parent, deep):
+        path.chmod(0o755)
+    with Owner("deep", base=deep) as other:
+        server = EmbeddedPostgres(other, name="deep")
         server.start()
         assert server.data_dir.is_relative_to(deep)
         assert value(server, "SELECT 1") == 1
