@@ -1,0 +1,230 @@
+"""Who may do what: ask a real Vault about every role, path and verb, twice (a request, and its own capabilities).
+
+The expectation (compose/vault/access-matrix.yml) is written from the platform's documentation, never from the
+policies. A request that is expected to be refused is sent so that it changes nothing even where a policy is too
+wide: writes carry no data. Deletes can't be made harmless, so this belongs on a Vault of the harness' own.
+"""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import requests
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from smos.errors import TargetError
+from smos.paths import compose_dir
+from smos.vault.bootstrap import login
+from smos.vault.escrow import Escrow
+from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, VaultEndpoint, VaultError, explain
+
+WORKERS = 4
+DUTIES = {"data": {"probe": "access matrix"}}
+"""What a write that is expected to succeed writes."""
+
+
+class Verb(StrEnum):
+    """What is tried on a path."""
+
+    READ = "read"
+    WRITE = "write"
+    LIST = "list"
+    DELETE = "delete"
+
+
+_CAPABILITIES = {
+    Verb.READ: frozenset({"read"}),
+    Verb.WRITE: frozenset({"create", "update"}),
+    Verb.LIST: frozenset({"list"}),
+    Verb.DELETE: frozenset({"delete"}),
+}
+_METHODS = {Verb.READ: "GET", Verb.WRITE: "POST", Verb.LIST: "LIST", Verb.DELETE: "DELETE"}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PathRule(_Model):
+    """One path and the roles that each verb is granted to. system: the path is used as it is."""
+
+    path: str
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    list_: Annotated[tuple[str, ...], Field(alias="list")] = ()
+    delete: tuple[str, ...] = ()
+    system: bool = False
+
+    def roles(self, verb: Verb) -> tuple[str, ...]:
+        """Return the roles that may do this."""
+        return {
+            Verb.READ: self.read,
+            Verb.WRITE: self.write,
+            Verb.LIST: self.list_,
+            Verb.DELETE: self.delete,
+        }[verb]
+
+
+class Matrix(_Model):
+    """The whole expectation."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    kv_mount: str
+    roles: tuple[str, ...]
+    always: Mapping[Verb, tuple[str, ...]] = {}
+    paths: tuple[PathRule, ...]
+
+    def grants(self, rule: PathRule, verb: Verb, role: str) -> bool:
+        """Tell whether the role is expected to be let through."""
+        return role in rule.roles(verb) or (not rule.system and role in self.always.get(verb, ()))
+
+    def api_path(self, rule: PathRule, verb: Verb) -> str:
+        """Return the path in the API (KV v2: data/ to read, write and delete, metadata/ to list)."""
+        end = "/" if verb is Verb.LIST else ""
+        if rule.system:
+            return rule.path + end
+        return f"{self.kv_mount}/{'metadata' if verb is Verb.LIST else 'data'}/{rule.path}{end}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessFacts:
+    """One cell: what was expected, what the request got, what the server says about itself.
+
+    status: HTTP status, None without an answer. capable: what sys/capabilities-self says, None when not asked.
+    """
+
+    role: str
+    path: str
+    verb: Verb
+    expected: bool
+    status: int | None
+    capable: bool | None
+
+    @property
+    def granted(self) -> bool | None:
+        """Whether the policy let the request through; None when that is unknown.
+
+        404 (nothing there), 405 (nothing to do) and 400 (nothing sent) come after the policy; 403 is the policy.
+        A 5xx says nothing about it.
+        """
+        if self.status is None or self.status >= 500 or self.status in {401, 429, 472, 473}:
+            return None
+        return self.status != 403
+
+    @property
+    def agrees(self) -> bool:
+        """Whether expectation, request and capabilities are one."""
+        return self.granted is self.expected and self.capable is self.expected
+
+
+def load_matrix(path: Path | None = None) -> Matrix:
+    """Read the expectation; None: the one that comes with this package. Raises TargetError."""
+    path = path or compose_dir() / "vault" / "access-matrix.yml"
+    try:
+        matrix = Matrix.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, YAMLError, ValidationError) as error:
+        raise TargetError(
+            f"{path} is not an access matrix: {error}",
+            remedy="compare it with compose/vault/access-matrix.yml",
+        ) from error
+    named = {role for rule in matrix.paths for verb in Verb for role in rule.roles(verb)}
+    named |= {role for roles in matrix.always.values() for role in roles}
+    if unknown := sorted(named - set(matrix.roles)):
+        raise TargetError(
+            f"{path} grants rights to {', '.join(unknown)}, which `roles` does not name",
+            remedy="correct the spelling, or add the role: a right of an unknown role is never tried",
+        )
+    return matrix
+
+
+def try_access(
+    endpoint: VaultEndpoint, escrow: Escrow, matrix: Matrix, verbs: tuple[Verb, ...] = tuple(Verb)
+) -> tuple[AccessFacts, ...]:
+    """Try every role, path and verb. Order: as in the matrix.
+
+    Raises VaultError when a role can't log in: nothing could be said about it.
+    """
+
+    def one(role: str) -> list[AccessFacts]:
+        return list(_role(endpoint, escrow, matrix, role, verbs))
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return tuple(facts for found in pool.map(one, matrix.roles) for facts in found)
+
+
+def _role(
+    endpoint: VaultEndpoint, escrow: Escrow, matrix: Matrix, role: str, verbs: tuple[Verb, ...]
+) -> Iterator[AccessFacts]:
+    credential = escrow.approles.get(role)
+    if credential is None:
+        raise VaultError(
+            f"The escrow holds no credential of {role}",
+            code="role-unknown",
+            remedy="set the role up, or take it out of the matrix",
+        )
+    client = endpoint.client()
+    try:
+        login(client, credential)
+    except CLIENT_ERRORS as error:
+        raise VaultError(f"{role} can't log in: {explain(error)}", code="login-failed") from None
+    session: requests.Session = client.session
+    base, headers = client.url, {"X-Vault-Token": client.token, "X-Vault-Request": "true"}
+    cells = [(rule, verb, matrix.api_path(rule, verb)) for rule in matrix.paths for verb in verbs]
+    capabilities = _capabilities(session, base, headers, sorted({path for _, _, path in cells}))
+    for rule, verb, path in cells:
+        expected = matrix.grants(rule, verb, role)
+        known = capabilities.get(path)
+        yield AccessFacts(
+            role=role,
+            path=path,
+            verb=verb,
+            expected=expected,
+            status=_request(
+                session,
+                f"{base}/v1/{path}",
+                headers,
+                verb,
+                DUTIES if expected and verb is Verb.WRITE and not rule.system else None,
+            ),
+            capable=None if known is None else bool(known & (_CAPABILITIES[verb] | {"root"})),
+        )
+
+
+def _request(
+    session: requests.Session, url: str, headers: Mapping[str, str], verb: Verb, body: object
+) -> int | None:
+    try:
+        # The answer is read (the connection stays in use) and thrown away: it may be a secret.
+        return session.request(
+            _METHODS[verb],
+            url,
+            headers=dict(headers),
+            json=body if body is not None else ({} if verb is Verb.WRITE else None),
+            timeout=REQUEST_LIMIT_S,
+            allow_redirects=False,
+        ).status_code
+    except requests.RequestException:
+        return None
+
+
+def _capabilities(
+    session: requests.Session, base: str, headers: Mapping[str, str], paths: list[str]
+) -> dict[str, frozenset[str]]:
+    try:
+        answer = session.post(
+            f"{base}/v1/sys/capabilities-self",
+            headers=dict(headers),
+            json={"paths": paths},
+            timeout=REQUEST_LIMIT_S,
+        )
+    except requests.RequestException:
+        return {}
+    if answer.status_code != 200:
+        return {}
+    data: dict[str, Any] = answer.json()["data"]
+    return {path: frozenset(data[path]) for path in paths if path in data}
