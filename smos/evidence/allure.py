@@ -17,6 +17,7 @@ from smos.evidence.ci import CiContext
 from smos.evidence.files import write_atomic, write_json
 from smos.evidence.run import RunInfo
 
+RESULTS_NAME = "allure-results"
 WAIVED_PREFIX = "Waived:"
 _OWN = ("*-result.json", "*-container.json", "*-globals.json", "*-attachment.*", "*-attachment", "*.tmp")
 _PLAIN = ("environment.properties", "categories.json", "executor.json")

@@ -45,13 +45,13 @@ class Result:
 class Collected:
     """What one process selected to run.
 
-    checks: node ID to check ID. drill: something needs the record of a drill. suites: something leaves
-    evidence.
+    checks: node ID to check ID. names: node ID to Allure's full name, of every test that leaves evidence
+    (checks, and whatever else lies under suites/). drill: something needs the record of a drill.
     """
 
     checks: dict[str, str]
+    names: dict[str, str]
     drill: bool
-    suites: bool
 
 
 _RESULT = TypeAdapter(Result)
@@ -127,13 +127,14 @@ def write_collected(run_dir: Path, worker: str, collected: Collected) -> None:
 def read_collected(run_dir: Path) -> Collected:
     """Return the union of what all processes selected."""
     checks: dict[str, str] = {}
-    drill = suites = False
+    names: dict[str, str] = {}
+    drill = False
     for path in sorted(run_dir.glob("collected-*.json")):
         one = _COLLECTED.validate_json(path.read_bytes())
         checks |= one.checks
+        names |= one.names
         drill = drill or one.drill
-        suites = suites or one.suites
-    return Collected(checks=checks, drill=drill, suites=suites)
+    return Collected(checks=checks, names=names, drill=drill)
 
 
 def findings_json(findings: Sequence[Finding]) -> list[Mapping[str, str]]:

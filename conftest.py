@@ -1,0 +1,34 @@
+"""Options of a run. The work is done in fixtures/ (pytest's side) and smos/ (everything else)."""
+
+import pytest
+
+pytest_plugins = ["fixtures.target", "fixtures.backups", "fixtures.evidence"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options; each has an environment variable too (docs/target.md), and the option wins."""
+    group = parser.getgroup("smarteros", "SmarterOS Verify")
+    group.addoption(
+        "--target",
+        dest="smos_target",
+        metavar="FILE",
+        help="what is verified (default: smos.yml, else self-test)",
+    )
+    group.addoption(
+        "--provision",
+        dest="smos_provision",
+        metavar="HOW",
+        help="where servers come from: auto, embedded, docker or live (default: auto)",
+    )
+    group.addoption(
+        "--backups", dest="smos_backups", metavar="DIR", help="verify the backups in this directory"
+    )
+    group.addoption(
+        "--reports", dest="smos_reports", metavar="DIR", help="where the reports go (default: reports)"
+    )
+    group.addoption(
+        "--waivers",
+        dest="smos_waivers",
+        metavar="FILE",
+        help="accepted gaps (default: waivers.yml beside the target)",
+    )
