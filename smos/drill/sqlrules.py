@@ -1,0 +1,507 @@
+"""What may be done with each statement of a dump: pure rules on its skeleton (literals and comments emptied).
+
+An allow list of what pg_dump writes. Three things may keep a statement from the sandbox:
+- refused: it would reach outside (or try to), and a dump never holds it: `hostile-statement`;
+- withheld: harmless or normal, but it needs a superuser, who has no place in a restore from a backup: a gap;
+- skipped: of no use in an empty, isolated sandbox (DROP of `--clean`, subscriptions, comments on extensions).
+These rules report; what really protects is that the statements run without superuser rights behind psql's own
+`\\restrict`, in a sandbox without a network.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from smos.drill.sqlstream import Statement
+from smos.drill.sqltokens import Token, TokenKind, tokenize
+
+
+class Action(StrEnum):
+    """What happens to a statement."""
+
+    FEED = "feed"
+    SKIP = "skip"
+    NOTE = "note"  # skipped, and reported as information
+    GAP = "gap"  # skipped, and reported as not proven
+    REFUSE = "refuse"
+    DATABASE = "database"  # concerns the database as a whole: the administrator does it
+    EXTENSION = "extension"
+    GLOBAL = "global"  # belongs to the globals
+    GRANT = "grant"  # on something that is not the dump's own: the administrator does it
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The rule's answer.
+
+    kind: the statement's kind, e.g. "CREATE TABLE". code, detail: of a refusal, gap or note (with FEED: a gap, and
+    the statement goes on in the form `text`). roles: names that must exist. subject: the object, for those that
+    follow a skipped one. early: nothing of the database's own code can have been made by it.
+    """
+
+    action: Action
+    kind: str
+    code: str = ""
+    detail: str = ""
+    text: bytes | None = None
+    roles: tuple[str, ...] = ()
+    subject: str = ""
+    early: bool = False
+
+
+HOSTILE = "hostile-statement"
+UNEXPECTED = "unexpected-statement"
+SUPERUSER = "needs-superuser"
+
+_ID = rb"(?:[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*|\"(?:[^\"]|\"\")+\")"
+_QUALIFIED = _ID + rb"(?:\s*\.\s*" + _ID + rb"){0,2}"
+_WORDS = re.compile(rb"\"(?:[^\"]|\"\")*\"|[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*|[^\s\w]|[0-9]+")
+_OWNER = re.compile(rb"\sOWNER\s+TO\s+(" + _ID + rb")\s*;\s*\Z", re.IGNORECASE)
+_POLICY = re.compile(
+    rb"\s*CREATE\s+POLICY\s+" + _ID + rb"\s+ON\s+" + _QUALIFIED + rb"(?:\s+AS\s+\w+)?(?:\s+FOR\s+\w+)?\s+TO\s+("
+    + _ID + rb"(?:\s*,\s*" + _ID + rb")*)",
+    re.IGNORECASE,
+)  # fmt: skip
+_REACHES_OUT = re.compile(
+    rb"(?<![\w$])(?:lo_import|lo_export|pg_read_file|pg_read_binary_file|pg_ls_\w*|pg_stat_file|pg_file_\w+|dblink\w*|"
+    rb"pg_execute\w*|pg_reload_conf|pg_rotate_logfile\w*|pg_logdir_ls|pg_terminate_backend|pg_cancel_backend|"
+    rb"pg_promote|pg_switch_wal|pg_create_\w*slot|pg_copy_\w*slot|pg_logical_\w+|pg_replication_\w+|pg_sleep\w*|"
+    rb"query_to_xml\w*|table_to_xml\w*|database_to_xml\w*|pg_advisory\w*|pg_notify)\"?\s*\(",
+    re.IGNORECASE,
+)
+_LARGE_OBJECT = re.compile(
+    rb"\s*SELECT\s+pg_catalog\.(?:setval|lo_create|lo_open|lo_close|lowrite|lo_unlink|loread)\s*\([^()]*\)\s*;\s*\Z", re.IGNORECASE
+)
+_UNLINK = re.compile(
+    rb"\s*SELECT\s+pg_catalog\.lo_unlink\(oid\)\s+FROM\s+pg_catalog\.pg_largeobject_metadata\s+WHERE\s+oid\s*=\s*''\s*;\s*\Z",
+    re.IGNORECASE,
+)
+_STATISTICS = re.compile(
+    rb"\s*SELECT\s+\*\s+FROM\s+pg_catalog\.pg_(?:restore|clear)_(?:relation|attribute|extended)_stats\s*\(", re.IGNORECASE
+)
+_SEARCH_PATH = re.compile(rb"\s*SELECT\s+pg_catalog\.set_config\('search_path',\s*'[^'\\]*',\s*false\)\s*;\s*\Z")
+_SETTING = re.compile(rb"\s*SET\s+(?:SESSION\s+)?([A-Za-z_]+)\s*(?:=|\bTO\b)\s*([^;]*?)\s*;\s*\Z", re.IGNORECASE)
+_AUTHORIZATION = re.compile(rb"\s*SET\s+SESSION\s+AUTHORIZATION\s+('(?:[^']|'')*'|" + _ID + rb")\s*;\s*\Z", re.IGNORECASE)
+_LANGUAGE = re.compile(rb"\sLANGUAGE\s+('|" + _ID + rb")", re.IGNORECASE)
+_LANGUAGE_TEXT = re.compile(rb"\sLANGUAGE\s+'?\"?(\w+)", re.IGNORECASE)
+_LIBRARY = re.compile(rb"\sAS\s+'(\$libdir/[\w.-]+|[\w-]+)'", re.IGNORECASE)
+_BASE_TYPE = re.compile(rb"\bINPUT\s*=", re.IGNORECASE)
+_LEAKPROOF = re.compile(rb"\sLEAKPROOF\b", re.IGNORECASE)
+_ICU = re.compile(rb"provider\s*=\s*\"?icu|locale_provider", re.IGNORECASE)
+_PLAIN_GRANT = re.compile(rb"\s*(?:GRANT|REVOKE)\s[\w\s,().\"\[\]$\x80-\xff]+;\s*\Z", re.IGNORECASE)
+_CAST = re.compile(rb"CAST\s*\(([^()]*(?:\([^()]*\))?[^()]*)\)", re.IGNORECASE)
+
+_TEMPLATE_FLAG = re.compile(
+    rb"\s*UPDATE\s+pg_catalog\.pg_database\s+SET\s+datistemplate\s*=\s*(?:true|false)\s+WHERE\s+datname\s*=\s*''\s*;\s*\Z",
+    re.IGNORECASE,
+)
+
+ALLOWED_SETTINGS = frozenset(
+    "statement_timeout lock_timeout idle_in_transaction_session_timeout transaction_timeout client_encoding"
+    " standard_conforming_strings check_function_bodies xmloption client_min_messages row_security"
+    " default_tablespace default_table_access_method search_path default_with_oids escape_string_warning"
+    " default_transaction_read_only synchronize_seqscans default_toast_compression quote_all_identifiers".split()
+)
+"""What pg_dump and pg_dumpall set, all versions since 9.6."""
+SAFE_ENCODING = re.compile(rb"'(?:UTF-?8|UNICODE|SQL_ASCII|LATIN\d+|WIN\d+|ISO_8859_\d+|KOI8[RU]|EUC_\w+|MULE_INTERNAL)'", re.IGNORECASE)
+"""In the others (SJIS, BIG5, GBK, …) a byte of a character may look like a quote or a backslash."""
+PREFIXES = frozenset(
+    "OR REPLACE UNLOGGED UNIQUE TRUSTED PROCEDURAL CONSTRAINT RECURSIVE DEFAULT FORCE".split()
+)
+CREATE_OK = frozenset(
+    "SCHEMA TABLE VIEW SEQUENCE INDEX TYPE DOMAIN FUNCTION PROCEDURE AGGREGATE OPERATOR COLLATION CONVERSION"
+    " TRIGGER RULE POLICY PUBLICATION STATISTICS CAST SERVER".split()
+) | {"MATERIALIZED VIEW", "FOREIGN TABLE", "USER MAPPING", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY"}
+SUPERUSER_ONLY = frozenset({
+    "EVENT TRIGGER", "OPERATOR CLASS", "OPERATOR FAMILY", "ACCESS METHOD", "LANGUAGE", "FOREIGN DATA WRAPPER",
+    "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "TRANSFORM",
+})  # fmt: skip
+ALTER_OK = (CREATE_OK | {"ROUTINE", "LARGE OBJECT", "DEFAULT PRIVILEGES"}) - {"CAST"}
+TWO_WORDS = frozenset(
+    "MATERIALIZED FOREIGN USER EVENT ACCESS OPERATOR LARGE DEFAULT SECURITY".split()
+)
+EARLY = frozenset({"SCHEMA", "COLLATION"})
+OWN_LANGUAGES = frozenset({"sql", "plpgsql"})
+
+
+def judge(statement: Statement, *, server_version_num: int, features: tuple[str, ...]) -> Ruling:
+    """Return what may be done with a statement of a database's dump, given what the sandbox's server is."""
+    words = _head(statement.skeleton)
+    first = words[0] if words else ""
+    if first == "SET":
+        return _set(statement, server_version_num)
+    if first == "SELECT":
+        return _select(statement)
+    if first == "COPY":
+        return _copy(statement, words)
+    if first == "INSERT":
+        return _insert(statement, words)
+    if first == "CREATE":
+        return _create(statement, words, features)
+    if first == "ALTER":
+        return _alter(statement, words)
+    if first in {"GRANT", "REVOKE"}:
+        return _grant(statement, words)
+    if first == "COMMENT":
+        return _comment(statement, words)
+    if first == "DROP":
+        return _drop(words)
+    if first in {"BEGIN", "COMMIT"} and len(words) <= 2:
+        return Ruling(Action.FEED, first)
+    if first == "REFRESH":
+        return Ruling(Action.FEED, "REFRESH MATERIALIZED VIEW")
+    if words[:3] == ["RESET", "SESSION", "AUTHORIZATION"]:
+        return Ruling(Action.FEED, "RESET SESSION AUTHORIZATION", text=_lines(statement, b"RESET ROLE;"))
+    if words[:2] == ["SECURITY", "LABEL"]:
+        return Ruling(Action.GAP, "SECURITY LABEL", "security-label", "a security label needs a provider")
+    if first == "UPDATE" and _TEMPLATE_FLAG.match(statement.skeleton):
+        return Ruling(Action.SKIP, "UPDATE pg_database")
+    if not words or (first == ";" and len(words) == 1):
+        return Ruling(Action.SKIP, "nothing")
+    return _refuse(" ".join(words[:2] if first in {"DO", "CALL", "LOAD"} else words[:1]), statement)
+
+
+def kind_of(skeleton: bytes) -> str:
+    """Return the kind of any statement in keywords, without names, for reports."""
+    words = _head(skeleton)
+    if not words:
+        return "nothing"
+    if words[0] in {"CREATE", "ALTER", "DROP"}:
+        return f"{words[0]} {_object_kind(words[1:])[0]}".strip()
+    return words[0] if words[0].isalpha() else "unreadable text"
+
+
+def object_of(skeleton: bytes) -> str:
+    """Return kind and name of the object that a statement creates, alters, grants on or comments on.
+
+    The same object gives the same text in each of these; empty for anything else. It may hold names from the
+    schema, never data.
+    """
+    words = [word.decode(errors="replace") for word in _WORDS.findall(skeleton[:4096])]
+    upper = [word.upper() for word in words]
+    if not upper:
+        return ""
+    start = 1
+    if upper[0] in {"COMMENT", "GRANT", "REVOKE", "SECURITY"}:
+        if "ON" not in upper:
+            return ""
+        start = upper.index("ON") + 1
+    elif upper[0] not in {"CREATE", "ALTER"}:
+        return ""
+    kind, used = _object_kind(upper[start:])
+    rest = words[start + used :]
+    while rest and rest[0].upper() in {"IF", "NOT", "EXISTS", "ONLY"}:
+        rest = rest[1:]
+    if kind in {"FUNCTION", "PROCEDURE", "AGGREGATE"}:
+        return f"{kind} {_signature(rest)}"
+    if kind == "CAST":
+        return f"CAST {''.join(rest[: rest.index(')') + 1 if ')' in rest else 8])}"
+    name = "".join(rest[: _name_length(rest)])
+    if kind in {"OPERATOR CLASS", "OPERATOR FAMILY"}:  # the name is unique only with its access method
+        return f"{kind} {name}"
+    return f"{kind} {name}"
+
+
+def _name_length(rest: list[str]) -> int:
+    """Return how many words a qualified name takes."""
+    length = 1
+    while len(rest) > length + 1 and rest[length] == ".":
+        length += 2
+    return length
+
+
+def _signature(rest: list[str]) -> str:
+    """Return a routine's name with its arguments, without their default values."""
+    length = _name_length(rest)
+    parts = rest[:length]
+    depth, skipping = 0, False
+    for word in rest[length:]:
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if (word == "," and depth == 1) or (word == ")" and depth == 0):
+            skipping = False
+        elif word.upper() == "DEFAULT" and depth == 1:
+            skipping = True
+        if not skipping:
+            parts.append(word)
+        if depth <= 0:
+            break
+    return " ".join(parts)
+
+
+def _head(skeleton: bytes) -> list[str]:
+    return [word.decode(errors="replace").upper() for word in _WORDS.findall(skeleton[:1024])[:24]]
+
+
+def _object_kind(words: list[str]) -> tuple[str, int]:
+    """Return the kind of object ("TEXT SEARCH PARSER") and how many words it took with what stands before it."""
+    used = 0
+    while used < len(words) and words[used] in PREFIXES and words[used : used + 2] != ["DEFAULT", "PRIVILEGES"]:
+        used += 1
+    rest = words[used:]
+    if rest[:2] == ["TEXT", "SEARCH"]:
+        return " ".join(rest[:3]), used + 3
+    if rest[:3] == ["FOREIGN", "DATA", "WRAPPER"]:
+        return "FOREIGN DATA WRAPPER", used + 3
+    if rest and rest[0] == "OPERATOR":
+        two = len(rest) > 1 and rest[1] in {"CLASS", "FAMILY"}
+        return " ".join(rest[: 2 if two else 1]), used + (2 if two else 1)
+    if rest[:2] == ["USER", "MAPPING"] or (rest and rest[0] in TWO_WORDS - {"USER"}):
+        return " ".join(rest[:2]), used + 2
+    return (rest[0] if rest and rest[0].isalpha() else ""), used + 1
+
+
+def _refuse(kind: str, statement: Statement, detail: str = "") -> Ruling:
+    """Refuse a statement: as hostile where it could reach outside, else as one that pg_dump does not write."""
+    words = kind.split()
+    hostile = bool(words) and words[0] in {"DO", "CALL", "LOAD", "EXECUTE", "PREPARE", "IMPORT", "CHECKPOINT", "LISTEN", "NOTIFY"}
+    if hostile or _REACHES_OUT.search(statement.skeleton):
+        return Ruling(Action.REFUSE, kind, HOSTILE, detail or "it would run code or reach outside the database")
+    return Ruling(Action.GAP, kind, UNEXPECTED, detail or "pg_dump writes no such statement")
+
+
+def _hostile(kind: str, detail: str) -> Ruling:
+    return Ruling(Action.REFUSE, kind, HOSTILE, detail)
+
+
+def _lines(statement: Statement, text: bytes) -> bytes:
+    """Return `text` with as many line ends as the statement had."""
+    return text + b"\n" * statement.text.count(b"\n")
+
+
+def _set(statement: Statement, version: int) -> Ruling:
+    if (authorization := _AUTHORIZATION.match(statement.text)) is not None:
+        token = tokenize(authorization[1])[0]
+        name = token.text if token.kind is TokenKind.TEXT else token.name
+        if not name or name == "default":
+            return Ruling(Action.FEED, "SET SESSION AUTHORIZATION", text=_lines(statement, b"RESET ROLE;"))
+        quoted = b'"' + name.replace('"', '""').encode() + b'"'
+        return Ruling(
+            Action.FEED, "SET SESSION AUTHORIZATION", text=_lines(statement, b"SET ROLE " + quoted + b";"), roles=(name,)
+        )  # fmt: skip
+    match = _SETTING.match(statement.text)
+    name = match[1].decode().lower() if match else ""
+    if match is None or name not in ALLOWED_SETTINGS:
+        return Ruling(Action.GAP, "SET", UNEXPECTED, "pg_dump sets no such parameter")
+    value = match[2].strip()
+    if name == "client_encoding" and not SAFE_ENCODING.fullmatch(value):
+        return Ruling(Action.REFUSE, "SET client_encoding", "client-encoding", "text in this encoding can't be split safely")
+    if name == "standard_conforming_strings" and value.lower().strip(b"'") not in {b"on", b"off"}:
+        return _hostile("SET standard_conforming_strings", "a value that pg_dump never writes")
+    if name == "transaction_timeout" and version < 170000:
+        return Ruling(Action.SKIP, "SET")
+    if name == "default_with_oids" and version >= 120000:
+        if value == b"false":
+            return Ruling(Action.SKIP, "SET")
+        return Ruling(Action.GAP, "SET", "version-gap", "tables with OIDs exist up to PostgreSQL 11")
+    if name == "default_table_access_method" and version < 120000:
+        return Ruling(Action.SKIP, "SET")
+    if name == "default_tablespace" and value not in {b"''", b'""'}:
+        return Ruling(Action.NOTE, "SET default_tablespace", "tablespace-mapped", "the sandbox has one tablespace")
+    return Ruling(Action.FEED, "SET", early=True)
+
+
+def _select(statement: Statement) -> Ruling:
+    if _SEARCH_PATH.match(statement.text):
+        return Ruling(Action.FEED, "SELECT set_config", early=True)
+    if _LARGE_OBJECT.match(statement.skeleton):
+        return Ruling(Action.FEED, "SELECT setval or large object")
+    if _UNLINK.match(statement.skeleton):
+        return Ruling(Action.SKIP, "SELECT lo_unlink")
+    if _STATISTICS.match(statement.skeleton) and not _REACHES_OUT.search(statement.skeleton):
+        return Ruling(Action.FEED, "SELECT statistics")
+    return _refuse("SELECT", statement)
+
+
+def _copy(statement: Statement, words: list[str]) -> Ruling:
+    if statement.copies:
+        return Ruling(Action.FEED, "COPY FROM stdin", subject=object_of(b"ALTER TABLE " + statement.skeleton.lstrip()[4:]))
+    if "PROGRAM" in words or re.search(rb"\bPROGRAM\b", statement.skeleton, re.IGNORECASE):
+        return _hostile("COPY PROGRAM", "it would run a shell command")
+    if b"'" in statement.skeleton:
+        return _hostile("COPY with a file", "it would read or write a file")
+    return _hostile("COPY", "not the form that pg_dump writes")
+
+
+def _insert(statement: Statement, words: list[str]) -> Ruling:
+    if _REACHES_OUT.search(statement.skeleton):
+        return _hostile("INSERT", "it calls a function that reaches outside the database")
+    if re.search(rb"\bSELECT\b", statement.skeleton, re.IGNORECASE) and "VALUES" not in words:
+        return Ruling(Action.GAP, "INSERT SELECT", UNEXPECTED, "pg_dump writes no such statement")
+    return Ruling(Action.FEED, "INSERT")
+
+
+def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -> Ruling:  # noqa: PLR0911, C901, PLR0912
+    # One return per object that is treated in its own way.
+    kind, _ = _object_kind(words[1:])
+    skeleton = statement.skeleton
+    label = f"CREATE {kind}"
+    subject = object_of(skeleton)
+    if kind == "DATABASE":
+        return Ruling(Action.DATABASE, label)
+    if kind == "EXTENSION":
+        return Ruling(Action.EXTENSION, label, early=True)
+    if kind in {"ROLE", "USER", "GROUP", "TABLESPACE"}:
+        return Ruling(Action.GLOBAL, label)
+    if kind == "SUBSCRIPTION":
+        return Ruling(Action.NOTE, label, "subscription-disabled", "subscriptions are disabled in the sandbox", subject=subject)
+    if kind == "LANGUAGE" and re.search(rb"\bplpgsql\b", skeleton, re.IGNORECASE):
+        return Ruling(Action.SKIP, label, subject=subject)
+    if kind in SUPERUSER_ONLY:
+        return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can create it", subject=subject)
+    if kind == "CONVERSION" or kind not in CREATE_OK:
+        if kind == "CONVERSION":
+            return Ruling(Action.FEED, label, subject=subject)
+        return _refuse(label, statement)
+    if kind in {"FUNCTION", "PROCEDURE"}:
+        return _routine(statement, label, subject)
+    if kind == "TYPE" and (_BASE_TYPE.search(skeleton) or re.match(rb"\s*CREATE\s+TYPE\s+" + _QUALIFIED + rb"\s*;", skeleton, re.I)):
+        return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can create a base type", subject=subject)
+    if kind == "CAST" and ((found := _CAST.search(skeleton)) is None or b"." not in found[1] or b"WITHOUT FUNCTION" in skeleton.upper()):
+        return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can create this cast", subject=subject)
+    if kind == "PUBLICATION" and re.search(rb"FOR\s+(?:ALL\s+TABLES|TABLES\s+IN|ALL\s+SEQUENCES)", skeleton, re.IGNORECASE):
+        return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can publish all tables", subject=subject)
+    if kind == "COLLATION" and _ICU.search(skeleton) and "icu" not in features:
+        name = re.match(rb"\s*CREATE\s+COLLATION\s+(" + _QUALIFIED + rb")", skeleton, re.IGNORECASE)
+        if name is not None:
+            text = _lines(statement, b"CREATE COLLATION " + name[1] + b' FROM pg_catalog."C";')
+            return Ruling(
+                Action.FEED, label, "collation-unavailable",
+                "the sandbox's PostgreSQL has no ICU: the collation C took its place", text, subject=subject, early=True,
+            )  # fmt: skip
+    roles: tuple[str, ...] = ()
+    if kind == "POLICY" and (listed := _POLICY.match(skeleton)) is not None:
+        roles = _roles(listed[1])
+    if kind == "USER MAPPING" and (mapped := re.search(rb"\sFOR\s+(" + _ID + rb")", skeleton, re.IGNORECASE)) is not None:
+        roles = _roles(mapped[1])
+    if kind == "SCHEMA":
+        return _schema(statement, subject)
+    return Ruling(Action.FEED, label, subject=subject, roles=roles, early=kind in EARLY)
+
+
+def _schema(statement: Statement, subject: str) -> Ruling:
+    plain = re.match(rb"\s*CREATE\s+SCHEMA\s+(?:IF\s+NOT\s+EXISTS\s+)?(" + _ID + rb")\s*;\s*\Z", statement.skeleton, re.IGNORECASE)
+    if plain is None:
+        return Ruling(Action.GAP, "CREATE SCHEMA", UNEXPECTED, "pg_dump writes no such statement", subject=subject)
+    text = _lines(statement, b"CREATE SCHEMA IF NOT EXISTS " + plain[1] + b";") if plain[1].lower() == b"public" else None
+    return Ruling(Action.FEED, "CREATE SCHEMA", text=text, subject=subject, early=True)
+
+
+def _routine(statement: Statement, label: str, subject: str) -> Ruling:
+    found = _LANGUAGE.search(statement.skeleton)
+    spelled = _LANGUAGE_TEXT.search(statement.text) if found else None
+    language = spelled[1].decode(errors="replace").lower() if spelled else "sql"
+    if language in {"c", "internal"}:
+        if language == "c" and not _LIBRARY.search(statement.text):
+            return _hostile(f"{label} LANGUAGE c", "it would load a library from outside the installation")
+        return Ruling(Action.GAP, label, SUPERUSER, f"a function in language {language} needs a superuser", subject=subject)
+    if language not in OWN_LANGUAGES and language.endswith("u"):
+        return Ruling(Action.GAP, label, SUPERUSER, "a function in an untrusted language needs a superuser", subject=subject)
+    leak = _LEAKPROOF.search(statement.text)
+    quote = min((at for at in (statement.text.find(b"'"), statement.text.find(b"$")) if at >= 0), default=len(statement.text))
+    if _LEAKPROOF.search(statement.skeleton) and leak is not None and leak.start() < quote:
+        text = statement.text[: leak.start()] + statement.text[leak.end() :]
+        return Ruling(Action.FEED, label, SUPERUSER, "only a superuser can mark a function as leakproof", text, subject=subject)
+    return Ruling(Action.FEED, label, subject=subject)
+
+
+def _alter(statement: Statement, words: list[str]) -> Ruling:
+    kind, _ = _object_kind(words[1:])
+    label = f"ALTER {kind}"
+    skeleton = statement.skeleton
+    subject = object_of(skeleton)
+    if kind == "DATABASE":
+        return Ruling(Action.DATABASE, label)
+    if kind in {"ROLE", "USER", "GROUP"}:
+        inside = re.search(rb"\sIN\s+DATABASE\s", skeleton, re.IGNORECASE)
+        return Ruling(Action.DATABASE if inside else Action.GLOBAL, label)
+    if kind == "SYSTEM":
+        return _hostile("ALTER SYSTEM", "it would change the server's settings")
+    if kind == "SUBSCRIPTION":
+        return Ruling(Action.SKIP, label, subject=subject)
+    if kind in SUPERUSER_ONLY:
+        return Ruling(Action.SKIP, label, subject=subject)
+    owner = _OWNER.search(skeleton)
+    if kind not in ALTER_OK or (kind in {"SERVER", "USER MAPPING"} and owner is None):
+        return _refuse(label, statement)
+    if kind == "PUBLICATION" and re.search(rb"\sTABLES\s+IN\s+SCHEMA\s", skeleton, re.IGNORECASE):
+        return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can publish a schema")
+    roles: tuple[str, ...] = _roles(owner[1]) if owner is not None else ()
+    if kind == "DEFAULT PRIVILEGES":
+        roles = _grantees(skeleton)
+        subject = ""
+    early = kind in EARLY and owner is not None
+    return Ruling(Action.FEED, label, roles=roles, subject=subject, early=early)
+
+
+def _grant(statement: Statement, words: list[str]) -> Ruling:
+    label = words[0]
+    skeleton = statement.skeleton
+    if "ON" not in words and not re.search(rb"\sON\s", skeleton, re.IGNORECASE):
+        return Ruling(Action.GLOBAL, f"{label} role")
+    subject = object_of(skeleton)
+    kind, _, name = subject.partition(" ")
+    if kind == "DATABASE":
+        return Ruling(Action.DATABASE, f"{label} ON DATABASE")
+    if kind == "PARAMETER":
+        return Ruling(Action.GLOBAL, f"{label} ON PARAMETER")
+    if kind == "TABLESPACE":
+        return Ruling(Action.NOTE, f"{label} ON TABLESPACE", "tablespace-mapped", "the sandbox has one tablespace")
+    roles = _grantees(skeleton)
+    label = f"{label} ON {kind}"
+    foreign = kind == "LANGUAGE" or subject.startswith("FOREIGN DATA") or name.lower().startswith(
+        ("pg_catalog", '"pg_catalog', "information_schema")
+    )  # fmt: skip
+    if foreign:
+        return Ruling(Action.GRANT, label, roles=roles, subject=subject)
+    return Ruling(Action.FEED, label, roles=roles, subject=subject)
+
+
+def plain_grant(statement: Statement) -> bool:
+    """Whether an administrator may run this GRANT or REVOKE: names only, and no function that reaches outside."""
+    return _PLAIN_GRANT.match(statement.text) is not None and _REACHES_OUT.search(statement.skeleton) is None
+
+
+def _comment(statement: Statement, words: list[str]) -> Ruling:
+    kind, _ = _object_kind(words[2:])
+    label = f"COMMENT ON {kind}"
+    if kind == "EXTENSION" or kind == "LANGUAGE":  # noqa: PLR1714  (two reasons: created by the administrator; built in)
+        return Ruling(Action.SKIP, label, early=True)
+    if kind in SUPERUSER_ONLY or kind in {"SUBSCRIPTION", "TABLESPACE"}:
+        return Ruling(Action.SKIP, label)
+    if kind == "DATABASE":
+        return Ruling(Action.DATABASE, label)
+    if kind == "ROLE":
+        return Ruling(Action.GLOBAL, label)
+    return Ruling(Action.FEED, label, subject=object_of(statement.skeleton), early=kind == "SCHEMA")
+
+
+def _drop(words: list[str]) -> Ruling:
+    kind, _ = _object_kind(words[1:])
+    if kind in {"ROLE", "USER", "GROUP", "OWNED"}:
+        return Ruling(Action.GLOBAL, f"DROP {kind}")
+    return Ruling(Action.SKIP, f"DROP {kind}", early=True)
+
+
+def _roles(listed: bytes) -> tuple[str, ...]:
+    """Return the names in a list; PUBLIC and the like are no names."""
+    try:
+        tokens: list[Token] = tokenize(listed)
+    except ValueError:
+        return ()
+    special = {"PUBLIC", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE"}
+    return tuple(token.name for token in tokens if token.name is not None and token.word not in special)
+
+
+def _grantees(skeleton: bytes) -> tuple[str, ...]:
+    """Return the roles that a GRANT, REVOKE or ALTER DEFAULT PRIVILEGES names."""
+    names = _ID + rb"(?:\s*,\s*" + _ID + rb")*"
+    found: list[str] = []
+    for pattern in (
+        rb"\sFOR\s+(?:ROLE|USER)\s+(" + names + rb")",
+        rb"\s(?:TO|FROM)\s+(" + names + rb")(?:\s+WITH\s+GRANT\s+OPTION)?(?:\s+GRANTED\s+BY\s+" + _ID + rb")?"
+        rb"(?:\s+CASCADE|\s+RESTRICT)?\s*;\s*\Z",
+        rb"\sGRANTED\s+BY\s+(" + _ID + rb")\s*;\s*\Z",
+    ):  # fmt: skip
+        if (match := re.search(pattern, skeleton, re.IGNORECASE)) is not None:
+            found += _roles(match[1])
+    return tuple(found)
