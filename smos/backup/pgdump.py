@@ -19,11 +19,13 @@ _CARRY = 4096
 _TAIL = 4096
 
 _VERSIONS = re.compile(
-    rb"^-- Dumped from database version ([^\r\n]{1,200})\r?\n-- Dumped by pg_dump version ([^\r\n]{1,200})\r?\n",
+    rb"^-- Dumped from database version ([^\r\n]{1,200})\r?\n"
+    rb"-- Dumped by pg_dump version ([^\r\n]{1,200})\r?\n",
     re.MULTILINE,
 )
 _CONNECT = re.compile(
-    rb"^\\connect (?:-reuse-previous=on )?(?:\"((?:[^\"\n]|\"\")*)\"|([^\s\"]+)|\"dbname='((?:[^'\n\\]|\\.)*)'\")[ \r]*\n",
+    rb"^\\connect (?:-reuse-previous=on )?"
+    rb"(?:\"((?:[^\"\n]|\"\")*)\"|([^\s\"]+)|\"dbname='((?:[^'\n\\]|\\.)*)'\")[ \r]*\n",
     re.MULTILINE,
 )
 _CONNINFO = re.compile(rb"^dbname='((?:[^'\n\\]|\\.)*)'$")
@@ -36,12 +38,16 @@ _OBJECTS = re.compile(rb"^CREATE (?!DATABASE )", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainFacts:
-    """What a plain dump holds. trailer: why it does not count as complete, empty when it does."""
+    """What a plain dump holds. connects: it changes the database, be it only to template1.
+
+    trailer: why the dump does not count as complete, empty when it does.
+    """
 
     cluster: bool
     server_version: str
     dump_version: str
     databases: tuple[str, ...]
+    connects: bool
     has_objects: bool
     has_rows: bool
     trailer: str
@@ -56,6 +62,7 @@ class PlainScanner:
         self._first: bytes | None = None
         self._versions: tuple[str, str] | None = None
         self._databases: dict[str, None] = {}
+        self._connects = False
         self._objects = False
         self._rows = False
         self._restrict = b""
@@ -73,7 +80,8 @@ class PlainScanner:
             self._objects = bool(_OBJECTS.search(window))
         if not self._rows:
             self._rows = bool(_ROWS.search(window))
-        if b"\\connect " in window:
+        if b"\n\\connect " in window:
+            self._connects = True
             for name in connected_databases(window):
                 if len(self._databases) < MOST_DATABASES:
                     self._databases.setdefault(name)
@@ -90,16 +98,17 @@ class PlainScanner:
             server_version=self._versions[0] if self._versions else "",
             dump_version=self._versions[1] if self._versions else "",
             databases=tuple(self._databases),
+            connects=self._connects,
             has_objects=self._objects,
             has_rows=self._rows,
             trailer=self._missing(cluster=cluster),
         )
 
     def _missing(self, *, cluster: bool) -> str:
-        """Say what is wrong with the end of the dump.
+        r"""Say what is wrong with the end of the dump.
 
-        pg_dump ends with its trailer, since the releases of August 2025 followed by `\\unrestrict` with the
-        token of the first `\\restrict`; pg_dumpall ends with its own trailer; both with an empty line.
+        pg_dump ends with its trailer, since the releases of August 2025 followed by `\unrestrict` with the
+        token of the first `\restrict`; pg_dumpall ends with its own trailer; both with an empty line.
         """
         found = [match for match in _TRAILER.finditer(self._tail) if bool(match[1]) == cluster]
         if not found:

@@ -1,5 +1,4 @@
-"""Bytes as streams: which compression and encryption they carry, full decompression, entropy. Constant
-memory.
+"""Bytes as streams in constant memory: compression, encryption, full decompression, entropy.
 
 Decompression here is stricter than the usual tools: a member that ends early, a checksum that does not fit
 and bytes after the end are faults with a name. Output comes in pieces of at most about 32 MiB whatever the
@@ -31,8 +30,7 @@ HEAD_BYTES = 16 << 10
 
 
 class StreamFault(Exception):  # noqa: N818  (a fault of the data, not an error of ours)
-    """The stream is damaged, or can't be read here. `code` is a problem code, see
-    docs/findings-backups.md."""
+    """The stream is damaged, or can't be read here. `code`: see docs/findings-backups.md."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -167,6 +165,15 @@ _DECODERS: dict[str, Callable[[], _Decoder]] = {
     "lz4": _lz4,
 }
 _LONGEST_MAGIC = 6
+_DECODING_ERRORS = (
+    lzma.LZMAError,
+    zstandard.ZstdError,
+    zlib.error,
+    OSError,  # bz2 says so when the stream is no bzip2
+    EOFError,
+    RuntimeError,  # lz4's
+    ValueError,
+)
 
 
 def decompress(blocks: Iterable[bytes], compression: str) -> Iterator[bytes]:
@@ -186,16 +193,10 @@ def decompress(blocks: Iterable[bytes], compression: str) -> Iterator[bytes]:
         pending += block
         while pending:
             if decoder is None:
-                if members and not pending.strip(b"\0"):
-                    pending = b""  # padding, as tapes and xz have it
-                    break
-                if members and len(pending) < _LONGEST_MAGIC:
-                    break
-                if members and detect_compression(pending) != compression:
-                    raise StreamFault(
-                        "trailing-bytes",
-                        f"bytes that are no {compression} follow after {compression} member {members}",
-                    )
+                if members:
+                    pending = pending.lstrip(b"\0")  # padding, as tapes and xz have it
+                    if not _next_member(pending, compression):
+                        break
                 decoder = _DECODERS[compression]()
             yield from _decode(decoder, pending, compression)
             pending = decoder.unused if decoder.eof else b""
@@ -209,18 +210,19 @@ def decompress(blocks: Iterable[bytes], compression: str) -> Iterator[bytes]:
         )
 
 
+def _next_member(pending: bytes, compression: str) -> bool:
+    """Tell whether another member begins here; False also for too few bytes to tell."""
+    if len(pending) < _LONGEST_MAGIC:
+        return False
+    if detect_compression(pending) != compression:
+        raise StreamFault("trailing-bytes", f"bytes that are no {compression} follow after the stream's end")
+    return True
+
+
 def _decode(decoder: _Decoder, data: bytes, compression: str) -> Iterator[bytes]:
     try:
         yield from decoder.decode(data)
-    except (
-        lzma.LZMAError,
-        zstandard.ZstdError,
-        zlib.error,
-        OSError,
-        EOFError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except _DECODING_ERRORS as error:
         text = str(error)
         if "emory" in text:
             raise StreamFault(
@@ -231,8 +233,7 @@ def _decode(decoder: _Decoder, data: bytes, compression: str) -> Iterator[bytes]
 
 
 class EntropyMeter:
-    """Shannon entropy in bits per byte, estimated from 4 KiB of every 64 KiB (the first 64 KiB are read
-    whole).
+    """Shannon entropy in bits per byte, estimated from 4 KiB of every 64 KiB (of the first 64 KiB all).
 
     `peak` is the highest entropy of a single 4 KiB window: it shows encryption of only parts of a file.
     Random bytes give about 7.95 in such a window, text below 6.
@@ -276,8 +277,7 @@ def _entropy(counts: Counter[int], total: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The beginning of a file. content: decompressed; complete: nothing follows; fault: why decoding
-    stopped."""
+    """The beginning of a file. content: decompressed. complete: nothing follows. fault: why it stopped."""
 
     compression: str
     encryption: str
