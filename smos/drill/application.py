@@ -55,7 +55,9 @@ def names_from_database(endpoint: PostgresEndpoint, database: str, sql: str) -> 
     """Run a reference rule's query; return the names, or None and the reason why it could not be asked."""
     try:
         with _read_only(endpoint, database) as connection:
-            return [str(row[0]) for row in connection.execute(cast("LiteralString", sql)) if row[0] is not None], ""
+            return [
+                str(row[0]) for row in connection.execute(cast("LiteralString", sql)) if row[0] is not None
+            ], ""
     except psycopg.Error as error:
         return None, f"{type(error).__name__} {error.sqlstate or ''}".strip()
 

@@ -114,7 +114,9 @@ def make_plan(catalog: Catalog, chosen: BackupSet | None) -> RestorePlan:
 
     dumps = tuple(
         DumpSource(
-            database=artifact.databases[0] if len(artifact.databases) == 1 and artifact.kind is not ArtifactKind.PG_DUMPALL else None,
+            database=artifact.databases[0]
+            if len(artifact.databases) == 1 and artifact.kind is not ArtifactKind.PG_DUMPALL
+            else None,
             kind=artifact.kind,
             path=base / artifact.path,
             compression=artifact.compression,

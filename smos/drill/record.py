@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from smos.backup.inspect import SetFacts
+from smos.backup.facts import SetFacts
 from smos.backup.model import Catalog
 from smos.drill.phases import Timing
 from smos.drill.restore import RestoreFacts
-from smos.postgres.compare import Difference
+from smos.postgres.difference import Difference
 from smos.target import Target
-from smos.vault.recovery import VaultFacts
+from smos.vault.facts import VaultFacts
 from smos.verdict import Problem
 from smos.backup.volumes import VolumeFacts
 

@@ -7,27 +7,24 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from smos.backup.inspect import SetFacts, inspect_set
-from smos.backup.volumes import VolumeFacts
-from smos.drill.application import answer_services, ask_smoke, check_references
-from smos.drill.compare import compare_databases, restored_roles_differences
+from smos.backup.model import Catalog
+from smos.drill.application import answer_services, ask_smoke
+from smos.drill.content import ContentReading, read_and_compare
 from smos.drill.phases import PhaseClock
 from smos.drill.plan import RestorePlan
-from smos.drill.record import DatabaseContentFacts, ServiceFacts, SmokeFacts
-from smos.drill.restore import LOADING_SETTINGS, RestoreFacts, make_durable, restore_set
-from smos.drill.volumes import restore_volumes
-from smos.errors import ProvisionError, SmosError
-from smos.postgres.compare import Difference
-from smos.provision.embedded.openbao import EmbeddedOpenBao
-from smos.provision.embedded.postgres import EmbeddedPostgres
-from smos.provision.installations import PostgresInstallation, choose_installation
+from smos.drill.record import ServiceFacts, SmokeFacts
+from smos.drill.restore import RestoreFacts, make_durable, restore_set
+from smos.drill.stack import Sandbox, start_sandbox
+from smos.drill.volumes import VolumeFacts, check_file_references, restore_volumes
 from smos.provision.owner import Owner
 from smos.target import Target
-from smos.vault.escrow import read_escrow
-from smos.vault.recovery import VaultFacts, recover
-from smos.verdict import Problem
+from smos.vault.facts import VaultFacts
+from smos.vault.recovery import recover
+
+Report = Callable[[str], None]
+JOBS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +37,7 @@ class Recovery:
     sandbox: str
     chosen_facts: SetFacts | None
     restore: RestoreFacts | None
-    content: tuple[DatabaseContentFacts, ...]
-    role_differences: tuple[Difference, ...]
+    reading: ContentReading
     volumes: tuple[VolumeFacts, ...]
     vault: VaultFacts | None
     services: tuple[ServiceFacts, ...]
@@ -50,3 +46,135 @@ class Recovery:
     recovery_point: datetime | None
     recovery_point_basis: str
     data_bytes: int
+
+
+def recover_everything(
+    target: Target, catalog: Catalog, plan: RestorePlan, owner: Owner, phases: PhaseClock, report: Report
+) -> Recovery:
+    """Recover all that the plan names into a fresh sandbox and record how it went.
+
+    Raises ProvisionError when the sandbox itself can't be started: then there is no drill.
+    """
+    with phases.phase("provision"):
+        report("starting the sandbox")
+        sandbox = start_sandbox(owner, plan, target)
+    chosen_facts = None
+    if plan.chosen is not None:
+        with phases.phase("fetch"):
+            report(f"reading {plan.chosen.id}: hashes and structure of every artifact")
+            chosen_facts = inspect_set(catalog.directory, plan.chosen, target=target)
+    vault = _vault(target, plan, sandbox, phases, report)
+    phases.exclude("decrypt", "the backups are not encrypted")
+    scratch = owner.directory("scratch")
+    restore = None
+    volumes: tuple[VolumeFacts, ...] = ()
+    if plan.chosen is not None:
+        with phases.phase("restore"), ThreadPoolExecutor(2) as pool:
+            report(f"restoring {len(plan.dumps)} dumps and {len(plan.volumes)} volumes")
+            unpacking = pool.submit(
+                restore_volumes, plan.volumes, owner.directory("volumes"), target.limits, report
+            )
+            if plan.dumps:
+                restore = restore_set(
+                    sandbox.postgres,
+                    plan.dumps,
+                    plan.globals_path,
+                    limits=target.limits,
+                    jobs=JOBS,
+                    scratch=scratch,
+                    progress=report,
+                    source_identifier=plan.manifest.system_identifier if plan.manifest else None,
+                )
+                make_durable(sandbox.postgres)
+            volumes = unpacking.result()
+    with phases.phase("verify"):
+        report("comparing what came back with what the manifest promises")
+        reading = read_and_compare(sandbox.postgres, plan, restore, JOBS)
+        volumes = check_file_references(target, sandbox.postgres.endpoint, volumes)
+    with phases.phase("ready"):
+        report("asking the application's questions")
+        services = answer_services(target, sandbox.postgres.endpoint, vault)
+        smoke = ask_smoke(sandbox.postgres.endpoint, target)
+    point, basis = _recovery_point(target, plan, reading)
+    return Recovery(
+        sandbox=sandbox.isolation,
+        chosen_facts=chosen_facts,
+        restore=restore,
+        reading=reading,
+        volumes=volumes,
+        vault=vault,
+        services=services,
+        smoke=smoke,
+        ready=_is_ready(target, restore, volumes, vault, services, smoke),
+        recovery_point=point,
+        recovery_point_basis=basis,
+        data_bytes=reading.data_bytes + sum(volume.bytes for volume in volumes),
+    )
+
+
+def _vault(
+    target: Target, plan: RestorePlan, sandbox: Sandbox, phases: PhaseClock, report: Report
+) -> VaultFacts | None:
+    if target.vault is None:
+        phases.exclude("vault", "the target declares no Vault")
+        return None
+    if plan.vault_snapshot is None or sandbox.vault is None:
+        phases.exclude("vault", "the set holds no Vault snapshot")
+        return None
+    with phases.phase("vault"):
+        report("bringing Vault back: snapshot, key shares, logins, old ciphertext")
+        return recover(
+            sandbox.vault,
+            snapshot=plan.vault_snapshot,
+            canary=plan.vault_canary,
+            escrow=target.vault.escrow,
+            target=target.vault,
+        )
+
+
+def _recovery_point(
+    target: Target, plan: RestorePlan, reading: ContentReading
+) -> tuple[datetime | None, str]:
+    """The worst database decides. Without a heartbeat the start of its dump is a bound from above on what is lost."""
+    if not target.databases or plan.chosen is None:
+        return (
+            (plan.chosen.stamp, "dump-start upper bound")
+            if plan.chosen and plan.chosen.stamp
+            else (None, "none")
+        )
+    snapshots = {entry.name: entry.snapshot_at for entry in plan.manifest.databases} if plan.manifest else {}
+    points, basis = [], "heartbeat"
+    for name in target.database_names:
+        beat = reading.heartbeats.get(name)
+        if beat is None:
+            basis = "dump-start upper bound"
+            beat = snapshots.get(name) or plan.chosen.stamp
+        if beat is None or name not in reading.restored:
+            return None, "none"
+        points.append(beat)
+    return min(points), basis
+
+
+def _is_ready(
+    target: Target,
+    restore: RestoreFacts | None,
+    volumes: tuple[VolumeFacts, ...],
+    vault: VaultFacts | None,
+    services: tuple[ServiceFacts, ...],
+    smoke: tuple[SmokeFacts, ...],
+) -> bool:
+    """Tell whether the application could be let in: all that is declared came back and answers.
+
+    Whether the content is the right one is for the checks to say; a sandbox that serves wrong answers to the
+    declared questions is not ready.
+    """
+    databases = {item.name for item in restore.databases if item.restored} if restore else set()
+    back = {volume.name for volume in volumes if volume.restored}
+    return (
+        bool(target.databases or target.volumes or target.vault)
+        and databases.issuperset(target.database_names)
+        and back.issuperset(target.volumes)
+        and (target.vault is None or (vault is not None and vault.unsealed))
+        and all(service.healthy for service in services if service.kind in {"postgres", "vault"})
+        and all(question.answer == question.expected for question in smoke)
+    )

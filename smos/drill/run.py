@@ -13,8 +13,9 @@ from pathlib import Path
 import psycopg
 
 from smos.backup.catalog import read_catalog
-from smos.backup.inspect import SetFacts, directory_state, inspect_set, state_changes
+from smos.backup.inspect import SetFacts, inspect_set
 from smos.backup.model import BackupSet, Catalog
+from smos.backup.state import directory_state, state_changes
 from smos.checks.registry import not_required
 from smos.clock import Clock, SystemClock
 from smos.drill import baseline
@@ -23,8 +24,10 @@ from smos.drill.plan import RestorePlan, choose_set, effective_target, make_plan
 from smos.drill.record import DrillRecord, SafetyFacts, save
 from smos.drill.recover import Recovery, recover_everything
 from smos.errors import TargetError
-from smos.postgres.compare import Difference, compare_content
-from smos.postgres.fingerprint import DatabaseContent, read_content
+from smos.postgres.compare import compare_content
+from smos.postgres.content import DatabaseContent
+from smos.postgres.difference import Difference
+from smos.postgres.fingerprint import read_content
 from smos.provision.owner import Owner
 from smos.selftest.source import SelfTestSource, start_source
 from smos.target import Provision, Settings, Target
@@ -49,7 +52,7 @@ def run_drill(settings: Settings, run_dir: Path, reporter: Report, *, clock: Clo
         if target.backups.directory is None:
             source = start_source(owner, clock, reporter)
             target = source.target
-        record = _drill(settings, target, source, owner, clock, reporter)
+        record = _drill(settings, target, source, owner, run_dir, clock, reporter)
     record = replace(record, safety=replace(record.safety, sandbox_destroyed=not owner.run_dir.exists()))
     save(record, run_dir / "drill.json")
 
@@ -59,6 +62,7 @@ def _drill(
     target: Target,
     source: SelfTestSource | None,
     owner: Owner,
+    run_dir: Path,
     clock: Clock,
     report: Report,
 ) -> DrillRecord:
@@ -77,8 +81,11 @@ def _drill(
         catalog = read_catalog(directory, timezone=target.backups.schedule.timezone)
         plan = make_plan(catalog, choose_set(catalog, disaster_at))
         report(f"restoring {plan.chosen.id if plan.chosen else 'nothing: there is no backup set'}")
-    recovery = recover_everything(target, plan, owner, phases, report)
+    recovery = recover_everything(target, catalog, plan, owner, phases, report)
     rto_actual_s = phases.total_s() if recovery.ready else None
+
+    if plan.chosen is not None and recovery.reading.contents:
+        baseline.write_candidate(run_dir, plan.chosen.id, recovery.reading.contents)
 
     report("after the clock: inspecting the other backup sets, proving source and backups unchanged")
     sets = _inspect_others(target, catalog, plan, recovery)
@@ -88,7 +95,9 @@ def _drill(
         phases=phases.facts(),
         rto_actual_s=rto_actual_s,
         verify_s=phases.seconds("verify"),
-        rpo_actual_s=(disaster_at - recovery.recovery_point).total_seconds() if recovery.recovery_point else None,
+        rpo_actual_s=(disaster_at - recovery.recovery_point).total_seconds()
+        if recovery.recovery_point
+        else None,
         rpo_basis=recovery.recovery_point_basis,
         data_bytes=recovery.data_bytes,
     )
@@ -109,8 +118,8 @@ def _drill(
         last_verified_set=baseline.last_verified_set(settings.reports, target.name),
         sets=sets,
         restore=recovery.restore,
-        content=recovery.content,
-        role_differences=recovery.role_differences,
+        content=recovery.reading.facts,
+        role_differences=recovery.reading.role_differences,
         volumes=recovery.volumes,
         vault=recovery.vault,
         services=recovery.services,
@@ -152,7 +161,9 @@ def _source_differences(
     )
 
 
-def _inspect_others(target: Target, catalog: Catalog, plan: RestorePlan, recovery: Recovery) -> tuple[SetFacts, ...]:
+def _inspect_others(
+    target: Target, catalog: Catalog, plan: RestorePlan, recovery: Recovery
+) -> tuple[SetFacts, ...]:
     """Inspect the sets that were not restored; the chosen one was inspected while it was read."""
 
     def inspect(item: BackupSet) -> SetFacts:

@@ -1,0 +1,102 @@
+"""Read what the restored databases hold and compare it with the manifest, or with the last verified drill."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import psycopg
+
+from smos.drill.plan import RestorePlan
+from smos.drill.record import DatabaseContentFacts
+from smos.drill.restore import RestoreFacts
+from smos.postgres.compare import compare_content
+from smos.postgres.compare_roles import compare_roles
+from smos.postgres.content import DatabaseContent
+from smos.postgres.difference import Difference
+from smos.postgres.fingerprint import read_content
+from smos.postgres.integrity import check_integrity
+from smos.postgres.roles import read_roles
+from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.verdict import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentReading:
+    """What was read of the sandbox. contents is kept for the baseline of a verified drill, not for the record."""
+
+    facts: tuple[DatabaseContentFacts, ...] = ()
+    role_differences: tuple[Difference, ...] = ()
+    contents: dict[str, DatabaseContent] = field(default_factory=dict)
+    heartbeats: dict[str, datetime | None] = field(default_factory=dict)
+    data_bytes: int = 0
+
+    @property
+    def restored(self) -> frozenset[str]:
+        """Names of the databases whose content could be read."""
+        return frozenset(self.contents)
+
+
+def read_and_compare(
+    sandbox: EmbeddedPostgres, plan: RestorePlan, restore: RestoreFacts | None, jobs: int
+) -> ContentReading:
+    """Read every restored database, compare it, and check its integrity; databases in parallel.
+
+    A database that can't be read is left out: DR-03 then says that its content was not read.
+    """
+    if restore is None:
+        return ContentReading()
+    expected = {
+        entry.name: DatabaseContent.from_json(entry.content)
+        for entry in (plan.manifest.databases if plan.manifest else ())
+    }
+
+    def read(name: str) -> tuple[DatabaseContentFacts, DatabaseContent, int]:
+        started = time.monotonic()
+        conninfo = sandbox.endpoint.conninfo(name)
+        content = read_content(lambda: psycopg.connect(conninfo), jobs=jobs)
+        differences = compare_content(expected[name], content) if name in expected else ()
+        problems = check_integrity(
+            sandbox.installation.bin_dir, conninfo, jobs=jobs, env=sandbox.endpoint.env()
+        )
+        with psycopg.connect(conninfo) as connection:
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        facts = DatabaseContentFacts(
+            database=name,
+            compared_with="manifest" if name in expected else "nothing",
+            tables=len(content.tables),
+            rows=sum(table.rows or 0 for table in content.tables.values()),
+            extensions=extension_names(content),
+            seconds=time.monotonic() - started,
+            differences=differences,
+            problems=(*problems, *_unread(content)),
+        )
+        return facts, content, int(row[0]) if row else 0
+
+    names = sorted(item.name for item in restore.databases if item.restored)
+    with ThreadPoolExecutor(jobs) as pool:
+        readings = list(pool.map(read, names))
+    return ContentReading(
+        facts=tuple(facts for facts, _, _ in readings),
+        role_differences=_roles(sandbox, plan, restore),
+        contents={facts.database: content for facts, content, _ in readings},
+        heartbeats={facts.database: content.heartbeat_at for facts, content, _ in readings},
+        data_bytes=sum(size for _, _, size in readings),
+    )
+
+
+def extension_names(content: DatabaseContent) -> tuple[str, ...]:
+    """Return the names of the extensions that a database has."""
+    return tuple(sorted(key.partition(":")[2] for key in content.catalogue.of_kind("extension")))
+
+
+def _unread(content: DatabaseContent) -> tuple[Problem, ...]:
+    return tuple(content.problems)
+
+
+def _roles(sandbox: EmbeddedPostgres, plan: RestorePlan, restore: RestoreFacts) -> tuple[Difference, ...]:
+    if plan.manifest is None or not plan.manifest.roles:
+        return ()
+    with psycopg.connect(sandbox.endpoint.conninfo("postgres")) as connection:
+        actual = read_roles(connection)
+    return compare_roles(plan.manifest.roles, actual, ignore=restore.harness_roles)

@@ -1,0 +1,65 @@
+"""The sandbox of one drill: PostgreSQL of the right version and a Vault, without a route out, started together."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from smos.drill.plan import RestorePlan
+from smos.drill.restore import LOADING_SETTINGS
+from smos.errors import ProvisionError
+from smos.provision.embedded.openbao import EmbeddedOpenBao
+from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.installations import PostgresInstallation, choose_installation
+from smos.provision.owner import Owner
+from smos.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """The servers that the recovery goes into. isolation: how their network was cut."""
+
+    postgres: EmbeddedPostgres
+    vault: EmbeddedOpenBao | None
+    isolation: str
+
+
+def start_sandbox(owner: Owner, plan: RestorePlan, target: Target) -> Sandbox:
+    """Start what the plan needs; both servers at the same time.
+
+    PostgreSQL's major version is the backup's where it is installed here, else the newest that is.
+    Raises ProvisionError.
+    """
+    postgres = EmbeddedPostgres(
+        owner,
+        name="sandbox",
+        installation=_installation(plan),
+        settings=LOADING_SETTINGS,
+        no_network=True,
+        superuser="postgres",
+    )
+    wanted = target.vault is not None and plan.vault_snapshot is not None
+    vault = EmbeddedOpenBao(owner, name="sandbox-vault", no_network=True) if wanted else None
+    with ThreadPoolExecutor(2) as pool:
+        starting = pool.submit(vault.start) if vault else None
+        postgres.start()
+        if starting:
+            starting.result()
+    return Sandbox(
+        postgres=postgres,
+        vault=vault,
+        isolation=min(
+            [postgres.isolation, *([vault.isolation] if vault else [])],
+            key=lambda level: level == "network-namespace",
+        ),
+    )
+
+
+def _installation(plan: RestorePlan) -> PostgresInstallation:
+    majors = (
+        {entry.server_version_num // 10000 for entry in plan.manifest.databases} if plan.manifest else set()
+    )
+    if len(majors) == 1:
+        try:
+            return choose_installation(major=majors.pop())
+        except ProvisionError:
+            pass  # the newest one here restores older dumps; what it can't is recorded as a gap of the sandbox
+    return choose_installation()
