@@ -1,18 +1,21 @@
-"""Who may do what: ask a real Vault about every role, path and verb, twice (a request, and its own capabilities).
+"""Who may do what: ask a real Vault about every role, path and verb, by request and by its own capabilities.
 
 The expectation (compose/vault/access-matrix.yml) is written from the platform's documentation, never from the
-policies. A request that is expected to be refused is sent so that it changes nothing even where a policy is too
-wide: writes carry no data. Deletes can't be made harmless, so this belongs on a Vault of the harness' own.
+policies. A write that is expected to be refused carries no data, so it changes nothing even where a policy is
+too wide. Deletes can't be made harmless: this belongs on a Vault of the harness' own.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+import hvac
 import requests
+import urllib3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -24,7 +27,7 @@ from smos.vault.escrow import Escrow
 from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, VaultEndpoint, VaultError, explain
 
 WORKERS = 4
-DUTIES = {"data": {"probe": "access matrix"}}
+HARMLESS = {"data": {"probe": "access matrix"}}
 """What a write that is expected to succeed writes."""
 
 
@@ -95,7 +98,7 @@ class Matrix(_Model):
 class AccessFacts:
     """One cell: what was expected, what the request got, what the server says about itself.
 
-    status: HTTP status, None without an answer. capable: what sys/capabilities-self says, None when not asked.
+    status: HTTP status, None without an answer. capable: what sys/capabilities-self says, None if not asked.
     """
 
     role: str
@@ -109,8 +112,8 @@ class AccessFacts:
     def granted(self) -> bool | None:
         """Whether the policy let the request through; None when that is unknown.
 
-        404 (nothing there), 405 (nothing to do) and 400 (nothing sent) come after the policy; 403 is the policy.
-        A 5xx says nothing about it.
+        404 (nothing there), 405 (no such verb) and 400 (nothing sent) come after the policy; 403 is the
+        policy. A 5xx says nothing about it.
         """
         if self.status is None or self.status >= 500 or self.status in {401, 429, 472, 473}:
             return None
@@ -172,59 +175,59 @@ def _role(
         login(client, credential)
     except CLIENT_ERRORS as error:
         raise VaultError(f"{role} can't log in: {explain(error)}", code="login-failed") from None
-    session: requests.Session = client.session
-    base, headers = client.url, {"X-Vault-Token": client.token, "X-Vault-Request": "true"}
+    line = _Line(client)
     cells = [(rule, verb, matrix.api_path(rule, verb)) for rule in matrix.paths for verb in verbs]
-    capabilities = _capabilities(session, base, headers, sorted({path for _, _, path in cells}))
+    capabilities = line.capabilities(sorted({path for _, _, path in cells}))
     for rule, verb, path in cells:
         expected = matrix.grants(rule, verb, role)
         known = capabilities.get(path)
+        body: object = None
+        if verb is Verb.WRITE:
+            body = HARMLESS if expected and not rule.system else {}
+        status, _ = line.ask(_METHODS[verb], path, body)
         yield AccessFacts(
             role=role,
             path=path,
             verb=verb,
             expected=expected,
-            status=_request(
-                session,
-                f"{base}/v1/{path}",
-                headers,
-                verb,
-                DUTIES if expected and verb is Verb.WRITE and not rule.system else None,
-            ),
+            status=status,
             capable=None if known is None else bool(known & (_CAPABILITIES[verb] | {"root"})),
         )
 
 
-def _request(
-    session: requests.Session, url: str, headers: Mapping[str, str], verb: Verb, body: object
-) -> int | None:
-    try:
-        # The answer is read (the connection stays in use) and thrown away: it may be a secret.
-        return session.request(
-            _METHODS[verb],
-            url,
-            headers=dict(headers),
-            json=body if body is not None else ({} if verb is Verb.WRITE else None),
-            timeout=REQUEST_LIMIT_S,
-            allow_redirects=False,
-        ).status_code
-    except requests.RequestException:
-        return None
+class _Line:
+    """One kept connection of a client that is logged in.
 
+    The Unix-socket adapter of requests opens a connection for every new URL, and requests itself costs three
+    times what the server takes; the pool below both is asked directly.
+    """
 
-def _capabilities(
-    session: requests.Session, base: str, headers: Mapping[str, str], paths: list[str]
-) -> dict[str, frozenset[str]]:
-    try:
-        answer = session.post(
-            f"{base}/v1/sys/capabilities-self",
-            headers=dict(headers),
-            json={"paths": paths},
-            timeout=REQUEST_LIMIT_S,
-        )
-    except requests.RequestException:
-        return {}
-    if answer.status_code != 200:
-        return {}
-    data: dict[str, Any] = answer.json()["data"]
-    return {path: frozenset(data[path]) for path in paths if path in data}
+    def __init__(self, client: hvac.Client) -> None:
+        request = requests.Request("GET", client.url).prepare()
+        adapter = client.session.get_adapter(client.url)
+        self._pool = adapter.get_connection_with_tls_context(request, client.session.verify)
+        self._headers = {"X-Vault-Token": client.token, "X-Vault-Request": "true"}
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int | None, bytes]:
+        """Return status and answer; (None, b"") when nobody answered."""
+        try:
+            answer = self._pool.urlopen(
+                method,
+                f"/v1/{path}",
+                body=None if body is None else json.dumps(body).encode(),
+                headers=self._headers,
+                timeout=REQUEST_LIMIT_S,
+                retries=False,
+                redirect=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError):
+            return None, b""
+        return answer.status, answer.data
+
+    def capabilities(self, paths: list[str]) -> dict[str, frozenset[str]]:
+        """Return what the server says that this token may do at each path; {} when it doesn't say."""
+        status, answer = self.ask("POST", "sys/capabilities-self", {"paths": paths})
+        if status != 200:
+            return {}
+        data = json.loads(answer)["data"]
+        return {path: frozenset(data[path]) for path in paths if path in data}
