@@ -262,8 +262,8 @@ def policies(_version: int) -> str:
         {
             "command": "p.polcmd::text",
             "restrictive": "NULLIF(NOT p.polpermissive, false)",
-            "roles": "(SELECT jsonb_agg(CASE WHEN r = 0 THEN '' ELSE pg_get_userbyid(r) END ORDER BY 1)"
-            " FROM unnest(p.polroles) AS r)",
+            "roles": "(SELECT jsonb_agg(x.role ORDER BY x.role) FROM (SELECT CASE WHEN r = 0 THEN '' ELSE"
+            " pg_get_userbyid(r)::text END AS role FROM unnest(p.polroles) AS r) AS x)",
             "using": "pg_get_expr(p.polqual, p.polrelid)",
             "check": "pg_get_expr(p.polwithcheck, p.polrelid)",
         },
@@ -490,13 +490,17 @@ def global_objects(_version: int) -> str:
         ),
         _select(
             "'cast'",
-            "format_type(c.castsource, NULL), format_type(c.casttarget, NULL)",
+            "",
             {
                 "function": "NULLIF(c.castfunc::regprocedure::text, '-')",
                 "context": "c.castcontext::text",
                 "method": "c.castmethod::text",
             },
-            f"FROM pg_cast AS c WHERE {user.format(alias='c')} AND {_no_member('pg_cast', 'c')}",
+            # Those between a range and its multirange come with the type.
+            f"FROM pg_cast AS c WHERE {user.format(alias='c')} AND {_no_member('pg_cast', 'c')}"
+            " AND NOT EXISTS (SELECT FROM pg_depend AS i WHERE i.classid = 'pg_cast'::regclass AND i.objid = c.oid"
+            " AND i.deptype = 'i')",
+            suffix="format_type(c.castsource, NULL) || ' as ' || format_type(c.casttarget, NULL)",
         ),
         _select(
             "'access-method'",
@@ -672,7 +676,8 @@ def changed_privileges(_version: int) -> str:
             skip += " AND o.nspname !~ '^pg_(toast|temp)'"
         parts.append(
             "SELECT 'privileges' AS kind, ARRAY[i.type]::text[] AS parts, ' ' || i.identity AS suffix,"
-            f" jsonb_build_object('acl', to_jsonb(o.{acl}::text[])) AS definition FROM {catalog} AS o"
+            f" jsonb_build_object('acl', to_jsonb(o.{acl}::text[]), 'owner', {_owner(f'o.{owner}')}) AS definition"
+            f" FROM {catalog} AS o"
             f" LEFT JOIN pg_init_privs AS p ON p.objoid = o.oid AND p.classoid = '{catalog}'::regclass"
             f" AND p.objsubid = 0, LATERAL pg_identify_object('{catalog}'::regclass, o.oid, 0) AS i,"
             f" LATERAL (SELECT o.{acl}::text[] AS now,"
@@ -684,8 +689,8 @@ def changed_privileges(_version: int) -> str:
             f" e.classid = '{catalog}'::regclass AND e.objid = o.oid AND e.deptype = 'e')){skip}"
         )
     parts.append(
-        "SELECT 'privileges', ARRAY['column'], ' ' || i.identity, jsonb_build_object('acl', to_jsonb(a.attacl::text[]))"
-        " FROM pg_attribute AS a LEFT JOIN pg_init_privs AS p ON p.objoid = a.attrelid"
+        "SELECT 'privileges', ARRAY['column'], ' ' || i.identity, jsonb_build_object('acl', to_jsonb(a.attacl::text[]),"
+        " 'owner', pg_get_userbyid(c.relowner)) FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid LEFT JOIN pg_init_privs AS p ON p.objoid = a.attrelid"
         " AND p.classoid = 'pg_class'::regclass AND p.objsubid = a.attnum,"
         " LATERAL pg_identify_object('pg_class'::regclass, a.attrelid, a.attnum) AS i"
         " WHERE a.attacl IS NOT NULL AND NOT a.attisdropped AND i.schema IS DISTINCT FROM 'information_schema'"

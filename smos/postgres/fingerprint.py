@@ -24,7 +24,7 @@ from smos.postgres.content import (
     SequenceContent,
     TableContent,
 )
-from smos.postgres.fingerprint_sql import FEEDS, SEQUENCES, TABLES
+from smos.postgres.fingerprint_sql import FEEDS, SEQUENCES, TABLES, TABLES_WITHOUT_LOCKS
 from smos.postgres.hashing import HashMode, Scan, large_object_query, scan_query
 from smos.postgres.names import qualified
 from smos.postgres.row_security import ConnectAs, probe_row_security
@@ -103,7 +103,7 @@ def read_content(
             " END::text, current_setting('block_size')::int"
         ).fetchone()
         lsn, block = (str(row[0] or ""), int(row[1])) if row else ("", 8192)
-        tables = [_Table(*fields) for fields in main.execute(TABLES)]
+        tables = _list_tables(main)
         feeds = _feeds(main)
         columns: dict[int, list[str]] = defaultdict(list)
         for relation, column in (feed for of_one in feeds.values() for feed in of_one):
@@ -138,6 +138,15 @@ def read_content(
         row_security_probed=facts is not None,
         problems=tuple(problems),
     )
+
+
+def _list_tables(connection: "psycopg.Connection[Any]") -> list[_Table]:
+    try:
+        with connection.transaction(force_rollback=True):
+            rows = connection.execute(TABLES).fetchall()
+    except psycopg.errors.LockNotAvailable:  # somebody holds a table exclusively: reading it will say so
+        rows = connection.execute(TABLES_WITHOUT_LOCKS).fetchall()
+    return [_Table(*row) for row in rows]
 
 
 def _feeds(connection: "psycopg.Connection[Any]") -> dict[int, list[tuple[int, str]]]:

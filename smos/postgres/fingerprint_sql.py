@@ -6,8 +6,8 @@
 from smos.postgres.catalogue_sql import USER_SCHEMA
 
 # Tables and materialized views. Members of an extension are left out, except the data of the tables that it declares as configuration.
-TABLES = f"""
-SELECT c.oid, n.nspname, c.relname, coalesce(pg_relation_size(c.oid), 0), c.relispopulated,
+_TABLES = f"""
+SELECT c.oid, n.nspname, c.relname, coalesce(SIZE_OF_TABLE, 0), c.relispopulated,
        c.relpersistence = 'u' AND pg_is_in_recovery(), coalesce(x.condition, '')
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition FROM pg_extension) AS x ON x.oid = c.oid
@@ -15,7 +15,12 @@ WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND {USER_SCHEMA}
   AND (x.oid IS NOT NULL OR NOT EXISTS (SELECT FROM pg_depend AS e
        WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'))
 ORDER BY n.nspname, c.relname
-""".encode()
+"""
+TABLES = _TABLES.replace("SIZE_OF_TABLE", "pg_relation_size(c.oid)").encode()
+# The size by the last VACUUM, which no lock on a table can hold up.
+TABLES_WITHOUT_LOCKS = _TABLES.replace(
+    "SIZE_OF_TABLE", "greatest(c.relpages, 0)::bigint * current_setting('block_size')::int"
+).encode()
 SEQUENCES = f"""
 SELECT c.oid, n.nspname, c.relname, s.seqincrement FROM pg_class AS c JOIN pg_sequence AS s ON s.seqrelid = c.oid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
