@@ -21,6 +21,7 @@ from smos.backup.names import (
     FROM_NAME,
     Stamp,
     find_stamp,
+    has_backup_suffix,
     hash_algorithm,
     is_information,
     is_plain_name,
@@ -83,7 +84,11 @@ def read_catalog(directory: Path, *, timezone: str, volumes: Collection[str] = (
         elif hash_algorithm(entry.name):
             problems.extend(_take_hashes(Path(entry.path), hashes))
         else:
-            found.append(_flat(entry, zone, volumes))
+            item = _flat(entry, zone, volumes)
+            if _is_stray(item):
+                problems.extend(item.problems)
+            else:
+                found.append(item)
     sets.extend(_group(found, hashes, zone))
     names = {item.artifact.path for item in found}
     problems.extend(
@@ -170,6 +175,13 @@ def _flat(entry: os.DirEntry[str], zone: ZoneInfo, volumes: Collection[str]) -> 
         series=f"{series}/{'.'.join(name.split('.')[1:]) if stamp is None else name.replace(stamp.text, '')}",
         problems=probe.problems,
     )
+
+
+def _is_stray(item: _Found) -> bool:
+    """Tell a file that nothing marks as a backup: neither its bytes, nor a stamp and a known suffix."""
+    if item.artifact.kind is not ArtifactKind.UNKNOWN or item.artifact.encryption:
+        return False
+    return item.stamp is None or not has_backup_suffix(item.artifact.path)
 
 
 def _unreadable(path: Path, problem: Problem) -> Probe:
@@ -259,27 +271,30 @@ def _flat_set(
     for item in items:
         if item.stamp is None and stamp is None:
             problems.append(Problem("no-stamp", f"{item.artifact.path}: its name holds no time stamp"))
-        if item.created and item.stamp:
-            difference = abs(item.created.replace(tzinfo=UTC) - item.stamp.at)
-            if difference > HEADER_TOLERANCE + (timedelta(days=1) if item.stamp.whole_day else timedelta()):
-                problems.append(
-                    Problem(
-                        "stamp-mismatch",
-                        f"{item.artifact.path}: the dump inside was made at {item.created:%Y-%m-%d %H:%M}"
-                        " by its own header, the name says otherwise",
-                    )
-                )
+        problems.extend(_header_problem(item))
     artifacts = tuple(
         replace(item.artifact, declared_hash=hashes.get(item.artifact.path, "")) for item in items
     )
-    first = min((item for item in items if item.stamp), key=lambda i: i.stamp.at, default=None)  # type: ignore[union-attr]
+    texts = [(item.stamp.whole_day, item.stamp.at, item.stamp.text) for item in items if item.stamp]
     return _make_set(
-        id_=first.stamp.text if first and first.stamp and len(items) > 1 else items[0].artifact.path,
+        id_=min(texts)[2] if texts else items[0].artifact.path,
         stamp=stamp,
         source=source,
         artifacts=artifacts,
         problems=problems,
     )
+
+
+def _header_problem(item: _Found) -> Iterator[Problem]:
+    """Compare the date in an archive's own header with the name: an old dump may have a new name."""
+    if item.created is None or item.stamp is None:
+        return
+    ahead = item.stamp.at - item.created.replace(tzinfo=UTC)
+    made = f"{item.artifact.path}: made at {item.created:%Y-%m-%d %H:%M} by its own header"
+    if ahead > HEADER_TOLERANCE:
+        yield Problem("stamp-mismatch", f"{made}, the name claims a later time")
+    elif -ahead > HEADER_TOLERANCE + timedelta(days=item.stamp.whole_day):
+        yield Problem("stamp-older-than-header", f"{made}, the name claims an earlier time")
 
 
 def _make_set(

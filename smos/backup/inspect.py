@@ -395,7 +395,7 @@ def _signature(
     if key is None:
         return "not-required"
     if key.resolve().is_relative_to(directory.resolve()):
-        text = f"the public key {key.name} lies in the backup directory: who replaces a backup can replace it too"
+        text = f"the public key {key.name} lies with the backups: who replaces a backup can replace it too"
         problems.append(Problem("key-beside-backups", text))
     if not manifest or not backup_set.signed:
         return "missing"
@@ -435,9 +435,8 @@ def _with_manifest(facts: ArtifactFacts, declared: Mapping[str, tuple[int, str]]
             text = f"{file.path}: {file.bytes} bytes, the manifest says {size}"
             problems.append(Problem("size-mismatch", text))
         elif file.sha256 != sha256:
-            problems.append(
-                Problem("hash-mismatch", f"{file.path}: its SHA-256 is not the one in the manifest")
-            )
+            text = f"{file.path}: its SHA-256 is not the one in the manifest"
+            problems.append(Problem("hash-mismatch", text))
     return replace(
         facts,
         declared_by="manifest" if len(known) == len(facts.files) else "",

@@ -97,6 +97,11 @@ def claimed_compression(name: str) -> str:
     return next((kind for suffix, kind in _COMPRESSED_NAMES.items() if name.lower().endswith(suffix)), "")
 
 
+def has_backup_suffix(name: str) -> bool:
+    """Tell whether the name ends as backups' names do."""
+    return bool(_SUFFIXES.search(name))
+
+
 def is_information(name: str) -> bool:
     """Tell whether a file is for people (README, logs) or hidden, and no backup."""
     return bool(_INFORMATION.search(name))

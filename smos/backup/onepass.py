@@ -126,5 +126,5 @@ def _check_limits(state: _State, limits: Limits) -> None:
     if size > RATIO_FREE_BYTES and size > limits.ratio * state.stored_bytes:
         raise StreamFault(
             "archive-bomb",
-            f"{state.stored_bytes} bytes expand to more than {size}; the target allows {limits.ratio:g} times",
+            f"{state.stored_bytes} bytes expand to more than {size}; allowed are {limits.ratio:g} times",
         )
