@@ -223,12 +223,12 @@ def test_a_table_that_cannot_be_read_is_said_and_stops_nothing_else(servers, ric
     copy_database(source, "rich", "locked")
     monkeypatch.setattr("smos.postgres.session.LOCK_TIMEOUT_S", 0.05)
     with connector(source, "locked")() as holder:
-        holder.execute("LOCK TABLE app.booking")
+        holder.execute("LOCK TABLE app.no_columns")
         read = content(source, "locked")
-    assert read.tables["app.booking"].rows is None
-    assert "LockNotAvailable" in read.tables["app.booking"].problem
+    assert read.tables["app.no_columns"].rows is None
+    assert "LockNotAvailable" in read.tables["app.no_columns"].problem
     assert read.tables["app.users"].rows == 200
-    difference = next(d for d in compare_content(rich, read) if d.object == "table:app.booking")
+    difference = next(d for d in compare_content(rich, read) if d.object == "table:app.no_columns")
     assert difference.code == "content-unread"
     assert difference.uncertain
 

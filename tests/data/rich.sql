@@ -56,7 +56,7 @@ CREATE TABLE "Sch ema.with""odd"."t.t" ("i.i" integer DEFAULT nextval('app.numbe
 INSERT INTO app.tenants (name, rut, tags) SELECT 'Ñandú ' || i, i || '-K', hstore('k', i::text) FROM generate_series(1, 5) AS i;
 INSERT INTO app.users (tenant_id, email, full_name, score, price, secret)
 SELECT 1 + i % 5, 'U' || i || '@x.cl', CASE i % 4 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE E'O''Brien\n\\N\t' || i END,
-       CASE i % 5 WHEN 0 THEN 'NaN' WHEN 1 THEN '-0' WHEN 2 THEN 'Infinity' WHEN 3 THEN 0.1 + 0.2 ELSE 1e-300 END,
+       CASE i % 5 WHEN 0 THEN 'NaN' WHEN 1 THEN '-0'::float8 WHEN 2 THEN 'Infinity' WHEN 3 THEN 0.1::float8 + 0.2::float8 ELSE 1e-300 END,
        CASE i % 3 WHEN 0 THEN 1.0 WHEN 1 THEN 1.00 ELSE 'NaN' END, decode(md5(i::text), 'hex')
 FROM generate_series(1, 200) AS i;
 INSERT INTO app.orders (tenant_id, state, total, at)
