@@ -2,8 +2,8 @@
 
 import statistics
 from collections.abc import Sequence
-from itertools import pairwise
 from datetime import datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from smos.backup.model import Artifact, ArtifactKind, BackupSet, Catalog
@@ -156,7 +156,7 @@ def _times(
     zone = ZoneInfo(schedule.timezone)
     findings += _staleness(credible[-1], allowed, zone, now)
     findings += _gaps(credible, allowed, zone, now - timedelta(days=schedule.retention_days))
-    findings += [_mtime_note(item) for item in credible if _mtime_off(item)]
+    findings += _mtimes(credible)
     return findings
 
 
@@ -213,19 +213,17 @@ def _interval(start: datetime, end: datetime, zone: ZoneInfo) -> timedelta:
     return min(end - start, local)
 
 
-def _mtime_off(item: BackupSet) -> bool:
-    return item.stamp is not None and any(
-        abs(artifact.mtime - item.stamp) > MTIME_NOTE for artifact in item.artifacts
-    )
-
-
-def _mtime_note(item: BackupSet) -> Finding:
-    newest = max(artifact.mtime for artifact in item.artifacts)
-    return note(
-        "mtime-differs",
-        f"Set {item.id}: its files were changed or copied on {_when(newest)}; the time of the backup is taken from"
-        f" the {item.stamp_source}",
-    )
+def _mtimes(credible: Sequence[BackupSet]) -> list[Finding]:
+    """F05: file times that differ from the time of the backup. Information only: copying changes them."""
+    off = [
+        f"{item.id} ({_when(max(artifact.mtime for artifact in item.artifacts))})"
+        for item in credible
+        if item.stamp and any(abs(artifact.mtime - item.stamp) > MTIME_NOTE for artifact in item.artifacts)
+    ]
+    if not off:
+        return []
+    text = f"Files were changed or copied at another time than the backup was taken: {listed(off)}"
+    return [note("mtime-differs", f"{text}. What counts is the time in the manifest or in the name")]
 
 
 def _collapse(credible: Sequence[BackupSet], ratio: float) -> list[Finding]:

@@ -124,7 +124,7 @@ def _hashes(where: str, facts: SetFacts) -> list[Finding]:
         if artifact.hash_fits is None and artifact.kind not in _UNHASHED and artifact.path not in extra
     ]
     if undeclared:
-        text = f"{where}: readable or not, nobody can say that these are the bytes that were written: {listed(undeclared)}"
+        text = f"{where}: nobody can say that these are the bytes that were written: {listed(undeclared)}"
         remedy = (
             "keep a manifest (`smos backup create`) or a hash list (sha256sum) from the moment of writing"
         )
