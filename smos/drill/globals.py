@@ -106,8 +106,15 @@ class Globals:
         try:
             self._take(statement, kind)
         except (ValueError, OverflowError) as error:
-            hostile = kind.startswith(("COPY", "DO", "ALTER SYSTEM", "LOAD", "CALL", "SELECT", "CREATE FUNCTION"))
-            self.report(HOSTILE if hostile else UNEXPECTED, kind, statement.line, f"not what pg_dumpall writes ({error})")
+            hostile = kind.startswith(
+                ("COPY", "DO", "ALTER SYSTEM", "LOAD", "CALL", "SELECT", "CREATE FUNCTION")
+            )
+            self.report(
+                HOSTILE if hostile else UNEXPECTED,
+                kind,
+                statement.line,
+                f"not what pg_dumpall writes ({error})",
+            )
 
     def _take(self, statement: Statement, kind: str) -> None:
         reader = Reader(tokenize(statement.text))
@@ -115,7 +122,9 @@ class Globals:
         if first == "SET":
             self._set(reader)
         elif first == "SELECT":
-            if not re.fullmatch(rb"SELECT pg_catalog\.set_config\('search_path', '', false\);", statement.text):
+            if not re.fullmatch(
+                rb"SELECT pg_catalog\.set_config\('search_path', '', false\);", statement.text
+            ):
                 raise ValueError("no such call")
         elif first == "DROP":
             if reader.next().word not in {"ROLE", "USER", "DATABASE", "TABLESPACE"}:
@@ -142,7 +151,12 @@ class Globals:
 
     def _set(self, reader: Reader) -> None:
         name = reader.name()
-        if name not in {"default_transaction_read_only", "client_encoding", "standard_conforming_strings", "escape_string_warning"}:
+        if name not in {
+            "default_transaction_read_only",
+            "client_encoding",
+            "standard_conforming_strings",
+            "escape_string_warning",
+        }:
             raise ValueError("no such parameter")
 
     def _create_role(self, reader: Reader) -> None:
@@ -229,7 +243,9 @@ class Globals:
         grantor = reader.name() if reader.accept("GRANTED", "BY") else None
         reader.end()
         self.memberships.append(
-            Membership(role, member, options.get("ADMIN", False), options.get("INHERIT"), options.get("SET"), grantor)
+            Membership(
+                role, member, options.get("ADMIN", False), options.get("INHERIT"), options.get("SET"), grantor
+            )
         )
 
     def _parameter(self, reader: Reader, statement: Statement) -> None:
@@ -252,9 +268,16 @@ class Globals:
         role = reader.name()
         grantable = reader.accept("WITH", "GRANT", "OPTION")
         if REFUSED_SETTINGS.fullmatch(name):
-            self.report("setting-refused", "GRANT ON PARAMETER", statement.line, f"{name} reaches outside the database")
+            self.report(
+                "setting-refused",
+                "GRANT ON PARAMETER",
+                statement.line,
+                f"{name} reaches outside the database",
+            )
             return
-        self.parameters.append(ParameterGrant(tuple(p for p in privileges if p == "SET"), name, role, grantable))
+        self.parameters.append(
+            ParameterGrant(tuple(p for p in privileges if p == "SET"), name, role, grantable)
+        )
         if "ALTER SYSTEM" in privileges:
             self.report("privilege-withheld", "GRANT ON PARAMETER", statement.line, f"ALTER SYSTEM on {name}")
 

@@ -70,18 +70,26 @@ _REACHES_OUT = re.compile(
     re.IGNORECASE,
 )
 _LARGE_OBJECT = re.compile(
-    rb"\s*SELECT\s+pg_catalog\.(?:setval|lo_create|lo_open|lo_close|lowrite|lo_unlink|loread)\s*\([^()]*\)\s*;\s*\Z", re.IGNORECASE
+    rb"\s*SELECT\s+pg_catalog\.(?:setval|lo_create|lo_open|lo_close|lowrite|lo_unlink|loread)\s*\([^()]*\)\s*;\s*\Z",
+    re.IGNORECASE,
 )
 _UNLINK = re.compile(
     rb"\s*SELECT\s+pg_catalog\.lo_unlink\(oid\)\s+FROM\s+pg_catalog\.pg_largeobject_metadata\s+WHERE\s+oid\s*=\s*''\s*;\s*\Z",
     re.IGNORECASE,
 )
 _STATISTICS = re.compile(
-    rb"\s*SELECT\s+\*\s+FROM\s+pg_catalog\.pg_(?:restore|clear)_(?:relation|attribute|extended)_stats\s*\(", re.IGNORECASE
+    rb"\s*SELECT\s+\*\s+FROM\s+pg_catalog\.pg_(?:restore|clear)_(?:relation|attribute|extended)_stats\s*\(",
+    re.IGNORECASE,
 )
-_SEARCH_PATH = re.compile(rb"\s*SELECT\s+pg_catalog\.set_config\('search_path',\s*'[^'\\]*',\s*false\)\s*;\s*\Z")
-_SETTING = re.compile(rb"\s*SET\s+(?:SESSION\s+)?([A-Za-z_]+)\s*(?:=|\bTO\b)\s*([^;]*?)\s*;\s*\Z", re.IGNORECASE)
-_AUTHORIZATION = re.compile(rb"\s*SET\s+SESSION\s+AUTHORIZATION\s+('(?:[^']|'')*'|" + _ID + rb")\s*;\s*\Z", re.IGNORECASE)
+_SEARCH_PATH = re.compile(
+    rb"\s*SELECT\s+pg_catalog\.set_config\('search_path',\s*'[^'\\]*',\s*false\)\s*;\s*\Z"
+)
+_SETTING = re.compile(
+    rb"\s*SET\s+(?:SESSION\s+)?([A-Za-z_]+)\s*(?:=|\bTO\b)\s*([^;]*?)\s*;\s*\Z", re.IGNORECASE
+)
+_AUTHORIZATION = re.compile(
+    rb"\s*SET\s+SESSION\s+AUTHORIZATION\s+('(?:[^']|'')*'|" + _ID + rb")\s*;\s*\Z", re.IGNORECASE
+)
 _LANGUAGE = re.compile(rb"\sLANGUAGE\s+('|" + _ID + rb")", re.IGNORECASE)
 _LANGUAGE_TEXT = re.compile(rb"\sLANGUAGE\s+'?\"?(\w+)", re.IGNORECASE)
 _LIBRARY = re.compile(rb"\sAS\s+'(\$libdir/[\w.-]+|[\w-]+)'", re.IGNORECASE)
@@ -103,7 +111,10 @@ ALLOWED_SETTINGS = frozenset(
     " default_transaction_read_only synchronize_seqscans default_toast_compression quote_all_identifiers".split()
 )
 """What pg_dump and pg_dumpall set, all versions since 9.6."""
-SAFE_ENCODING = re.compile(rb"'(?:UTF-?8|UNICODE|SQL_ASCII|LATIN\d+|WIN\d+|ISO_8859_\d+|KOI8[RU]|EUC_\w+|MULE_INTERNAL)'", re.IGNORECASE)
+SAFE_ENCODING = re.compile(
+    rb"'(?:UTF-?8|UNICODE|SQL_ASCII|LATIN\d+|WIN\d+|ISO_8859_\d+|KOI8[RU]|EUC_\w+|MULE_INTERNAL)'",
+    re.IGNORECASE,
+)
 """In the others (SJIS, BIG5, GBK, …) a byte of a character may look like a quote or a backslash."""
 PREFIXES = frozenset(
     "OR REPLACE UNLOGGED UNIQUE TRUSTED PROCEDURAL CONSTRAINT RECURSIVE DEFAULT FORCE".split()
@@ -111,15 +122,19 @@ PREFIXES = frozenset(
 CREATE_OK = frozenset(
     "SCHEMA TABLE VIEW SEQUENCE INDEX TYPE DOMAIN FUNCTION PROCEDURE AGGREGATE OPERATOR COLLATION CONVERSION"
     " TRIGGER RULE POLICY PUBLICATION STATISTICS CAST SERVER".split()
-) | {"MATERIALIZED VIEW", "FOREIGN TABLE", "USER MAPPING", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY"}
+) | {
+    "MATERIALIZED VIEW",
+    "FOREIGN TABLE",
+    "USER MAPPING",
+    "TEXT SEARCH CONFIGURATION",
+    "TEXT SEARCH DICTIONARY",
+}
 SUPERUSER_ONLY = frozenset({
     "EVENT TRIGGER", "OPERATOR CLASS", "OPERATOR FAMILY", "ACCESS METHOD", "LANGUAGE", "FOREIGN DATA WRAPPER",
     "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "TRANSFORM",
 })  # fmt: skip
 ALTER_OK = (CREATE_OK | {"ROUTINE", "LARGE OBJECT", "DEFAULT PRIVILEGES"}) - {"CAST"}
-TWO_WORDS = frozenset(
-    "MATERIALIZED FOREIGN USER EVENT ACCESS OPERATOR LARGE DEFAULT SECURITY".split()
-)
+TWO_WORDS = frozenset("MATERIALIZED FOREIGN USER EVENT ACCESS OPERATOR LARGE DEFAULT SECURITY".split())
 EARLY = frozenset({"SCHEMA", "COLLATION"})
 OWN_LANGUAGES = frozenset({"sql", "plpgsql"})
 
@@ -235,7 +250,9 @@ def _head(skeleton: bytes) -> list[str]:
 def _object_kind(words: list[str]) -> tuple[str, int]:
     """Return the kind of object ("TEXT SEARCH PARSER") and how many words it took with what stands before it."""
     used = 0
-    while used < len(words) and words[used] in PREFIXES and words[used : used + 2] != ["DEFAULT", "PRIVILEGES"]:
+    while (
+        used < len(words) and words[used] in PREFIXES and words[used : used + 2] != ["DEFAULT", "PRIVILEGES"]
+    ):
         used += 1
     rest = words[used:]
     if rest[:2] == ["TEXT", "SEARCH"]:
@@ -253,9 +270,21 @@ def _object_kind(words: list[str]) -> tuple[str, int]:
 def _refuse(kind: str, statement: Statement, detail: str = "") -> Ruling:
     """Refuse a statement: as hostile where it could reach outside, else as one that pg_dump does not write."""
     words = kind.split()
-    hostile = bool(words) and words[0] in {"DO", "CALL", "LOAD", "EXECUTE", "PREPARE", "IMPORT", "CHECKPOINT", "LISTEN", "NOTIFY"}
+    hostile = bool(words) and words[0] in {
+        "DO",
+        "CALL",
+        "LOAD",
+        "EXECUTE",
+        "PREPARE",
+        "IMPORT",
+        "CHECKPOINT",
+        "LISTEN",
+        "NOTIFY",
+    }
     if hostile or _REACHES_OUT.search(statement.skeleton):
-        return Ruling(Action.REFUSE, kind, HOSTILE, detail or "it would run code or reach outside the database")
+        return Ruling(
+            Action.REFUSE, kind, HOSTILE, detail or "it would run code or reach outside the database"
+        )
     return Ruling(Action.GAP, kind, UNEXPECTED, detail or "pg_dump writes no such statement")
 
 
@@ -284,7 +313,12 @@ def _set(statement: Statement, version: int) -> Ruling:
         return Ruling(Action.GAP, "SET", UNEXPECTED, "pg_dump sets no such parameter")
     value = match[2].strip()
     if name == "client_encoding" and not SAFE_ENCODING.fullmatch(value):
-        return Ruling(Action.REFUSE, "SET client_encoding", "client-encoding", "text in this encoding can't be split safely")
+        return Ruling(
+            Action.REFUSE,
+            "SET client_encoding",
+            "client-encoding",
+            "text in this encoding can't be split safely",
+        )
     if name == "standard_conforming_strings" and value.lower().strip(b"'") not in {b"on", b"off"}:
         return _hostile("SET standard_conforming_strings", "a value that pg_dump never writes")
     if name == "transaction_timeout" and version < 170000:
@@ -296,7 +330,9 @@ def _set(statement: Statement, version: int) -> Ruling:
     if name == "default_table_access_method" and version < 120000:
         return Ruling(Action.SKIP, "SET")
     if name == "default_tablespace" and value not in {b"''", b'""'}:
-        return Ruling(Action.NOTE, "SET default_tablespace", "tablespace-mapped", "the sandbox has one tablespace")
+        return Ruling(
+            Action.NOTE, "SET default_tablespace", "tablespace-mapped", "the sandbox has one tablespace"
+        )
     return Ruling(Action.FEED, "SET", early=True)
 
 
@@ -314,7 +350,11 @@ def _select(statement: Statement) -> Ruling:
 
 def _copy(statement: Statement, words: list[str]) -> Ruling:
     if statement.copies:
-        return Ruling(Action.FEED, "COPY FROM stdin", subject=object_of(b"ALTER TABLE " + statement.skeleton.lstrip()[4:]))
+        return Ruling(
+            Action.FEED,
+            "COPY FROM stdin",
+            subject=object_of(b"ALTER TABLE " + statement.skeleton.lstrip()[4:]),
+        )
     if "PROGRAM" in words or re.search(rb"\bPROGRAM\b", statement.skeleton, re.IGNORECASE):
         return _hostile("COPY PROGRAM", "it would run a shell command")
     if b"'" in statement.skeleton:
@@ -343,7 +383,13 @@ def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -
     if kind in {"ROLE", "USER", "GROUP", "TABLESPACE"}:
         return Ruling(Action.GLOBAL, label)
     if kind == "SUBSCRIPTION":
-        return Ruling(Action.NOTE, label, "subscription-disabled", "subscriptions are disabled in the sandbox", subject=subject)
+        return Ruling(
+            Action.NOTE,
+            label,
+            "subscription-disabled",
+            "subscriptions are disabled in the sandbox",
+            subject=subject,
+        )
     if kind == "LANGUAGE" and re.search(rb"\bplpgsql\b", skeleton, re.IGNORECASE):
         return Ruling(Action.SKIP, label, subject=subject)
     if kind in SUPERUSER_ONLY:
@@ -354,12 +400,25 @@ def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -
         return _refuse(label, statement)
     if kind in {"FUNCTION", "PROCEDURE"}:
         return _routine(statement, label, subject)
-    if kind == "TYPE" and (_BASE_TYPE.search(skeleton) or re.match(rb"\s*CREATE\s+TYPE\s+" + _QUALIFIED + rb"\s*;", skeleton, re.I)):
-        return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can create a base type", subject=subject)
-    if kind == "CAST" and ((found := _CAST.search(skeleton)) is None or b"." not in found[1] or b"WITHOUT FUNCTION" in skeleton.upper()):
+    if kind == "TYPE" and (
+        _BASE_TYPE.search(skeleton)
+        or re.match(rb"\s*CREATE\s+TYPE\s+" + _QUALIFIED + rb"\s*;", skeleton, re.I)
+    ):
+        return Ruling(
+            Action.GAP, label, SUPERUSER, "only a superuser can create a base type", subject=subject
+        )
+    if kind == "CAST" and (
+        (found := _CAST.search(skeleton)) is None
+        or b"." not in found[1]
+        or b"WITHOUT FUNCTION" in skeleton.upper()
+    ):
         return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can create this cast", subject=subject)
-    if kind == "PUBLICATION" and re.search(rb"FOR\s+(?:ALL\s+TABLES|TABLES\s+IN|ALL\s+SEQUENCES)", skeleton, re.IGNORECASE):
-        return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can publish all tables", subject=subject)
+    if kind == "PUBLICATION" and re.search(
+        rb"FOR\s+(?:ALL\s+TABLES|TABLES\s+IN|ALL\s+SEQUENCES)", skeleton, re.IGNORECASE
+    ):
+        return Ruling(
+            Action.GAP, label, SUPERUSER, "only a superuser can publish all tables", subject=subject
+        )
     if kind == "COLLATION" and _ICU.search(skeleton) and "icu" not in features:
         name = re.match(rb"\s*CREATE\s+COLLATION\s+(" + _QUALIFIED + rb")", skeleton, re.IGNORECASE)
         if name is not None:
@@ -371,7 +430,10 @@ def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -
     roles: tuple[str, ...] = ()
     if kind == "POLICY" and (listed := _POLICY.match(skeleton)) is not None:
         roles = _roles(listed[1])
-    if kind == "USER MAPPING" and (mapped := re.search(rb"\sFOR\s+(" + _ID + rb")", skeleton, re.IGNORECASE)) is not None:
+    if (
+        kind == "USER MAPPING"
+        and (mapped := re.search(rb"\sFOR\s+(" + _ID + rb")", skeleton, re.IGNORECASE)) is not None
+    ):
         roles = _roles(mapped[1])
     if kind == "SCHEMA":
         return _schema(statement, subject)
@@ -379,10 +441,20 @@ def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -
 
 
 def _schema(statement: Statement, subject: str) -> Ruling:
-    plain = re.match(rb"\s*CREATE\s+SCHEMA\s+(?:IF\s+NOT\s+EXISTS\s+)?(" + _ID + rb")\s*;\s*\Z", statement.skeleton, re.IGNORECASE)
+    plain = re.match(
+        rb"\s*CREATE\s+SCHEMA\s+(?:IF\s+NOT\s+EXISTS\s+)?(" + _ID + rb")\s*;\s*\Z",
+        statement.skeleton,
+        re.IGNORECASE,
+    )
     if plain is None:
-        return Ruling(Action.GAP, "CREATE SCHEMA", UNEXPECTED, "pg_dump writes no such statement", subject=subject)
-    text = _lines(statement, b"CREATE SCHEMA IF NOT EXISTS " + plain[1] + b";") if plain[1].lower() == b"public" else None
+        return Ruling(
+            Action.GAP, "CREATE SCHEMA", UNEXPECTED, "pg_dump writes no such statement", subject=subject
+        )
+    text = (
+        _lines(statement, b"CREATE SCHEMA IF NOT EXISTS " + plain[1] + b";")
+        if plain[1].lower() == b"public"
+        else None
+    )
     return Ruling(Action.FEED, "CREATE SCHEMA", text=text, subject=subject, early=True)
 
 
@@ -393,14 +465,36 @@ def _routine(statement: Statement, label: str, subject: str) -> Ruling:
     if language in {"c", "internal"}:
         if language == "c" and not _LIBRARY.search(statement.text):
             return _hostile(f"{label} LANGUAGE c", "it would load a library from outside the installation")
-        return Ruling(Action.GAP, label, SUPERUSER, f"a function in language {language} needs a superuser", subject=subject)
+        return Ruling(
+            Action.GAP,
+            label,
+            SUPERUSER,
+            f"a function in language {language} needs a superuser",
+            subject=subject,
+        )
     if language not in OWN_LANGUAGES and language.endswith("u"):
-        return Ruling(Action.GAP, label, SUPERUSER, "a function in an untrusted language needs a superuser", subject=subject)
+        return Ruling(
+            Action.GAP,
+            label,
+            SUPERUSER,
+            "a function in an untrusted language needs a superuser",
+            subject=subject,
+        )
     leak = _LEAKPROOF.search(statement.text)
-    quote = min((at for at in (statement.text.find(b"'"), statement.text.find(b"$")) if at >= 0), default=len(statement.text))
+    quote = min(
+        (at for at in (statement.text.find(b"'"), statement.text.find(b"$")) if at >= 0),
+        default=len(statement.text),
+    )
     if _LEAKPROOF.search(statement.skeleton) and leak is not None and leak.start() < quote:
         text = statement.text[: leak.start()] + statement.text[leak.end() :]
-        return Ruling(Action.FEED, label, SUPERUSER, "only a superuser can mark a function as leakproof", text, subject=subject)
+        return Ruling(
+            Action.FEED,
+            label,
+            SUPERUSER,
+            "only a superuser can mark a function as leakproof",
+            text,
+            subject=subject,
+        )
     return Ruling(Action.FEED, label, subject=subject)
 
 
@@ -445,7 +539,9 @@ def _grant(statement: Statement, words: list[str]) -> Ruling:
     if kind == "PARAMETER":
         return Ruling(Action.GLOBAL, f"{label} ON PARAMETER")
     if kind == "TABLESPACE":
-        return Ruling(Action.NOTE, f"{label} ON TABLESPACE", "tablespace-mapped", "the sandbox has one tablespace")
+        return Ruling(
+            Action.NOTE, f"{label} ON TABLESPACE", "tablespace-mapped", "the sandbox has one tablespace"
+        )
     roles = _grantees(skeleton)
     label = f"{label} ON {kind}"
     foreign = kind == "LANGUAGE" or subject.startswith("FOREIGN DATA") or name.lower().startswith(

@@ -116,7 +116,9 @@ _ESCAPE_STOP = re.compile(rb"['\\]")
 _COMMENT_END = re.compile(rb"[\r\n]")
 _BLOCK = re.compile(rb"/\*|\*/")
 _WORD = re.compile(rb"(?<![A-Za-z0-9_$\x80-\xff])(begin|case|end)(?![A-Za-z0-9_$\x80-\xff])", re.IGNORECASE)
-_ROUTINE = re.compile(rb"\s*create\s+(?:or\s+replace\s+)?(?:function|procedure)(?![A-Za-z0-9_$])", re.IGNORECASE)
+_ROUTINE = re.compile(
+    rb"\s*create\s+(?:or\s+replace\s+)?(?:function|procedure)(?![A-Za-z0-9_$])", re.IGNORECASE
+)
 _IDENT = rb"(?:[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*|\"(?:[^\"]|\"\")*\")"
 _COPY = re.compile(
     rb"\s*copy\s+" + _IDENT + rb"(?:\s*\.\s*" + _IDENT + rb"){0,2}\s*(?:\(\s*" + _IDENT
@@ -124,7 +126,9 @@ _COPY = re.compile(
     re.IGNORECASE,
 )  # fmt: skip
 _COPY_END = re.compile(rb"\n\\\.\r?\n")
-_CONFORMING = re.compile(rb"\s*set\s+standard_conforming_strings\s*(?:=|to)\s*'?(on|off)'?\s*;\s*\Z", re.IGNORECASE)
+_CONFORMING = re.compile(
+    rb"\s*set\s+standard_conforming_strings\s*(?:=|to)\s*'?(on|off)'?\s*;\s*\Z", re.IGNORECASE
+)
 _NAME = rb"(?:[a-z_][a-z0-9_$]*+|\"[^\"\n]*+\")"
 _VALUE = rb"(?:[BX]?'(?:[^']++|'')*+'|NULL|DEFAULT|true|false|-?[0-9]++(?:\.[0-9]++)?+(?:e[+-]?[0-9]++)?+)"
 _TUPLE = rb"\(" + _VALUE + rb"(?:, " + _VALUE + rb")*+\)"

@@ -1,0 +1,304 @@
+"""Dumps that are SQL text: one database, or a whole cluster, split per database while they are read.
+
+While one database's indexes are still being built by its psql, the next one is read (see feed.PIPE), so a cluster
+dump is restored on several processors although it is one stream.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from smos.backup.streams import StreamFault, decompress
+from smos.drill.databases import DatabasePlan, database_name
+from smos.drill.globals import GlobalsReader
+from smos.drill.job import Context, Job
+from smos.drill.restore_facts import DatabaseRestore, DumpSource
+from smos.drill.sqlrules import HOSTILE, Action, judge
+from smos.drill.sqlstream import Command, Comment, Event, Flaw, SqlLexer, Statement
+from smos.drill.sqltokens import Reader, tokenize
+from smos.target import Limits
+from smos.verdict import Problem
+
+BLOCK = 2**18
+GRACE = 16 * 2**20
+CLUSTER = b"-- PostgreSQL database cluster dump"
+DATABASE = b"-- PostgreSQL database dump"
+COMPLETE = b" complete"
+
+
+@dataclass(slots=True)
+class Meter:
+    """Bytes of one source: as stored, and after decompression."""
+
+    stored: int = 0
+    opened: int = 0
+
+
+class LimitError(Exception):
+    """A source holds more than it may; the text is for people."""
+
+
+def read_text(path: Path, compression: str, limits: Limits, meter: Meter) -> Iterator[bytes]:
+    """Yield a file's decompressed bytes. Raises StreamFault, LimitError or OSError."""
+
+    def blocks() -> Iterator[bytes]:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                meter.stored += len(block)
+                yield block
+
+    for piece in decompress(blocks(), compression):
+        meter.opened += len(piece)
+        check_limits(meter, limits)
+        yield piece
+
+
+def check_limits(meter: Meter, limits: Limits) -> None:
+    """Raise LimitError when more came out than a backup may hold."""
+    if meter.opened > limits.bytes:
+        raise LimitError(f"more than {limits.bytes} bytes come out of it")
+    if meter.opened > GRACE and meter.opened > limits.ratio * max(meter.stored, 1):
+        raise LimitError(f"it expands more than {limits.ratio:g} times")
+
+
+class Watch(Protocol):
+    """Ends jobs that take too long or too much (see restore.Watchdog)."""
+
+    def add(self, job: Job) -> None:
+        """Watch a job from now on."""
+
+    def remove(self, job: Job) -> None:
+        """Watch it no more."""
+
+
+class TextRestore:
+    """Restores one SQL file. Use `run` once."""
+
+    def __init__(self, context: Context, source: DumpSource, watch: Watch) -> None:
+        self.problems: list[Problem] = []
+        self._context = context
+        self._source = source
+        self._watch = watch
+        self._plans: dict[str, DatabasePlan] = {}
+        self._job: Job | None = None
+        self._finished: dict[str, Future[DatabaseRestore]] = {}
+        self._globals: GlobalsReader | None = None
+        self._cluster = False
+        self._cluster_complete = False
+        self._preamble: list[Comment] = []
+        self._pool = ThreadPoolExecutor(max(1, context.jobs))
+
+    def run(self) -> tuple[DatabaseRestore, ...]:
+        """Restore everything in the file; facts of each database, in the order of the file."""
+        lexer, meter = SqlLexer(), Meter()
+        fault = ""
+        with self._pool:
+            try:
+                for piece in read_text(
+                    self._source.path, self._source.compression, self._context.limits, meter
+                ):
+                    self._take(lexer.feed(piece))
+                self._take(lexer.close())
+            except StreamFault as error:
+                fault = f"{error.code}: {error.detail}"
+            except LimitError as error:
+                fault = f"limit-exceeded: {error}"
+            except OSError as error:
+                fault = f"file-unreadable: {error.strerror}"
+            if fault:
+                self._broken(fault)
+            if self._cluster and not self._cluster_complete:
+                self._problem("dump-incomplete", "the trailer of the cluster dump is missing")
+            self._close_job()
+            if self._globals is not None:
+                self._apply_globals()
+            restored = [future.result() for future in self._finished.values()]
+        if not restored and not self.problems:
+            self._problem("dump-empty", "it holds no database")
+        return tuple(restored)
+
+    def _problem(self, code: str, detail: str) -> None:
+        self.problems.append(Problem(code, f"{self._source.path.name}: {detail}"))
+
+    def _broken(self, fault: str) -> None:
+        code, _, detail = fault.partition(": ")
+        self._problem(code, detail)
+        if self._job is None and self._source.database is not None and not self._cluster:
+            self._open(self._source.database)
+        if self._job is not None:
+            self._job.whole = False
+            self._job.stop("truncated")
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def _take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, Command):
+                self._command(event)
+            elif isinstance(event, Comment):
+                self._comment(event)
+            elif self._globals is not None:
+                self._global(event)
+            elif isinstance(event, Statement) and self._of_database(event):
+                continue
+            else:
+                self._current().take(event)
+
+    def _comment(self, comment: Comment) -> None:
+        text = comment.text.rstrip()
+        if text == CLUSTER:
+            self._cluster = True
+            self._globals = self._globals or GlobalsReader()
+            return
+        if text == CLUSTER + COMPLETE:
+            self._cluster_complete = True
+        elif text == DATABASE and self._globals is not None:
+            self._apply_globals()
+        if text.startswith(b"-- Dumped "):
+            self._preamble = [*self._preamble[-1:], comment]
+        if self._job is not None:
+            self._job.take(comment)
+        elif text == DATABASE + COMPLETE and not self._cluster:
+            self._current().take(comment)
+
+    def _command(self, command: Command) -> None:
+        words = command.text.split(None, 1)
+        name = words[0] if words else b"\\"
+        if name in {b"\\restrict", b"\\unrestrict"} and not command.inside:
+            return
+        if command.text == b"\\encoding SQL_ASCII" and not command.inside:
+            return  # pg_dump writes it before a \connect to a name with special characters; SETs follow
+        target = None
+        if name == b"\\connect" and len(words) == 2 and not command.inside:
+            target = database_name(words[1].decode(errors="replace").strip())
+        if target is None:
+            self._refuse(f"psql command {_shown(name)}", command.line)
+            return
+        self._apply_globals()
+        if self._job is not None and self._job.name == target:
+            return
+        if self._job is not None and not self._cluster and self._job.opened:
+            self._refuse("psql command \\connect", command.line)
+            return
+        self._close_job()
+        self._open(target)
+
+    def _refuse(self, kind: str, line: int) -> None:
+        if self._globals is not None:
+            self._globals.found.report(HOSTILE, kind, line, "never executed")
+        elif self._job is None and self._source.database is None:
+            self._problem(HOSTILE, f"line {line}: {kind}: never executed")
+        else:
+            self._current().refuse(HOSTILE, kind, line, "never executed")
+
+    def _global(self, event: Event) -> None:
+        """An event of a cluster dump before its first database."""
+        assert self._globals is not None  # noqa: S101  (the only caller made sure)
+        if isinstance(event, Statement) and self._of_database(event):
+            return
+        self._globals.take(event)
+
+    def _of_database(self, statement: Statement) -> bool:
+        """Take CREATE DATABASE and what else concerns a database as a whole, by the name in it."""
+        head = statement.skeleton.lstrip()[:8].upper()
+        if not head.startswith((b"CREATE", b"ALTER", b"GRANT", b"REVOKE", b"COMMENT")):
+            return False
+        ruling = judge(statement, server_version_num=self._context.version, features=())
+        if ruling.action is not Action.DATABASE:
+            return False
+        name = _named_database(statement)
+        if name is None:
+            self._refuse(ruling.kind, statement.line)
+        else:
+            self._plan(name).take(statement, ruling.kind)
+        return True
+
+    # --- jobs ---------------------------------------------------------------------------------------------------
+
+    def _plan(self, name: str) -> DatabasePlan:
+        return self._plans.setdefault(name, DatabasePlan())
+
+    def _current(self) -> Job:
+        """The job of the present section; a dump without a name in it gets the caller's."""
+        if self._job is not None:
+            return self._job
+        created = [name for name, plan in self._plans.items() if plan.known]
+        name = created[0] if len(created) == 1 else self._source.database
+        return self._open(name or self._source.path.name.split(".")[0])
+
+    def _open(self, name: str) -> Job:
+        source = self._source
+        job = Job(self._context, name, source.path.name, source.kind, self._plan(name), source.extensions)
+        if name in self._finished:
+            job.gap("database-duplicate", f"{name} comes twice in the dump")
+            job.stop("duplicate")
+        for comment in self._preamble:
+            job.header(comment.text, comment.line)
+        self._job = job
+        self._watch.add(job)
+        return job
+
+    def _close_job(self) -> None:
+        """Hand the present job to a thread that waits for its psql; nothing happens for an empty system database."""
+        job, self._job = self._job, None
+        if job is None:
+            return
+        if job.name in {"postgres", "template1", "template0"} and not job.touched:
+            self._watch.remove(job)
+            return
+        if job.psql is not None:
+            job.psql.close_input()
+        key = job.name if job.name not in self._finished else f"{job.name} (again)"
+        self._finished[key] = self._pool.submit(self._finish, job)
+
+    def _finish(self, job: Job) -> DatabaseRestore:
+        try:
+            facts = job.finish()
+        finally:
+            self._watch.remove(job)
+        self._context.progress(f"{job.name}: {'restored' if facts.restored else 'not restored'}")
+        return facts
+
+    def _apply_globals(self) -> None:
+        if self._globals is None:
+            return
+        found, self._globals = self._globals.found, None
+        self._context.administrator.apply(found)
+
+
+def _named_database(statement: Statement) -> str | None:
+    """Return the database that a statement is about."""
+    try:
+        tokens = tokenize(statement.text)
+        reader = Reader(tokens)
+        while not reader.accept("DATABASE"):
+            reader.next()
+        return reader.name()
+    except ValueError:
+        return None
+
+
+def _shown(command: bytes) -> str:
+    """Return a psql command's name for a report: letters and the first sign only."""
+    text = command.decode(errors="replace")
+    return text[:20] if text[1:].isalpha() else text[:2]
+
+
+def feed_text(job: Job, pieces: Iterable[bytes]) -> None:
+    """Pass SQL text that belongs to one database (what pg_restore prints) through the rules into a job."""
+    lexer = SqlLexer()
+
+    def take(events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, Command):
+                name = event.text.split(None, 1)[0] if event.text.split() else b"\\"
+                if name not in {b"\\restrict", b"\\unrestrict"} or event.inside:
+                    job.refuse(HOSTILE, f"psql command {_shown(name)}", event.line, "never executed")
+            elif isinstance(event, Comment | Flaw) or not job.stopped or isinstance(event, Statement):
+                job.take(event)
+
+    for piece in pieces:
+        take(lexer.feed(piece))
+    take(lexer.close())
