@@ -1,0 +1,382 @@
+"""Reads a tar member by member for extraction: names as bytes, attributes, holes; strict about damage.
+
+Python's tarfile takes a damaged header in the middle for the end of the archive, and reads extended headers
+of any size into memory; a restore that is to be *proven* can't rest on that. (`tarscan` looks at a tar
+without extracting.) Formats: v7, ustar, pax, GNU (long names, base-256 numbers, sparse in all four
+spellings).
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from smos.backup.xattrs import ACL_KEYWORDS, XATTR_PREFIX, acl_from_text, attribute_name
+
+BLOCK = 512
+LONGEST_HEADER_BYTES = 4 << 20
+"""Names and attributes of one member together; Linux allows 64 KiB per attribute."""
+MOST_SEGMENTS = 200_000
+REGULAR, HARD_LINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO = "0", "1", "2", "3", "4", "5", "6"
+_KINDS = {
+    b"0": REGULAR, b"\0": REGULAR, b"7": REGULAR, b"S": REGULAR, b"1": HARD_LINK, b"2": SYMLINK, b"3": CHAR,
+    b"4": BLOCK_DEVICE, b"5": DIRECTORY, b"D": DIRECTORY, b"6": FIFO,
+}  # fmt: skip
+_NO_CONTENT = frozenset(b"123456")
+_HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12s")
+_ACLS = {keyword.encode(): name for name, keyword in ACL_KEYWORDS.items()}
+
+
+class TarFault(Exception):  # noqa: N818  (a fault of the data, not an error of ours)
+    """The tar is damaged or not understood. `offset`: byte of the decompressed tar where that shows.
+
+    code: tar-truncated, tar-corrupt, tar-no-end, tar-unsupported, header-too-large or trailing-bytes.
+    """
+
+    def __init__(self, code: str, offset: int, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.offset = offset
+        self.detail = f"{detail} (at byte {offset} of the tar)"
+
+
+class Member(NamedTuple):
+    """One member: number from 1, offset of its first header, name and link as they stand in the archive.
+
+    size: logical bytes of content, holes included. segments: (offset, length) of the parts that are stored,
+    in order. xattrs: attribute values, ACLs among them. acl_names: an ACL was there that names users instead
+    of numbers.
+    """
+
+    number: int
+    offset: int
+    name: bytes
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    link: bytes
+    xattrs: dict[str, bytes]
+    segments: list[tuple[int, int]]
+    acl_names: bool
+
+
+class TarReader:
+    """Pulls members out of a stream of blocks.
+
+    After `next`, take the content with `content` or `whole_content`, or let it be.
+    """
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._data = b""
+        self._position = 0
+        self._base = 0
+        self._left = 0
+        self._padding = 0
+        self._global: dict[bytes, bytes] = {}
+        self.members = 0
+
+    @property
+    def offset(self) -> int:
+        """Bytes of the tar that were taken so far."""
+        return self._base + self._position
+
+    def next(self) -> Member | None:
+        """Return the next member, None at the end of the archive; all bytes have been read then.
+
+        Raises TarFault, and whatever the stream of blocks raises.
+        """
+        self._skip_content()
+        start = self.offset
+        pax: dict[bytes, bytes] = {}
+        sparse_pairs: list[bytes] = []
+        while True:
+            at = self.offset
+            header = self._take(BLOCK, at)
+            if header.count(0) == BLOCK:
+                if pax:
+                    raise TarFault("tar-corrupt", at, "an extended header is followed by no member")
+                self._end(at)
+                return None
+            fields = _HEADER.unpack(header)
+            if _number(fields[6], at) != sum(header) - sum(fields[6]) + 256:
+                raise TarFault("tar-corrupt", at, f"the header after {self.members} members is damaged")
+            kind = fields[7]
+            if kind not in b"xgLK" or not kind:
+                return self._member(header, fields, start, pax, sparse_pairs)
+            data = self._extended(fields, at)
+            if kind == b"L":
+                pax[b"path"] = data.split(b"\0", 1)[0]
+            elif kind == b"K":
+                pax[b"linkpath"] = data.split(b"\0", 1)[0]
+            else:
+                into = pax if kind == b"x" else self._global
+                for key, value in _pax_records(data, at):
+                    if key in {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}:
+                        sparse_pairs.append(value)
+                    into[key] = value
+
+    def content(self) -> Iterator[bytes]:
+        """Yield the stored bytes of the member that `next` returned, piece by piece."""
+        while self._left:
+            self._left -= len(piece := self._piece(self._left))
+            yield piece
+
+    def whole_content(self) -> bytes:
+        """Return the stored bytes of a small member at once."""
+        data = self._take(self._left, -1)
+        self._left = 0
+        return data
+
+    def _member(
+        self,
+        header: bytes,
+        fields: tuple[bytes, ...],
+        start: int,
+        pax: dict[bytes, bytes],
+        sparse_pairs: list[bytes],
+    ) -> Member:
+        at = self.offset - BLOCK
+        kind = _KINDS.get(fields[7])
+        if kind is None:
+            raise TarFault("tar-unsupported", at, f"a member of the unknown type {fields[7]!r}")
+        if self._global:
+            pax = {**self._global, **pax}
+        name, link, size, uid, gid, mtime_ns = _described(header, fields, pax, at)
+        xattrs, acl_names = _attributes(pax) if pax else ({}, False)
+        if kind == REGULAR and name.endswith(b"/") and fields[7] != b"S":
+            kind = DIRECTORY  # how v7 spells it
+        if fields[7][0] in _NO_CONTENT:
+            size = 0
+        self._left, self._padding = size, -size % BLOCK
+        logical, segments = size, [(0, size)]
+        if fields[7] == b"S":
+            logical, segments = self._old_sparse(header, at)
+        elif kind == REGULAR and any(key.startswith(b"GNU.sparse.") for key in pax):
+            name = pax.get(b"GNU.sparse.name") or name
+            logical, segments = self._pax_sparse(pax, sparse_pairs, size, at)
+        if segments != [(0, size)]:
+            _check_segments(segments, logical, self._left, at)
+        self.members += 1
+        return Member(
+            self.members, start, name, kind, _number(fields[1], at) & 0o7777, uid, gid, logical, mtime_ns,
+            link, xattrs, segments, acl_names,
+        )  # fmt: skip
+
+    def _old_sparse(self, header: bytes, at: int) -> tuple[int, list[tuple[int, int]]]:
+        """GNU's own sparse type: the map stands in the header and in blocks after it."""
+        size = _number(header[483:495], at)
+        segments = _old_map(header[386:482], at)
+        more = header[482]
+        while more:
+            block = self._take(BLOCK, -1)
+            segments += _old_map(block[:504], at)
+            if len(segments) > MOST_SEGMENTS:
+                raise TarFault("header-too-large", at, "a sparse map with too many segments")
+            more = block[504]
+        return size, segments
+
+    def _pax_sparse(
+        self, pax: dict[bytes, bytes], pairs: list[bytes], size: int, at: int
+    ) -> tuple[int, list[tuple[int, int]]]:
+        """GNU's sparse formats 0.0 (pairs), 0.1 (map in the header) and 1.0 (map before the content)."""
+        if pax.get(b"GNU.sparse.major") == b"1":
+            numbers = self._leading_map(at)
+            logical = _decimal(pax.get(b"GNU.sparse.realsize", b""), at)
+        else:
+            listed = pax.get(b"GNU.sparse.map")
+            raw = listed.split(b",") if listed else pairs
+            numbers = [_decimal(item, at) for item in raw]
+            logical = _decimal(pax.get(b"GNU.sparse.size") or pax.get(b"GNU.sparse.realsize", b""), at)
+        if len(numbers) % 2 or len(numbers) > 2 * MOST_SEGMENTS:
+            raise TarFault("tar-corrupt", at, "a sparse map that can't be read")
+        if not numbers and size:
+            raise TarFault("tar-corrupt", at, "a sparse member without a map")
+        return logical, list(zip(numbers[::2], numbers[1::2], strict=True))
+
+    def _leading_map(self, at: int) -> list[int]:
+        blocks: list[bytes] = []
+        lines, wanted = 0, -1
+        while wanted < 0 or lines <= wanted:
+            if self._left < BLOCK or len(blocks) > MOST_SEGMENTS:
+                raise TarFault("tar-corrupt", at, "a sparse map that does not end")
+            blocks.append(block := self._take(BLOCK, -1))
+            self._left -= BLOCK
+            lines += block.count(b"\n")
+            if lines and wanted < 0:
+                wanted = 2 * _decimal(b"".join(blocks).split(b"\n", 1)[0], at)
+                if wanted > 2 * MOST_SEGMENTS:
+                    raise TarFault("header-too-large", at, "a sparse map with too many segments")
+        return [_decimal(line, at) for line in b"".join(blocks).split(b"\n")[1 : wanted + 1]]
+
+    def _extended(self, fields: tuple[bytes, ...], at: int) -> bytes:
+        size = _number(fields[4], at)
+        if size > LONGEST_HEADER_BYTES:
+            raise TarFault("header-too-large", at, f"an extended header claims {size} bytes")
+        data = self._take(size, at)
+        self._take(-size % BLOCK, at)
+        return data
+
+    def _end(self, at: int) -> None:
+        """Two empty blocks end a tar; only padding may follow."""
+        try:
+            second = self._take(BLOCK, at)
+        except TarFault as error:
+            raise TarFault("tar-no-end", at, "only half of the end-of-archive mark is there") from error
+        if second.count(0) != BLOCK:
+            raise TarFault("tar-corrupt", at, "a member follows after half an end-of-archive mark")
+        while True:
+            rest = self._data[self._position :]
+            if rest.count(0) != len(rest):
+                raise TarFault("trailing-bytes", self.offset, "bytes follow after the end of the archive")
+            self._base += len(self._data)
+            self._data, self._position = next(self._blocks, b""), 0
+            if not self._data:
+                return
+
+    def _skip_content(self) -> None:
+        left = self._left + self._padding
+        self._left = self._padding = 0
+        while left:
+            left -= len(self._piece(left))
+
+    def _piece(self, most: int) -> bytes:
+        """Return at least one and at most `most` bytes."""
+        if self._position >= len(self._data):
+            self._base += len(self._data)
+            self._position = 0
+            self._data = next(self._blocks, b"")
+            if not self._data:
+                raise TarFault(
+                    "tar-truncated", self._base, f"the archive ends inside of member {self.members}"
+                )
+        position = self._position
+        whole = not position and len(self._data) <= most
+        piece = self._data if whole else self._data[position : position + most]
+        self._position = position + len(piece)
+        return piece
+
+    def _take(self, count: int, at: int) -> bytes:
+        end = self._position + count
+        if end <= len(self._data):
+            data = self._data[self._position : end]
+            self._position = end
+            return data
+        pieces = []
+        try:
+            while count:
+                pieces.append(piece := self._piece(count))
+                count -= len(piece)
+        except TarFault as error:
+            if pieces or at != self.offset:
+                raise
+            raise TarFault(
+                "tar-no-end", at, f"it ends after {self.members} members without its end mark"
+            ) from error
+        return b"".join(pieces)
+
+
+def _described(
+    header: bytes, fields: tuple[bytes, ...], pax: dict[bytes, bytes], at: int
+) -> tuple[bytes, bytes, int, int, int, int]:
+    """Return name, link, size, uid, gid, mtime_ns; an extended header counts before the plain one."""
+    name, link = _cut(fields[0]), _cut(fields[8])
+    if header[257:263] == b"ustar\0" and fields[14][0]:
+        name = _cut(fields[14]) + b"/" + name
+    size, uid, gid = _number(fields[4], at), _number(fields[2], at), _number(fields[3], at)
+    mtime_ns = _number(fields[5], at, negative=True) * 10**9
+    if pax:
+        name, link = pax.get(b"path") or name, pax.get(b"linkpath") or link
+        size, uid, gid = (
+            _decimal(pax[key], at) if pax.get(key) else value
+            for key, value in ((b"size", size), (b"uid", uid), (b"gid", gid))
+        )
+        if pax.get(b"mtime"):
+            mtime_ns = _nanoseconds(pax[b"mtime"], at)
+    return name, link, size, uid, gid, mtime_ns
+
+
+def _cut(field: bytes) -> bytes:
+    return field.split(b"\0", 1)[0]
+
+
+def _number(field: bytes, at: int, *, negative: bool = False) -> int:
+    """Read octal digits, or GNU's base-256 number (first byte 0x80, or 0xff for a negative one)."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big", signed=True) if field[0] == 0xFF else None
+        if value is None:
+            value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+        if value < 0 and not negative:
+            raise TarFault("tar-corrupt", at, "a negative number where none can be")
+        return value
+    digits = field.split(b"\0", 1)[0].strip(b" ")
+    if not digits:
+        return 0
+    if digits.strip(b"01234567"):
+        raise TarFault("tar-corrupt", at, "a number that is none")
+    return int(digits, 8)
+
+
+def _decimal(text: bytes, at: int) -> int:
+    if not text.isdigit() or len(text) > 20:
+        raise TarFault("tar-corrupt", at, "a number in an extended header that is none")
+    return int(text)
+
+
+def _nanoseconds(text: bytes, at: int) -> int:
+    seconds, _, fraction = text.partition(b".")
+    whole = _decimal(seconds.removeprefix(b"-"), at) if seconds not in {b"", b"-"} else 0
+    rest = int(fraction[:9].ljust(9, b"0")) if fraction.isdigit() else 0
+    value = whole * 10**9 + rest
+    return -value if seconds.startswith(b"-") else value
+
+
+def _pax_records(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
+    position = 0
+    while position < len(data):
+        space = data.find(b" ", position, position + 12)
+        if space < 0 or not data[position:space].isdigit():
+            raise TarFault("tar-corrupt", at, "an extended header is damaged")
+        end = position + int(data[position:space])
+        equals = data.find(b"=", space, end)
+        if end > len(data) or equals < 0 or data[end - 1] != 0x0A:
+            raise TarFault("tar-corrupt", at, "an extended header is damaged")
+        yield data[space + 1 : equals], data[equals + 1 : end - 1]
+        position = end
+
+
+def _attributes(pax: dict[bytes, bytes]) -> tuple[dict[str, bytes], bool]:
+    xattrs: dict[str, bytes] = {}
+    named = False
+    for key, value in pax.items():
+        if key.startswith(XATTR_PREFIX):
+            xattrs[attribute_name(key)] = value
+    for key, attribute in _ACLS.items():
+        if pax.get(key) and attribute not in xattrs:
+            translated = acl_from_text(pax[key])
+            if translated is None:
+                named = True
+            elif len(translated) > 4 + 3 * 8 or attribute == _ACLS[b"SCHILY.acl.default"]:
+                xattrs[attribute] = translated  # an ACL of three entries says no more than the mode
+    return xattrs, named
+
+
+def _old_map(data: bytes, at: int) -> list[tuple[int, int]]:
+    segments = []
+    for start in range(0, len(data) - 23, 24):
+        if not data[start]:
+            break
+        segments.append((_number(data[start : start + 12], at), _number(data[start + 12 : start + 24], at)))
+    return segments
+
+
+def _check_segments(segments: list[tuple[int, int]], logical: int, stored: int, at: int) -> None:
+    position = total = 0
+    for start, length in segments:
+        if start < position or (total % BLOCK and length):
+            raise TarFault("tar-corrupt", at, "the segments of a sparse member overlap")
+        position, total = start + length, total + length
+    if position > logical or total != stored:
+        raise TarFault("tar-corrupt", at, "the map of a sparse member does not fit its content")
