@@ -2,7 +2,7 @@
 
 Four passes, each on entries that were chosen by our own reading of the table of contents:
 1. definitions, printed as text by pg_restore and passed through the same rules as a plain dump;
-2. data, indexes, constraints, directly into the database, with parallel sessions;
+2. data, and then indexes, constraints and triggers, directly into the database, with parallel sessions;
 3. rights and comments, as text;
 4. materialized views, directly.
 pg_restore never runs psql commands, and it connects as the unprivileged role of this one database.
@@ -40,7 +40,7 @@ MOST_LINES = 400
 COPY_TAIL = b"\\.\n\n\n"
 """What pg_dump writes after the rows of a table: where it is missing, rows may be missing."""
 SUFFIXES = {".zst": "zstd", ".gz": "gzip", ".lz4": "lz4"}
-PRE, DATA, POST = 2, 3, 4
+PRE, DATA = 2, 3
 WHOLE = frozenset({"DATABASE", "DATABASE PROPERTIES"})
 LATER = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "SECURITY LABEL"})
 REFRESH = "MATERIALIZED VIEW DATA"
@@ -298,8 +298,10 @@ class ArchiveRestore:
         if not job.stopped and inserts:
             self._as_text(job, inserts, header)
         job.drain()
-        if not job.stopped and job.open():
-            self._directly(job, main, header)
+        # Never in one parallel run: it may create a partitioned table's trigger before a partition has its rows.
+        for section in (True, False):
+            if not job.stopped and job.open():
+                self._directly(job, [entry for entry in main if (entry.section == DATA) is section], header)
         if not job.stopped:
             self._as_text(job, last, header)
             job.drain()
