@@ -44,10 +44,6 @@ CREATE FUNCTION app.current_tenant() RETURNS integer LANGUAGE sql STABLE
 CREATE VIEW app.sales WITH (security_invoker = true) AS
     SELECT tenant_id, date_trunc('day', placed_at) AS day, count(*) AS orders, sum(total) AS total
     FROM app.orders WHERE state <> 'anulado' GROUP BY 1, 2;
-CREATE MATERIALIZED VIEW app.tenant_totals AS
-    SELECT t.id, t.name, count(u.id) AS users FROM app.tenants t LEFT JOIN app.users u ON u.tenant_id = t.id GROUP BY 1, 2
-    WITH NO DATA;
-
 CREATE TABLE app.audit (at timestamptz NOT NULL, who text NOT NULL, what text NOT NULL);
 CREATE FUNCTION app.log_tenant_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -55,6 +51,11 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER tenants_audit AFTER INSERT OR UPDATE ON app.tenants FOR EACH ROW EXECUTE FUNCTION app.log_tenant_change();
+
+-- It reads no table with row-level security: pg_restore refreshes it as its owner with row_security off, and fails
+-- where the owner is subject to a policy.
+CREATE MATERIALIZED VIEW app.tenants_by_region AS
+    SELECT region, count(*) AS tenants FROM app.tenants GROUP BY region WITH NO DATA;
 
 ALTER TABLE app.users ENABLE ROW LEVEL SECURITY;
 ALTER TABLE app.users FORCE ROW LEVEL SECURITY;
@@ -89,4 +90,4 @@ SELECT 1 + u % 4, u, (enum_range(NULL::app.order_state))[1 + i % 4], 990 + (i * 
        CASE i % 5 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE repeat('entrega ', i % 6) END,
        timestamptz '2025-11-01Z' + (i * 37 % 500) * interval '15 hours'
 FROM generate_series(1, 4000) AS i, LATERAL (SELECT 1 + i % 400 AS u) AS x;
-REFRESH MATERIALIZED VIEW app.tenant_totals;
+REFRESH MATERIALIZED VIEW app.tenants_by_region;

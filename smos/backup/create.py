@@ -19,6 +19,7 @@ import psycopg
 import zstandard
 
 from smos import __version__
+from smos.backup.archive import create_volume_archive
 from smos.backup.manifest import (
     MANIFEST_NAME,
     PARTIAL_PREFIX,
@@ -32,7 +33,6 @@ from smos.backup.manifest import (
     VolumeEntry,
 )
 from smos.backup.signing import sign_manifest
-from smos.backup.volumes import create_volume_archive
 from smos.clock import Clock
 from smos.errors import BackupError
 from smos.postgres.catalogue import read_roles
@@ -103,7 +103,9 @@ def create_backup(
                 entries.append(job.result())
                 say(f"{entries[-1].name}: dumped")
             roles, system_identifier, globals_path = globals_.result()
-            volumes = list(pool.map(lambda item: _volume(item[0], item[1], work), sorted(source.volumes.items())))
+            volumes = list(
+                pool.map(lambda item: _volume(item[0], item[1], work), sorted(source.volumes.items()))
+            )
             vault_entry = vault.result()
             files = sorted(path for path in work.rglob("*") if path.is_file())
             artifacts = tuple(pool.map(lambda path: _artifact(work, path), files))
@@ -219,7 +221,9 @@ def _globals(source: BackupSource, work: Path) -> tuple[dict[str, object], str |
         )
         out, complaint = dump.communicate()
         if dump.returncode:
-            raise BackupError("pg_dumpall --globals-only failed", log=complaint.decode(errors="replace")[-2000:])
+            raise BackupError(
+                "pg_dumpall --globals-only failed", log=complaint.decode(errors="replace")[-2000:]
+            )
         sink.write(out)
     with psycopg.connect(endpoint.conninfo("postgres")) as connection:
         roles = read_roles(connection)

@@ -83,8 +83,9 @@ class Administrator:
         with self._lock:
             self._numbers += 1
             name = f"{OWN_PREFIX}restore_{self._numbers}"
+            # BYPASSRLS: a foreign key is validated as this role, also after FORCE ROW LEVEL SECURITY was set.
             self.run(
-                "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS", name
+                "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS", name
             )
             self._grant(ALL, name)
             for setting, value in (

@@ -55,7 +55,9 @@ def read_and_compare(
         started = time.monotonic()
         conninfo = sandbox.endpoint.conninfo(name)
         content = read_content(lambda: psycopg.connect(conninfo), jobs=jobs)
-        differences = compare_content(expected[name], content) if name in expected else ()
+        differences: tuple[Difference, ...] = ()
+        if name in expected:
+            differences = compare_content(expected[name], content)
         problems = check_integrity(
             sandbox.installation.bin_dir, conninfo, jobs=jobs, env=sandbox.endpoint.env()
         )
@@ -97,6 +99,9 @@ def _unread(content: DatabaseContent) -> tuple[Problem, ...]:
 def _roles(sandbox: EmbeddedPostgres, plan: RestorePlan, restore: RestoreFacts) -> tuple[Difference, ...]:
     if plan.manifest is None or not plan.manifest.roles:
         return ()
+    return compare_roles(plan.manifest.roles, _read_roles(sandbox), ignore=restore.harness_roles)
+
+
+def _read_roles(sandbox: EmbeddedPostgres) -> dict[str, object]:
     with psycopg.connect(sandbox.endpoint.conninfo("postgres")) as connection:
-        actual = read_roles(connection)
-    return compare_roles(plan.manifest.roles, actual, ignore=restore.harness_roles)
+        return read_roles(connection)

@@ -14,7 +14,7 @@ from smos.postgres.difference import Difference
 from smos.target import Target
 from smos.vault.facts import VaultFacts
 from smos.verdict import Problem
-from smos.backup.volumes import VolumeFacts
+from smos.drill.volumes import VolumeFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

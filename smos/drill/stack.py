@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from smos.drill.plan import RestorePlan
-from smos.drill.restore import LOADING_SETTINGS
+from smos.drill.sandbox import LOADING_SETTINGS, SANDBOX_ADMIN
 from smos.errors import ProvisionError
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -34,7 +34,7 @@ def start_sandbox(owner: Owner, plan: RestorePlan, target: Target) -> Sandbox:
         installation=_installation(plan),
         settings=LOADING_SETTINGS,
         no_network=True,
-        superuser="postgres",
+        superuser=SANDBOX_ADMIN,
     )
     wanted = target.vault is not None and plan.vault_snapshot is not None
     vault = EmbeddedOpenBao(owner, name="sandbox-vault", no_network=True) if wanted else None
