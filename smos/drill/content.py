@@ -89,7 +89,7 @@ def read_and_compare(
 
 def extension_names(content: DatabaseContent) -> tuple[str, ...]:
     """Return the names of the extensions that a database has."""
-    return tuple(sorted(key.partition(":")[2] for key in content.catalogue.of_kind("extension")))
+    return tuple(sorted(content.catalogue.of_kind("extension")))
 
 
 def _unread(content: DatabaseContent) -> tuple[Problem, ...]:
