@@ -54,8 +54,16 @@ def closing_table(
     console.print(verdict + Text(f"  {count_words(outcome)}", style="default"))
     console.print(Text(f"Scope    {info.scope_words}"))
     if reports:
-        console.print(Text("Reports  " + "  ".join(str(path) for path in reports)), soft_wrap=True)
+        console.print(Text("\n".join(_places(reports))), soft_wrap=True)
     return redact("\n".join(line.rstrip() for line in out.getvalue().splitlines()))
+
+
+def _places(reports: Sequence[Path]) -> list[str]:
+    """Return a line per folder, with the names in it."""
+    folders: dict[Path, list[str]] = {}
+    for path in reports:
+        folders.setdefault(path.parent, []).append(path.name)
+    return [f"Reports  {folder}: {', '.join(names)}" for folder, names in folders.items()]
 
 
 def _checks(info: RunInfo, outcome: RunOutcome, *, color: bool) -> Table:
