@@ -4,6 +4,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -18,7 +19,7 @@ def connector(server: EmbeddedPostgres, name: str) -> Callable[[], psycopg.Conne
     return lambda: psycopg.connect(server.endpoint.conninfo(name))
 
 
-def content(server: EmbeddedPostgres, name: str, **options) -> DatabaseContent:
+def content(server: EmbeddedPostgres, name: str, **options: Any) -> DatabaseContent:
     return read_content(connector(server, name), **options)
 
 
@@ -34,7 +35,15 @@ def execute(server: EmbeddedPostgres, name: str, text: str, *, user: str | None 
 
 
 def load(server: EmbeddedPostgres, name: str, file: Path) -> None:
-    tool(server, "psql", f"--dbname={name}", "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--file={file}")
+    tool(
+        server,
+        "psql",
+        f"--dbname={name}",
+        "--quiet",
+        "--no-psqlrc",
+        "--set=ON_ERROR_STOP=1",
+        f"--file={file}",
+    )
 
 
 def copy_database(server: EmbeddedPostgres, source: str, name: str) -> None:
@@ -51,13 +60,16 @@ def tool(server: EmbeddedPostgres, name: str, *arguments: str, data: bytes | Non
         env={**server.endpoint.env(), "PGOPTIONS": "-c client_min_messages=warning"},
         input=data,
         capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
 
 def sorted_dump(server: EmbeddedPostgres, name: str) -> list[str]:
-    """The independent oracle: everything that pg_dump says about a database, in the order of the alphabet."""
+    """Return the independent oracle: all that pg_dump says about a database, in the order of the alphabet."""
     text = tool(server, "pg_dump", "--create", f"--dbname={server.endpoint.conninfo(name)}").decode()
     text = re.sub(rf'"?\b{re.escape(name)}\b"?', "THE_DATABASE", text)
-    return sorted(line for line in text.splitlines() if not line.startswith(("--", "\\restrict", "\\unrestrict")))
+    return sorted(
+        line for line in text.splitlines() if not line.startswith(("--", "\\restrict", "\\unrestrict"))
+    )

@@ -3,16 +3,19 @@
 The source is cloned, one thing is changed in the clone, and both are compared.
 """
 
+# Fixtures carry the types; statements stay on one line.
+# ruff: noqa: ANN001, ANN002, ANN201, E501
+
 from dataclasses import dataclass
 
 import pytest
-from tests._postgres_kit import DATA, content, copy_database, drop_database, execute, load, sorted_dump
 
 from smos.checks.content import content_findings
 from smos.postgres.compare import compare_content
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
 from smos.verdict import Verdict
+from tests._postgres_kit import DATA, content, copy_database, drop_database, execute, load, sorted_dump
 
 
 @dataclass(frozen=True)

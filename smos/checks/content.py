@@ -1,5 +1,8 @@
 """Turn differences between a source and a restored database into findings, each with what to do about it."""
 
+# One remedy a line.
+# ruff: noqa: E501
+
 from collections import defaultdict
 from collections.abc import Iterable
 

@@ -25,7 +25,10 @@ RIGHTS = {
     "A": "ALTER SYSTEM",
     "m": "MAINTAIN",
 }
-"""Letters of an access list. Source: PostgreSQL manual, chapter "Privileges", table "ACL Privilege Abbreviations"."""
+"""Letters of an access list.
+
+Source: PostgreSQL manual, chapter "Privileges", table "ACL Privilege Abbreviations".
+"""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["OLDEST_SERVER", "Catalogue", "read_catalogue", "read_roles"]
 
 OLDEST_SERVER = 130000
+# The version that CREATE EXTENSION gives comes first.
+_OFFERED = b"""
+SELECT v.name, array_agg(v.version ORDER BY v.version <> x.default_version, v.version)
+FROM pg_available_extension_versions AS v JOIN pg_available_extensions AS x ON x.name = v.name GROUP BY v.name
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,9 @@ class Catalogue:
 
     objects: `kind:name` (e.g. `table:app.orders`, `constraint:app.orders.orders_pkey`) to its definition: a
     JSON object without nulls and without what is at its default. Access lists are lists of the server's text
-    form. extensions_offered: what the server could install: name to versions. locales_offered: the collations
-    of the operating system that the server knows, in lower case without dashes (`es_cl.utf8`); `icu` where it
-    has that library.
+    form. extensions_offered: what the server could install: name to versions, the default one first.
+    locales_offered: the collations of the operating system that the server knows, in lower case without
+    dashes (`es_cl.utf8`); `icu` where it has that library.
     """
 
     server_version_num: int
@@ -90,9 +95,7 @@ def read_catalogue(connection: "psycopg.Connection[Any]") -> Catalogue:
                 if kind == "default-privileges":  # an empty schema is part of the name here
                     name = qualified(*parts)
                 objects[f"{kind}:{name}"] = _normal(definition)
-        cursor.execute(
-            b"SELECT name, array_agg(version ORDER BY version) FROM pg_available_extension_versions GROUP BY name"
-        )
+        cursor.execute(_OFFERED)
         offered = {str(name): tuple(versions) for name, versions in cursor}
         cursor.execute(
             b"SELECT DISTINCT collcollate FROM pg_collation WHERE collprovider = 'c' AND collcollate <> ''"
@@ -107,7 +110,7 @@ def read_catalogue(connection: "psycopg.Connection[Any]") -> Catalogue:
 
 
 def locale_key(name: str) -> str:
-    """Return a locale's name without the spelling differences between systems: `es_CL.UTF-8` is `es_cl.utf8`."""
+    """Return a locale's name without differences of spelling: `es_CL.UTF-8` is `es_cl.utf8`."""
     return name.lower().replace("-", "")
 
 

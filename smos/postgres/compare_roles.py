@@ -24,7 +24,7 @@ def compare_roles(
     if superuser_names is None:
         superuser_names = _bootstrap(expected, actual)
     names = Names(superuser_names)
-    known = set(superuser_names or ())
+    known = {*(superuser_names or ()), *_superusers(expected), *_superusers(actual)}
     differences = list(_roles(expected, actual, ignore=ignore, known=known))
     differences += _memberships(expected, actual, names, ignore=ignore)
     differences += _settings(expected, actual, names, ignore=ignore)
@@ -32,12 +32,17 @@ def compare_roles(
     return tuple(differences)
 
 
+def _superusers(side: Mapping[str, Any]) -> list[str]:
+    return [name for name, role in side.get("roles", {}).items() if role.get("bootstrap")]
+
+
 def _bootstrap(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[str, str] | None:
-    sides = [
-        next((name for name, role in side.get("roles", {}).items() if role.get("bootstrap")), None)
-        for side in (expected, actual)
-    ]
-    return (sides[0], sides[1]) if sides[0] and sides[1] else None
+    sides = [next(iter(_superusers(side)), None) for side in (expected, actual)]
+    if not sides[0] or not sides[1]:
+        return None
+    # Where the globals made a role of that name in the sandbox, it stands for itself.
+    known = sides[0] in actual.get("roles", {})
+    return (sides[0], sides[0]) if known else (sides[0], sides[1])
 
 
 def _roles(
@@ -66,21 +71,7 @@ def _roles(
 def _memberships(
     expected: Mapping[str, Any], actual: Mapping[str, Any], names: Names, *, ignore: Collection[str]
 ) -> Iterator[Difference]:
-    def read(side: Mapping[str, Any], *, mapped: bool) -> dict[tuple[str, str], dict[str, Any]]:
-        found: dict[tuple[str, str], dict[str, Any]] = {}
-        for item in side.get("memberships", ()):
-            role, member = item["role"], item["member"]
-            if mapped:
-                role, member = names.role(role), names.role(member)
-            options = found.setdefault((role, member), {"admin": False, "inherit": None, "set": None})
-            # Several grantors may have granted the same membership: what counts is what it allows.
-            options["admin"] = options["admin"] or item["admin"]
-            for option in ("inherit", "set"):
-                if item.get(option) is not None:
-                    options[option] = bool(options[option]) or item[option]
-        return found
-
-    before, after = read(expected, mapped=True), read(actual, mapped=False)
+    before, after = _granted(expected, names), _granted(actual, Names())
     for pair, options in before.items():
         key = f"membership:{pair[1]} in {pair[0]}"
         if pair not in after:
@@ -94,6 +85,19 @@ def _memberships(
     for role, member in after.keys() - before.keys():
         if member not in skip and role not in ignore:
             yield Difference("membership-extra", f"membership:{member} in {role}", "not in the source")
+
+
+def _granted(side: Mapping[str, Any], names: Names) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what each membership (role, member) allows; several grantors may have granted the same one."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for item in side.get("memberships", ()):
+        pair = names.role(item["role"]), names.role(item["member"])
+        options = found.setdefault(pair, {"admin": False, "inherit": None, "set": None})
+        options["admin"] = options["admin"] or item["admin"]
+        for option in ("inherit", "set"):
+            if item.get(option) is not None:
+                options[option] = bool(options[option]) or item[option]
+    return found
 
 
 def _settings(
@@ -116,8 +120,9 @@ def _objects(expected: Mapping[str, Any], actual: Mapping[str, Any], names: Name
             yield Difference("tablespace-missing", key, "in the source, not here")
         else:
             yield from compare_grants(key, tablespace, after[name], names, same_major=True)
+    # Parameters belong to whoever ran initdb, under whatever name.
+    owners = (next(iter(_superusers(expected)), None), next(iter(_superusers(actual)), None))
     rights = actual.get("parameters", {})
     for name, acl in expected.get("parameters", {}).items():
-        yield from compare_grants(
-            f"parameter:{name}", {"acl": acl}, {"acl": rights.get(name, [])}, names, same_major=True
-        )
+        there, here = {"acl": acl}, {"acl": rights.get(name, [])}
+        yield from compare_grants(f"parameter:{name}", there, here, names, same_major=True, owners=owners)

@@ -109,9 +109,13 @@ def read_content(
         for relation, column in (feed for of_one in feeds.values() for feed in of_one):
             if column not in columns[relation]:
                 columns[relation].append(column)
-        tallies, problems = _scan_all(main, connect, snapshot, tables, columns, mode, jobs, block)
-        content = _tables(tables, tallies)
-        sequences, more = _sequences(main, feeds, tables, columns, tallies)
+        # Scans of a range of pages need PostgreSQL 14: before, each range would read the whole table.
+        ranges = catalogue.server_version_num >= 140000
+        queue = deque(_plan(tables, columns, jobs=jobs, block=block, ranges=ranges))
+        work = _Work(queue, {key: _tally(table) for key, table in enumerate(tables)}, mode)
+        _scan_all(main, connect, snapshot, work, jobs=jobs)
+        content = _tables(tables, work.tallies)
+        sequences, more = _sequences(main, feeds, tables, columns, work.tallies)
         large_objects, trouble = _large_objects(main, mode)
         heartbeat = _heartbeat(main)
         canary = _sort_canary(main)
@@ -119,7 +123,7 @@ def read_content(
         if probe:
             totals = {name: t.rows for name, t in content.items() if t.rows is not None}
             facts = probe_row_security(main, catalogue, connect_as=connect_as, totals=totals)
-        problems += more + trouble
+        problems = [*work.problems, *more, *trouble]
         if facts is None:
             problems.append(
                 Problem("row-security-not-probed", "no ordinary role could log in without a password")
@@ -138,6 +142,10 @@ def read_content(
         row_security_probed=facts is not None,
         problems=tuple(problems),
     )
+
+
+def _tally(table: _Table) -> _Tally:
+    return _Tally(problem="an unlogged table can't be read on a standby" if table.unreadable else "")
 
 
 def _list_tables(connection: "psycopg.Connection[Any]") -> list[_Table]:
@@ -195,68 +203,63 @@ def _plan(
         yield batch
 
 
-def _scan_all(
-    main: "psycopg.Connection[Any]",
-    connect: Connect,
-    snapshot: str | None,
-    tables: list[_Table],
-    columns: dict[int, list[str]],
-    mode: HashMode,
-    jobs: int,
-    block: int,
-) -> tuple[dict[int, _Tally], list[Problem]]:
-    """Read all tables; the main session is one of the workers."""
-    tallies = {key: _Tally() for key in range(len(tables))}
-    problems: list[Problem] = []
-    # Scans of a range of pages need PostgreSQL 14: before, each range would read the whole table.
-    work = deque(_plan(tables, columns, jobs=jobs, block=block, ranges=main.info.server_version >= 140000))
-    lock = threading.Lock()
-    for key, table in enumerate(tables):
-        if table.unreadable:
-            tallies[key].problem = "an unlogged table can't be read on a standby"
+@dataclass(slots=True)
+class _Work:
+    """The queries that are left, and what was added up so far; shared by the sessions that work on it."""
 
-    def drain(connection: "psycopg.Connection[Any]") -> None:
+    queue: deque[list[Scan]]
+    tallies: dict[int, _Tally]
+    mode: HashMode
+    problems: list[Problem] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def drain(self, connection: "psycopg.Connection[Any]") -> None:
+        """Run queries until none is left."""
         while True:
             try:
-                scans = work.popleft()
+                scans = self.queue.popleft()
             except IndexError:
                 return
-            results = _run(connection, scans, mode)
-            with lock:
+            results = _run(connection, scans, self.mode)
+            with self.lock:
                 for key, outcome in results:
                     if isinstance(outcome, str):
-                        tallies[key].problem = outcome
+                        self.tallies[key].problem = outcome
                     else:
-                        tallies[key].add(*outcome)
+                        self.tallies[key].add(*outcome)
 
-    helpers = min(jobs, len(work)) - 1
-    if helpers < 1:
-        drain(main)
-        return tallies, problems
-    if snapshot is None:
-        row = main.execute("SELECT pg_export_snapshot()").fetchone()
-        snapshot = str(row[0]) if row else None
-
-    def help_out() -> None:
+    def help_out(self, connect: Connect, snapshot: str | None) -> None:
+        """Work with a session of its own in the same snapshot."""
         try:
             opened = connect()
         except psycopg.OperationalError:  # no room for another session: the others do the work
-            with lock:
-                problems.append(Problem("fewer-sessions", "the server refused a further session"))
+            with self.lock:
+                self.problems.append(Problem("fewer-sessions", "the server refused a further session"))
             return
         with snapshot_session(lambda: opened, snapshot) as connection:
-            drain(connection)
+            self.drain(connection)
 
+
+def _scan_all(
+    main: "psycopg.Connection[Any]", connect: Connect, snapshot: str | None, work: _Work, *, jobs: int
+) -> None:
+    """Read all tables; the main session is one of the workers."""
+    helpers = min(jobs, len(work.queue)) - 1
+    if helpers < 1:
+        work.drain(main)
+        return
+    if snapshot is None:
+        row = main.execute("SELECT pg_export_snapshot()").fetchone()
+        snapshot = str(row[0]) if row else None
     with ThreadPoolExecutor(helpers) as pool:
-        others = [pool.submit(help_out) for _ in range(helpers)]
+        others = [pool.submit(work.help_out, connect, snapshot) for _ in range(helpers)]
         try:
-            drain(main)
+            work.drain(main)
         except BaseException:
-            work.clear()  # the others stop after what they are doing
+            work.queue.clear()  # the others stop after what they are doing
             raise
         for other in others:
             other.result()
-    return tallies, problems
 
 
 _Outcome = tuple[int, list[str], list[str | None]]

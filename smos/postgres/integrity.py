@@ -4,6 +4,8 @@ Runs on a sandbox only: it reads everything, and installs the extension amcheck 
 it is absent.
 """
 
+# Whole clauses of SQL stay on one line.
+
 import os
 import re
 import subprocess
@@ -184,8 +186,7 @@ def _gin_indexes(connection: "psycopg.Connection[Any]") -> Iterator[Problem]:
         except psycopg.Error as error:
             if connection.broken:
                 raise
-            detail = f"damaged: index {qualified(schema, name)} ({type(error).__name__})"
-            yield Problem("amcheck-failed", detail)
+            yield _trouble(f"index {qualified(schema, name)}", error)
 
 
 def _references(connection: "psycopg.Connection[Any]") -> Iterator[Problem]:
@@ -216,17 +217,31 @@ def _references(connection: "psycopg.Connection[Any]") -> Iterator[Problem]:
             # MATCH SIMPLE: one NULL excuses the row; MATCH FULL: only when all are NULL.
             word = sql.SQL(" OR " if match == "f" else " AND ")
             refers = word.join(sql.SQL("f.{} IS NOT NULL").format(sql.Identifier(a)) for a in here)
-            cursor.execute(
-                sql.SQL(
-                    "SELECT EXISTS (SELECT FROM {} AS f WHERE ({}) AND NOT EXISTS (SELECT FROM {}{} AS p WHERE {}))"
-                ).format(
-                    sql.Identifier(schema, table),
-                    refers,
-                    sql.SQL("" if partitioned else "ONLY "),
-                    sql.Identifier(other_schema, other),
-                    joined,
-                )
+            query = sql.SQL(
+                "SELECT EXISTS (SELECT FROM {} AS f WHERE ({}) AND NOT EXISTS (SELECT FROM {}{} AS p WHERE {}))"
+            ).format(
+                sql.Identifier(schema, table),
+                refers,
+                sql.SQL("" if partitioned else "ONLY "),
+                sql.Identifier(other_schema, other),
+                joined,
             )
-            if cursor.fetchone() == (True,):
-                detail = f"{qualified(schema, table, name)}: rows refer to rows that are not there"
+            constraint = qualified(schema, table, name)
+            try:
+                with connection.transaction(force_rollback=True):
+                    violated = cursor.execute(query).fetchone() == (True,)
+            except psycopg.Error as error:
+                if connection.broken:
+                    raise
+                yield _trouble(constraint, error)
+                continue
+            if violated:
+                detail = f"{constraint}: rows refer to rows that are not there"
                 yield Problem("foreign-key-violated", detail)
+
+
+def _trouble(name: str, error: psycopg.Error) -> Problem:
+    """Tell damage from what only kept us from looking. The server's own text may quote a value."""
+    if isinstance(error, psycopg.errors.DataCorrupted | psycopg.errors.IndexCorrupted):
+        return Problem("amcheck-failed", f"damaged: read for {name} ({type(error).__name__})")
+    return Problem("integrity-not-checked", f"{name}: {type(error).__name__} ({error.sqlstate})")

@@ -1,5 +1,7 @@
 """What belongs to the whole server: roles, memberships, role settings, tablespaces, rights on parameters."""
 
+# Whole clauses of SQL stay on one line.
+
 from typing import TYPE_CHECKING, Any
 
 from smos.postgres.session import fixed_settings
