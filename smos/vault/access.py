@@ -24,7 +24,7 @@ from smos.errors import TargetError
 from smos.paths import compose_dir
 from smos.vault.bootstrap import login
 from smos.vault.escrow import Escrow
-from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, VaultEndpoint, VaultError, explain
+from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, VaultEndpoint, VaultError, explain, opened
 
 WORKERS = 4
 HARMLESS = {"data": {"probe": "access matrix"}}
@@ -170,12 +170,15 @@ def _role(
             code="role-unknown",
             remedy="set the role up, or take it out of the matrix",
         )
-    client = endpoint.client()
-    try:
-        login(client, credential)
-    except CLIENT_ERRORS as error:
-        raise VaultError(f"{role} can't log in: {explain(error)}", code="login-failed") from None
-    line = _Line(client)
+    with opened(endpoint) as client:
+        try:
+            login(client, credential)
+        except CLIENT_ERRORS as error:
+            raise VaultError(f"{role} can't log in: {explain(error)}", code="login-failed") from None
+        yield from _cells(_Line(client), matrix, role, verbs)
+
+
+def _cells(line: "_Line", matrix: Matrix, role: str, verbs: tuple[Verb, ...]) -> Iterator[AccessFacts]:
     cells = [(rule, verb, matrix.api_path(rule, verb)) for rule in matrix.paths for verb in verbs]
     capabilities = line.capabilities(sorted({path for _, _, path in cells}))
     for rule, verb, path in cells:

@@ -129,6 +129,8 @@ def _read(file: IO[bytes], seen: _Seen, limit_bytes: int) -> None:
     try:
         with gzip.GzipFile(fileobj=file, mode="rb") as plain:
             _members(plain, seen, limit_bytes)
+            if seen.problems:
+                return
             # tar ends before the stream does: only its end carries the checksum of the whole.
             while rest := plain.read(PART_BYTES):
                 if rest.strip(b"\0"):

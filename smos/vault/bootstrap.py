@@ -29,6 +29,7 @@ from smos.vault.model import (
     VaultError,
     explain,
     new_salt,
+    opened,
     salted_digest,
 )
 from smos.vault.providers import load_registry
@@ -99,18 +100,18 @@ def bootstrap(
     wanted = dict(load_registry().secrets() if secret_keys is None else secret_keys) | {
         f"tenants/{tenant}{suffix}": ("api_key",) for tenant in tenants for suffix in ("", "/settings")
     }
-    client = endpoint.client()
     try:
-        fresh = not client.sys.is_initialized()
-        if fresh:
-            _initialize(client, escrow, shares, threshold, clock or SystemClock())
-        kept = read_escrow(escrow)
-        unsealed = _unseal(client, kept)
-        status = client.seal_status
-        setup = _SetUp(client, kept, escrow, kv_mount, transit_key)
-        if kept.root_token is None:
-            return setup.verify(status, policies, roles, wanted, unsealed=unsealed)
-        return setup.run(status, policies, roles, wanted, initialized=fresh, unsealed=unsealed)
+        with opened(endpoint) as client:
+            fresh = not client.sys.is_initialized()
+            if fresh:
+                _initialize(client, escrow, shares, threshold, clock or SystemClock())
+            kept = read_escrow(escrow)
+            unsealed = _unseal(client, kept)
+            status = client.seal_status
+            setup = _SetUp(client, kept, escrow, kv_mount, transit_key)
+            if kept.root_token is None:
+                return setup.verify(status, policies, roles, wanted, unsealed=unsealed)
+            return setup.run(status, policies, roles, wanted, initialized=fresh, unsealed=unsealed)
     except CLIENT_ERRORS as error:
         # Without its context: the request that failed may have carried a share or a secret.
         raise VaultError(
@@ -154,12 +155,18 @@ def _unseal(client: hvac.Client, escrow: Escrow) -> bool:
 
 def wait_until_active(client: hvac.Client, deadline_s: float = MOUNT_LIMIT_S) -> None:
     """Wait until the server itself says that it is unsealed and active. Raises DeadlineError."""
+    wait_for(
+        lambda: is_active(client),
+        what="Vault is unsealed and active",
+        deadline_s=deadline_s,
+        transient=CLIENT_ERRORS,
+    )
 
-    def active() -> bool:
-        answer = client.sys.read_health_status(method="GET")
-        return isinstance(answer, dict) or getattr(answer, "status_code", 0) == 200
 
-    wait_for(active, what="Vault is unsealed and active", deadline_s=deadline_s, transient=CLIENT_ERRORS)
+def is_active(client: hvac.Client) -> bool:
+    """Ask the server whether it is unsealed and active."""
+    # hvac returns the decoded answer for 200 and the raw response for every other state.
+    return isinstance(client.sys.read_health_status(method="GET"), dict)
 
 
 def _policies(directory: Path, tenants: Sequence[str]) -> dict[str, str]:

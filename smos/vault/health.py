@@ -4,6 +4,7 @@ Source of the status codes: the API's documentation of /sys/health (200 active, 
 disaster-recovery secondary, 473 performance standby, 501 not initialised, 503 sealed).
 """
 
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,18 +72,21 @@ def read_health(url: str, *, ca: Path | None = None, limit_s: float = LIMIT_S) -
     split = urlsplit(url)
     try:
         if split.scheme == "http+unix":
-            transport = httpx.HTTPTransport(uds=unquote(split.netloc))
+            path = unquote(split.netloc)
+            # httpx leaves a socket open that could not connect: try with one of our own first.
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+                knock.settimeout(limit_s)
+                knock.connect(path)
+            transport = httpx.HTTPTransport(uds=path)
             address = "http://vault"
         else:
             context = ssl.create_default_context(cafile=str(ca) if ca else None)
             transport = httpx.HTTPTransport(verify=context)
             address = url.rstrip("/")
     except (OSError, ssl.SSLError) as error:
-        return HealthFacts(
-            url=shown,
-            state=HealthState.TLS_FAILED,
-            detail=f"the CA file can't be used: {type(error).__name__}",
-        )
+        state = HealthState.UNREACHABLE if split.scheme == "http+unix" else HealthState.TLS_FAILED
+        what = "socket" if state is HealthState.UNREACHABLE else "CA file"
+        return HealthFacts(url=shown, state=state, detail=f"the {what} can't be used: {type(error).__name__}")
     with httpx.Client(transport=transport, timeout=limit_s, trust_env=False) as client:
         try:
             answer = client.get(f"{address}/v1/sys/health")

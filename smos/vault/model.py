@@ -7,6 +7,8 @@ are read until the request that needs them, so no repr, log or traceback shows o
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +40,16 @@ class VaultEndpoint(Protocol):
     def client(self, token: str | None = None) -> hvac.Client:
         """Return a new client; None: without a token."""
         ...
+
+
+@contextmanager
+def opened(endpoint: VaultEndpoint, token: str | None = None) -> Iterator[hvac.Client]:
+    """Yield a client whose connections are closed at the end of the block."""
+    client = endpoint.client(token)
+    try:
+        yield client
+    finally:
+        client.adapter.close()
 
 
 class RecoveryServer(Protocol):

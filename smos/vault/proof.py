@@ -15,6 +15,7 @@ from smos.vault.model import (
     REQUEST_LIMIT_S,
     VaultEndpoint,
     explain,
+    opened,
     salted_digest,
     status_of,
 )
@@ -24,22 +25,24 @@ from smos.verdict import Problem
 def try_role(endpoint: VaultEndpoint, keys: Escrow, role: VaultRole) -> LoginFacts:
     """Log in as `role`, read what it may and what it must not; never raises for the answers."""
     credential = keys.approles.get(role.name)
-    client = endpoint.client()
     logged_in, detail = False, "the escrow holds no credential of it"
+    allowed = denied = None
     if credential is not None:
-        try:
-            login(client, credential)
-        except CLIENT_ERRORS as error:
-            detail = explain(error)
-        else:
-            logged_in, detail = True, ""
+        with opened(endpoint) as client:
+            try:
+                login(client, credential)
+                logged_in, detail = True, ""
+            except CLIENT_ERRORS as error:
+                detail = explain(error)
+            if logged_in:
+                allowed, denied = _status(client, role.allowed), _status(client, role.denied)
     return LoginFacts(
         role=role.name,
         logged_in=logged_in,
         allowed=role.allowed,
-        allowed_status=_status(client, role.allowed) if logged_in else None,
+        allowed_status=allowed,
         denied=role.denied,
-        denied_status=_status(client, role.denied) if logged_in else None,
+        denied_status=denied,
         detail=detail,
     )
 

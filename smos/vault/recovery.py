@@ -22,12 +22,12 @@ import hvac
 
 from smos.errors import BackupError, DeadlineError, SmosError
 from smos.target import VaultTarget
-from smos.vault.archive import LARGEST_BYTES, inspect_snapshot
-from smos.vault.bootstrap import login, wait_until_active
+from smos.vault.archive import LARGEST_BYTES, SnapshotFacts, inspect_snapshot
+from smos.vault.bootstrap import is_active, login, wait_until_active
 from smos.vault.catalog import read_catalog
 from smos.vault.escrow import Escrow, read_escrow
 from smos.vault.facts import LoginFacts, VaultFacts
-from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, RecoveryServer, VaultError, explain
+from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, RecoveryServer, VaultError, explain, opened
 from smos.vault.proof import differences, opens, try_role
 from smos.vault.shamir import strangers
 from smos.vault.snapshot import CanaryFile, read_canary
@@ -157,17 +157,30 @@ class _Course:
         ready = prepared or prepare(self.server, avoid_shares=facts.shares)
         self.lap("prepare")
         self.facts["version"] = str(ready.client.seal_status["version"])
-        _restore(self.server, ready, snapshot)
-        status = self.server.endpoint.client().seal_status
+        try:
+            _restore(self.server, ready, snapshot)
+        finally:
+            ready.client.adapter.close()
+        with opened(self.server.endpoint) as client:
+            self.prove(client, facts, ready, keys, canary)
+
+    def prove(
+        self,
+        client: hvac.Client,
+        snapshot: SnapshotFacts,
+        ready: Prepared,
+        keys: Escrow,
+        canary: CanaryFile | None,
+    ) -> None:
+        status = client.seal_status
         self.facts |= {"shares": status["n"], "threshold": status["t"]}
         self.facts["restored"] = bool(status["sealed"]) and (
-            status["n"] != ready.shares or facts.shares == ready.shares
+            status["n"] != ready.shares or snapshot.shares == ready.shares
         )
         self.lap("restore")
         if not self.facts["restored"]:
             self.problem("restore-failed", "the server took the snapshot and still has its own storage")
             return
-        client = self.server.endpoint.client()
         if not (self.unseal(client, keys) and self.activate(client)):
             return
         self.lap("unseal")
@@ -226,19 +239,27 @@ class _Course:
         return bool(self.facts["unsealed"])
 
     def activate(self, client: hvac.Client) -> bool:
-        try:
-            wait_until_active(client, ACTIVE_LIMIT_S)
-        except DeadlineError:
-            self.facts["unsealed"] = False
-            # The reason is in the server's log only: it seals itself again.
+        """Wait until it is active. Why it never will be is in the server's log only: looked at to give up early."""
+
+        def active() -> bool:
             log = _tail(self.server)
             if AUDIT_DIFFERS in log:
-                self.problem("sandbox-audit-differs", "the sandbox's audit device is not the source's")
-            elif AUDIT_UNUSABLE in log:
-                self.problem("sandbox-audit-unusable", "the sandbox can't open the source's audit device")
-            else:
-                self.problem("not-active", f"unsealed, but not active within {ACTIVE_LIMIT_S:g} s")
+                raise VaultError(
+                    "the sandbox's audit device is not the source's", code="sandbox-audit-differs"
+                )
+            if AUDIT_UNUSABLE in log:
+                raise VaultError(
+                    "the sandbox can't open the source's audit device", code="sandbox-audit-unusable"
+                )
+            return is_active(client)
+
+        self.facts["unsealed"] = False
+        try:
+            wait_for(active, what="Vault is active", deadline_s=ACTIVE_LIMIT_S, transient=CLIENT_ERRORS)
+        except DeadlineError:
+            self.problem("not-active", f"unsealed, but not active within {ACTIVE_LIMIT_S:g} s")
             return False
+        self.facts["unsealed"] = True
         return True
 
     def compare(self, keys: Escrow, canary: CanaryFile | None) -> None:
@@ -246,12 +267,15 @@ class _Course:
         if credential is None:
             self.problem("recovery-login-failed", "the escrow holds no credential of the role `recovery`")
             return
-        client = self.server.endpoint.client()
-        try:
-            login(client, credential)
-        except CLIENT_ERRORS as error:
-            self.problem("recovery-login-failed", f"the role `recovery` can't log in: {explain(error)}")
-            return
+        with opened(self.server.endpoint) as client:
+            try:
+                login(client, credential)
+            except CLIENT_ERRORS as error:
+                self.problem("recovery-login-failed", f"the role `recovery` can't log in: {explain(error)}")
+                return
+            self.look(client, keys, canary)
+
+    def look(self, client: hvac.Client, keys: Escrow, canary: CanaryFile | None) -> None:
         if keys.canary is not None:
             first = keys.canary
             self.decrypt(
@@ -303,7 +327,7 @@ def _restore(server: RecoveryServer, ready: Prepared, snapshot: Path) -> None:
     except DeadlineError:
         # A large snapshot, or a storage that can't be watched: the server seals itself when it is done.
         wait_for(
-            lambda: server.endpoint.client().seal_status["sealed"],
+            lambda: ready.client.seal_status["sealed"],
             what="the server has restored the snapshot and sealed itself",
             deadline_s=SEALED_LIMIT_S,
             transient=CLIENT_ERRORS,

@@ -29,6 +29,7 @@ from smos.vault.model import (
     VaultEndpoint,
     explain,
     new_salt,
+    opened,
     salted_digest,
 )
 
@@ -80,27 +81,27 @@ def take_snapshot(
             "The escrow holds no credential of the role `backup`",
             remedy="run the set-up again, or give the escrow file that it wrote",
         )
-    client = endpoint.client()
     now = (clock or SystemClock()).now()
     salt, plaintext = new_salt(), base64.b64encode(secrets.token_bytes(32)).decode()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        login(client, credential)
-        status = client.seal_status
-        before = read_catalog(client, kv_mount=kv_mount, transit_key=transit_key, salt=salt)
-        ciphertext: str = client.secrets.transit.encrypt_data(transit_key, plaintext=plaintext)["data"][
-            "ciphertext"
-        ]
-        with _atomically(directory / SNAPSHOT_NAME) as file:
-            _download(client, file)
-            file.flush()
-            facts = inspect_snapshot(Path(file.name))
-            if not facts.whole:
-                raise BackupError(
-                    "Vault's snapshot is not whole: " + "; ".join(item.detail for item in facts.problems),
-                    remedy="take it again; look at the disk space and the log of Vault's active node",
-                )
-        after = read_catalog(client, kv_mount=kv_mount, transit_key=transit_key, salt=salt)
+        with opened(endpoint) as client:
+            login(client, credential)
+            status = client.seal_status
+            before = read_catalog(client, kv_mount=kv_mount, transit_key=transit_key, salt=salt)
+            ciphertext: str = client.secrets.transit.encrypt_data(transit_key, plaintext=plaintext)["data"][
+                "ciphertext"
+            ]
+            with _atomically(directory / SNAPSHOT_NAME) as file:
+                _download(client, file)
+                file.flush()
+                facts = inspect_snapshot(Path(file.name))
+                if not facts.whole:
+                    raise BackupError(
+                        "Vault's snapshot is not whole: " + "; ".join(item.detail for item in facts.problems),
+                        remedy="take it again; look at the disk space and the log of Vault's active node",
+                    )
+            after = read_catalog(client, kv_mount=kv_mount, transit_key=transit_key, salt=salt)
     except (*CLIENT_ERRORS, OSError) as error:
         raise BackupError(
             f"Vault's snapshot could not be taken: {explain(error)}",
