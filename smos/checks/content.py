@@ -35,6 +35,7 @@ REMEDIES: dict[str, str] = {
     "column-order-differs": _DDL,
     "column-collation-differs": _DDL,
     "rows-missing": _DAMAGE,
+    "rows-collapsed": "find out whether these rows were deleted on purpose since the last verified drill",
     "rows-extra": _DAMAGE,
     "values-changed": _DAMAGE,
     "unlogged-rows-missing": "nothing: unlogged tables come back empty from a physical backup; log the table if it matters",

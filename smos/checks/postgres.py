@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from smos.checks.content import content_findings
+from smos.checks.content import content_findings, integrity_findings
 from smos.checks.restore import restore_findings
 from smos.verdict import Finding, Judgement, fail, not_proven, note
 
@@ -45,10 +45,7 @@ def _content(name: str, facts: "DatabaseContentFacts | None") -> list[Finding]:
             )
         ]
     findings = list(content_findings(name, facts.differences))
-    findings.extend(
-        fail(problem.code, f"{name}: {problem.detail}", "the restored database is damaged; restore another set")
-        for problem in facts.problems
-    )
+    findings.extend(integrity_findings(name, facts.problems))
     if facts.compared_with != "manifest":
         findings.append(
             not_proven(

@@ -1,8 +1,9 @@
 """Read what the restored databases hold and compare it with the manifest, or with the last verified drill."""
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import psycopg
@@ -19,6 +20,9 @@ from smos.postgres.integrity import check_integrity
 from smos.postgres.roles import read_roles
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.verdict import Problem
+
+COLLAPSE = 0.5
+"""A table that lost more than half of its rows since the last verified drill is worth a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +42,15 @@ class ContentReading:
 
 
 def read_and_compare(
-    sandbox: EmbeddedPostgres, plan: RestorePlan, restore: RestoreFacts | None, jobs: int
+    sandbox: EmbeddedPostgres,
+    plan: RestorePlan,
+    restore: RestoreFacts | None,
+    last_verified: Mapping[str, DatabaseContent],
+    jobs: int,
 ) -> ContentReading:
     """Read every restored database, compare it, and check its integrity; databases in parallel.
+
+    last_verified: what the last verified drill saw, the yardstick for what no manifest speaks of.
 
     A database that can't be read is left out: DR-03 then says that its content was not read.
     """
@@ -56,8 +66,11 @@ def read_and_compare(
         conninfo = sandbox.endpoint.conninfo(name)
         content = read_content(lambda: psycopg.connect(conninfo), jobs=jobs)
         differences: tuple[Difference, ...] = ()
+        compared_with = "nothing"
         if name in expected:
-            differences = compare_content(expected[name], content)
+            differences, compared_with = compare_content(expected[name], content), "manifest"
+        elif name in last_verified:
+            differences, compared_with = _lost_since(last_verified[name], content), "last verified drill"
         problems = check_integrity(
             sandbox.installation.bin_dir, conninfo, jobs=jobs, env=sandbox.endpoint.env()
         )
@@ -65,7 +78,7 @@ def read_and_compare(
             row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
         facts = DatabaseContentFacts(
             database=name,
-            compared_with="manifest" if name in expected else "nothing",
+            compared_with=compared_with,
             tables=len(content.tables),
             rows=sum(table.rows or 0 for table in content.tables.values()),
             extensions=extension_names(content),
@@ -90,6 +103,24 @@ def read_and_compare(
 def extension_names(content: DatabaseContent) -> tuple[str, ...]:
     """Return the names of the extensions that a database has."""
     return tuple(sorted(content.catalogue.of_kind("extension")))
+
+
+def _lost_since(before: DatabaseContent, now: DatabaseContent) -> tuple[Difference, ...]:
+    """Return what was there in the last verified drill and is gone: it may have been dropped on purpose.
+
+    Everything here is uncertain, so it can only say NOT_PROVEN: databases live, and rows come and go.
+    """
+    lost = [
+        replace(item, uncertain=True)
+        for item in compare_content(before, now)
+        if item.code.endswith("-missing")
+    ]
+    for name, table in before.tables.items():
+        rows = now.tables[name].rows if name in now.tables else None
+        if table.rows and rows is not None and rows < table.rows * COLLAPSE:
+            detail = f"{table.rows} rows in the last verified drill, {rows} now"
+            lost.append(Difference("rows-collapsed", f"table:{name}", detail, uncertain=True))
+    return tuple(item for item in lost if item.code != "rows-missing")
 
 
 def _unread(content: DatabaseContent) -> tuple[Problem, ...]:

@@ -61,13 +61,17 @@ def effective_target(settings: Settings) -> Target:
         return settings.target.model_copy(update={"backups": backups})
     if settings.backups is None:
         return load_target(compose_dir() / "selftest" / "target.yml")
-    catalog = read_catalog(settings.backups, timezone="UTC")
+    return derive_target(settings.backups, read_catalog(settings.backups, timezone="UTC"))
+
+
+def derive_target(directory: Path, catalog: Catalog) -> Target:
+    """Return a target that asks for what the newest set holds, as far as `catalog` knows it."""
     newest = choose_set(catalog, None)
     return Target(
         schema=1,
-        name=f"directory {settings.backups.name}",
+        name=f"directory {directory.name}",
         scope=Scope.PRODUCTION,
-        backups=Backups(directory=settings.backups),
+        backups=Backups(directory=directory),
         databases=tuple(Database(name=name) for name in (newest.databases if newest else ())),
         volumes=newest.volumes if newest else (),
         vault=VaultTarget() if newest and newest.vault else None,

@@ -1,4 +1,4 @@
-"""The record of one drill: everything that was observed, nothing that was concluded. Judges read it, reports show it."""
+"""The record of one drill: all that was observed, nothing that was concluded. Judges read it, reports show it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,13 +8,14 @@ from pydantic import TypeAdapter
 
 from smos.backup.facts import SetFacts
 from smos.backup.model import Catalog
+from smos.backup.state import OffsiteFacts
 from smos.drill.phases import Timing
 from smos.drill.restore import RestoreFacts
+from smos.drill.volumes import VolumeFacts
 from smos.postgres.difference import Difference
 from smos.target import Target
 from smos.vault.facts import VaultFacts
 from smos.verdict import Problem
-from smos.drill.volumes import VolumeFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +23,8 @@ class DatabaseContentFacts:
     """What is known of one restored database's content.
 
     compared_with: "manifest" (made in the dump's own snapshot), "last verified drill", or "nothing".
-    tables, rows, extensions: of the restored side. differences: none may remain for equality. problems: what integrity checks
-    of the restored side found. seconds: reading and comparing.
+    tables, rows, extensions: of the restored side. differences: none may remain for equality.
+    problems: what integrity checks of the restored side found. seconds: reading and comparing.
     """
 
     database: str
@@ -89,6 +90,8 @@ class DrillRecord:
     chosen_set: str | None
     catalog: Catalog
     last_verified_set: str | None
+    first_backup_at: datetime | None
+    offsite: OffsiteFacts | None
     sets: tuple[SetFacts, ...]
     restore: RestoreFacts | None
     content: tuple[DatabaseContentFacts, ...]

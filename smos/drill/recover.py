@@ -3,21 +3,23 @@
 What can't be done is recorded as a fact of its own part; one part that fails does not stop the others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from smos.backup.inspect import SetFacts, inspect_set
+from smos.backup.facts import SetFacts
+from smos.backup.inspect import complete_names, inspect_set
 from smos.backup.model import Catalog
 from smos.drill.application import answer_services, ask_smoke
 from smos.drill.content import ContentReading, read_and_compare
 from smos.drill.phases import PhaseClock
-from smos.drill.plan import RestorePlan
+from smos.drill.plan import RestorePlan, derive_target, make_plan
 from smos.drill.record import ServiceFacts, SmokeFacts
 from smos.drill.restore import RestoreFacts, make_durable, restore_set
 from smos.drill.stack import Sandbox, start_sandbox
 from smos.drill.volumes import VolumeFacts, check_file_references, restore_volumes
+from smos.postgres.content import DatabaseContent
 from smos.provision.owner import Owner
 from smos.target import Target
 from smos.vault.facts import VaultFacts
@@ -31,9 +33,12 @@ JOBS = 2
 class Recovery:
     """What came back. ready: everything that the target declares answered in the sandbox.
 
-    recovery_point: newest committed write that survived in the worst database (UTC); basis: how it is known.
+    target, plan: with the names that only reading the set to its end tells. recovery_point: newest committed write
+    that survived in the worst database (UTC); basis: how it is known.
     """
 
+    target: Target
+    plan: RestorePlan
     sandbox: str
     chosen_facts: SetFacts | None
     restore: RestoreFacts | None
@@ -49,7 +54,13 @@ class Recovery:
 
 
 def recover_everything(
-    target: Target, catalog: Catalog, plan: RestorePlan, owner: Owner, phases: PhaseClock, report: Report
+    target: Target,
+    catalog: Catalog,
+    plan: RestorePlan,
+    owner: Owner,
+    phases: PhaseClock,
+    last_verified: Mapping[str, DatabaseContent],
+    report: Report,
 ) -> Recovery:
     """Recover all that the plan names into a fresh sandbox and record how it went.
 
@@ -63,6 +74,11 @@ def recover_everything(
         with phases.phase("fetch"):
             report(f"reading {plan.chosen.id}: hashes and structure of every artifact")
             chosen_facts = inspect_set(catalog.directory, plan.chosen, target=target)
+            # Only now is it known what is inside a dump or an archive of several.
+            catalog = complete_names(catalog, (chosen_facts,))
+            plan = make_plan(catalog, next(item for item in catalog.sets if item.id == plan.chosen.id))
+            if target.derived:
+                target = derive_target(catalog.directory, catalog)
     vault = _vault(target, plan, sandbox, phases, report)
     phases.exclude("decrypt", "the backups are not encrypted")
     scratch = owner.directory("scratch")
@@ -89,7 +105,7 @@ def recover_everything(
             volumes = unpacking.result()
     with phases.phase("verify"):
         report("comparing what came back with what the manifest promises")
-        reading = read_and_compare(sandbox.postgres, plan, restore, JOBS)
+        reading = read_and_compare(sandbox.postgres, plan, restore, last_verified, JOBS)
         volumes = check_file_references(target, sandbox.postgres.endpoint, volumes)
     with phases.phase("ready"):
         report("asking the application's questions")
@@ -97,6 +113,8 @@ def recover_everything(
         smoke = ask_smoke(sandbox.postgres.endpoint, target)
     point, basis = _recovery_point(target, plan, reading)
     return Recovery(
+        target=target,
+        plan=plan,
         sandbox=sandbox.isolation,
         chosen_facts=chosen_facts,
         restore=restore,
@@ -135,7 +153,7 @@ def _vault(
 def _recovery_point(
     target: Target, plan: RestorePlan, reading: ContentReading
 ) -> tuple[datetime | None, str]:
-    """The worst database decides. Without a heartbeat the start of its dump is a bound from above on what is lost."""
+    """Return the worst database's point; without a heartbeat, the start of its dump bounds what is lost from above."""
     if not target.databases or plan.chosen is None:
         return (
             (plan.chosen.stamp, "dump-start upper bound")

@@ -8,14 +8,16 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
 
 from smos.backup.catalog import read_catalog
-from smos.backup.inspect import SetFacts, inspect_set
+from smos.backup.facts import SetFacts
+from smos.backup.inspect import complete_names, inspect_set
 from smos.backup.model import BackupSet, Catalog
-from smos.backup.state import directory_state, state_changes
+from smos.backup.state import OffsiteFacts, compare_offsite, directory_state, state_changes
 from smos.checks.registry import not_required
 from smos.clock import Clock, SystemClock
 from smos.drill import baseline
@@ -68,6 +70,7 @@ def _drill(
 ) -> DrillRecord:
     directory = target.backups.directory
     assert directory is not None  # noqa: S101  (the caller made sure; narrows the type)
+    known = baseline.read_baseline(settings.reports, target.name)
     before_files = directory_state(directory)
     before_content = _source_content(source) if source else None
     if source:
@@ -81,14 +84,19 @@ def _drill(
         catalog = read_catalog(directory, timezone=target.backups.schedule.timezone)
         plan = make_plan(catalog, choose_set(catalog, disaster_at))
         report(f"restoring {plan.chosen.id if plan.chosen else 'nothing: there is no backup set'}")
-    recovery = recover_everything(target, catalog, plan, owner, phases, report)
+    recovery = recover_everything(
+        target, catalog, plan, owner, phases, known.content() if known else {}, report
+    )
     rto_actual_s = phases.total_s() if recovery.ready else None
+    target, plan = recovery.target, recovery.plan
 
     if plan.chosen is not None and recovery.reading.contents:
-        baseline.write_candidate(run_dir, plan.chosen.id, recovery.reading.contents)
+        baseline.write_candidate(run_dir, plan.chosen.id, _oldest(catalog), recovery.reading.contents)
 
     report("after the clock: inspecting the other backup sets, proving source and backups unchanged")
     sets = _inspect_others(target, catalog, plan, recovery)
+    catalog = complete_names(catalog, sets)
+    offsite = _offsite(target, catalog)
     differences = _source_differences(source, before_content)
     changed = state_changes(before_files, directory_state(directory))
     timing = Timing(
@@ -115,7 +123,9 @@ def _drill(
         sandbox=recovery.sandbox,
         chosen_set=plan.chosen.id if plan.chosen else None,
         catalog=catalog,
-        last_verified_set=baseline.last_verified_set(settings.reports, target.name),
+        last_verified_set=known.set_id if known else None,
+        first_backup_at=known.first_backup_at if known else None,
+        offsite=offsite,
         sets=sets,
         restore=recovery.restore,
         content=recovery.reading.facts,
@@ -134,6 +144,17 @@ def _drill(
         timing=timing,
         not_required=not_required(target),
     )
+
+
+def _oldest(catalog: Catalog) -> datetime | None:
+    return min((item.stamp for item in catalog.sets if item.stamp), default=None)
+
+
+def _offsite(target: Target, catalog: Catalog) -> OffsiteFacts | None:
+    if target.backups.offsite is None:
+        return None
+    artifacts = tuple(artifact.path for item in catalog.sets for artifact in item.artifacts)
+    return compare_offsite(catalog.directory, target.backups.offsite, artifacts)
 
 
 def _source_content(source: SelfTestSource) -> dict[str, DatabaseContent]:

@@ -11,4 +11,4 @@ from smos.drill.record import DrillRecord
 @pytest.mark.check("DR-01")
 def test_backups_of_everything_declared_exist_and_are_recent(drill: DrillRecord, prove: Prove) -> None:
     """Backups of everything declared exist, are recent, and none is missing from the schedule."""
-    prove(judge_existence(drill.target, drill.catalog, drill.disaster_at))
+    prove(judge_existence(drill.target, drill.catalog, drill.disaster_at, drill.offsite))

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.evidence import Prove
-from smos.checks.backups import judge_integrity
+from smos.checks.integrity import judge_integrity
 from smos.drill.record import DrillRecord
 
 
@@ -11,4 +11,8 @@ from smos.drill.record import DrillRecord
 @pytest.mark.check("DR-02")
 def test_every_artifact_is_complete_and_unaltered(drill: DrillRecord, prove: Prove) -> None:
     """Every artifact is complete and unaltered."""
-    prove(judge_integrity(drill.target, drill.sets, drill.safety.backups_changed))
+    prove(
+        judge_integrity(
+            drill.target, drill.sets, drill.safety.backups_changed, [item.id for item in drill.catalog.sets]
+        )
+    )

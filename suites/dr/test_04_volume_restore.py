@@ -1,9 +1,9 @@
 """DR-04: Every declared volume comes back, entry by entry."""
 
 import pytest
+from smos.checks.volumes import judge_volumes
 
 from fixtures.evidence import Prove
-from smos.checks.volumes import judge_volumes
 from smos.drill.record import DrillRecord
 
 

@@ -11,4 +11,8 @@ from smos.drill.record import DrillRecord
 @pytest.mark.check("DR-08")
 def test_backups_are_kept_for_the_retention_period(drill: DrillRecord, prove: Prove) -> None:
     """Backups are kept for the retention period, no shorter and no longer."""
-    prove(judge_retention(drill.target, drill.catalog, drill.disaster_at, drill.last_verified_set))
+    prove(
+        judge_retention(
+            drill.target, drill.catalog, drill.disaster_at, drill.last_verified_set, drill.first_backup_at
+        )
+    )
