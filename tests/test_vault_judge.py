@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from smos.checks.vault_problems import PROBLEMS
 from smos.target import VaultRole, VaultTarget
 from smos.vault.archive import SnapshotFacts, inspect_snapshot
 from smos.vault.facts import LoginFacts, VaultFacts
+from smos.vault.health import HealthState
 from smos.vault.shamir import strangers
 from smos.verdict import Problem, Verdict
 
@@ -275,3 +277,12 @@ def test_a_strange_a_repeated_and_an_unreadable_share_are_counted() -> None:
     assert strangers([*shares[:4], shares[0]], 3) == 1
     assert strangers([*shares[:4], "***"], 3) == 1
     assert strangers([shares[0], shares[0], shares[1], shares[2]], 3) == 1
+
+
+def test_every_finding_is_documented() -> None:
+    root = Path(__file__).resolve().parent.parent
+    sources = [root / "smos" / "checks" / name for name in ("vault.py", "vault_problems.py")]
+    codes = {code for path in sources for code in re.findall(r'"(vault-[a-z-]+)"', path.read_text())}
+    codes |= {f"vault-{state}" for state in HealthState if state is not HealthState.ACTIVE}
+    documented = set(re.findall(r"`(vault-[a-z-]+)`", (root / "docs" / "findings-vault.md").read_text()))
+    assert codes == documented
