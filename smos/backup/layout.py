@@ -1,4 +1,4 @@
-"""Where the volumes lie in an archive: at its root, or one directory for each, as Docker or plain tar have them."""
+"""Where volumes lie in an archive: at its root, or in a directory each, as Docker or plain tar have them."""
 
 from enum import StrEnum
 

@@ -28,11 +28,11 @@ class Attributes(NamedTuple):
 
 
 class Ledger:
-    """One ledger per restored archive; a context manager. Paths are below the volume, with its name in front."""
+    """One ledger per restored archive; a context manager. Paths have the volume's name in front."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)  # "": a temporary file, spilled to disk and
-        unnamed self._db.executescript(
+        self._db = sqlite3.connect("", isolation_level=None)  # "": an unnamed temporary file
+        self._db.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192;"
             "CREATE TABLE directories (path BLOB PRIMARY KEY, uid, gid, mode, mtime, xattrs) WITHOUT ROWID;"
             "CREATE TABLE overlays (path BLOB PRIMARY KEY, uid, gid, mode, xattrs) WITHOUT ROWID;"
@@ -47,6 +47,10 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget everything."""
         self._db.close()
 
     def directory(self, path: bytes, attributes: Attributes | None) -> None:
@@ -99,8 +103,9 @@ class Ledger:
         prefix: the volume's name and a slash.
         """
         key = (prefix + (entry.path if entry.hardlink is None else entry.hardlink)).rstrip(b"/")
-        row = self._db.execute("SELECT uid, gid, mode, xattrs FROM overlays WHERE path = ?",
-        (key,)).fetchone() if row is None:
+        query = "SELECT uid, gid, mode, xattrs FROM overlays WHERE path = ?"
+        row = self._db.execute(query, (key,)).fetchone()
+        if row is None:
             return entry
         uid, gid, mode, xattrs = row
         if uid is not None:
@@ -117,7 +122,7 @@ class Ledger:
         self._overlays.clear()
 
 
-def _pack(xattrs: dict[str, bytes]) -> str | None:
+def _pack(xattrs: dict[str, bytes]) -> str:
     return json.dumps({name: value.hex() for name, value in xattrs.items()}) if xattrs else ""
 
 

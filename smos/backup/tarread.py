@@ -118,10 +118,13 @@ class TarReader:
                         sparse_pairs.append(value)
                     into[key] = value
 
-    def content(self) -> Iterator[bytes]:
-        """Yield the stored bytes of the member that `next` returned, piece by piece."""
-        while self._left:
-            self._left -= len(piece := self._piece(self._left))
+    def content(self, count: int | None = None) -> Iterator[bytes]:
+        """Yield the next `count` stored bytes of the member that `next` returned (None: all), in pieces."""
+        left = self._left if count is None else count
+        while left:
+            piece = self._piece(left)
+            left -= len(piece)
+            self._left -= len(piece)
             yield piece
 
     def whole_content(self) -> bytes:
