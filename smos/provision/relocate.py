@@ -12,15 +12,7 @@ from pathlib import Path
 
 from smos.provision.cache import cached, listing
 from smos.provision.installations import PostgresInstallation
-from smos.provision.users import ServiceUser
-
-
-def can_reach(path: Path, user: ServiceUser) -> bool:
-    """Whether `user` may enter every directory above `path` and read it (by the mode bits)."""
-    real = path.resolve()
-    return all(_allows(folder, user, stat.S_IXOTH) for folder in real.parents) and _allows(
-        real, user, stat.S_IROTH
-    )
+from smos.provision.users import ServiceUser, can_read
 
 
 def reachable_installation(
@@ -30,7 +22,7 @@ def reachable_installation(
 
     Raises ProvisionError when the cache can't be written.
     """
-    if user is None or can_reach(installation.bin_dir / "postgres", user):
+    if user is None or can_read(installation.bin_dir / "postgres", user):
         return installation
     root = installation.bin_dir.parent
     package = root.parent
@@ -45,7 +37,7 @@ def reachable_program(program: Path, user: ServiceUser | None) -> Path:
 
     Raises ProvisionError when the cache can't be written.
     """
-    if user is None or can_reach(program, user):
+    if user is None or can_read(program, user):
         return program
     return _copied(program.name, [program], program.parent) / program.name
 
@@ -78,12 +70,3 @@ def _place(source: str, target: str) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
         if stat.S_ISREG(mode):
             Path(target).chmod(readable)
-
-
-def _allows(path: Path, user: ServiceUser, other_bit: int) -> bool:
-    facts = path.stat()
-    if facts.st_uid == user.uid:
-        return bool(facts.st_mode & other_bit << 6)
-    if facts.st_gid == user.gid:
-        return bool(facts.st_mode & other_bit << 3)
-    return bool(facts.st_mode & other_bit)

@@ -4,9 +4,11 @@ import os
 import platform
 import pwd
 import shutil
+import stat
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from smos.errors import ProvisionError
 
@@ -45,6 +47,27 @@ def service_user() -> ServiceUser | None:
         "The harness runs as root and there is no unprivileged user to run PostgreSQL as",
         remedy=f"create one: useradd --system --no-create-home {OWN_NAME}",
     )
+
+
+def can_enter(directory: Path, user: ServiceUser) -> bool:
+    """Whether `user` may pass through `directory` and all above it (by the mode bits)."""
+    real = directory.resolve()
+    return all(_allows(folder, user, stat.S_IXOTH) for folder in (real, *real.parents))
+
+
+def can_read(path: Path, user: ServiceUser) -> bool:
+    """Whether `user` may enter every directory above `path` and read it (by the mode bits)."""
+    real = path.resolve()
+    return can_enter(real.parent, user) and _allows(real, user, stat.S_IROTH)
+
+
+def _allows(path: Path, user: ServiceUser, other_bit: int) -> bool:
+    facts = path.stat()
+    if facts.st_uid == user.uid:
+        return bool(facts.st_mode & other_bit << 6)
+    if facts.st_gid == user.gid:
+        return bool(facts.st_mode & other_bit << 3)
+    return bool(facts.st_mode & other_bit)
 
 
 def _lookup(name: str) -> ServiceUser | None:

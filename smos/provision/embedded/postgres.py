@@ -5,6 +5,7 @@ lies outside the data directory and what matters for safety is given on the comm
 directory that was restored from an untrusted backup can't bring commands or listeners of its own.
 """
 
+import platform
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -184,9 +185,15 @@ class EmbeddedPostgres:
 
     def _initialise(self) -> None:
         words = ["--username", self._superuser, "--auth", "trust", "--no-sync", "--no-instructions"]
-        words += ["--data-checksums", "--encoding", self._encoding, "--locale", self._locale]
-        if self._provider is not None:
-            words += ["--locale-provider", self._provider]
+        words += ["--data-checksums", "--encoding", self._encoding]
+        provider, locale = self._provider, self._locale
+        if platform.system() == "Darwin" and locale == "C.UTF-8" and provider is None:
+            provider = "builtin"  # macOS has no such locale; PostgreSQL 17 and newer bring it along
+        if provider is not None:
+            words += ["--locale-provider", provider]
+        words += (
+            ["--locale", "C", "--builtin-locale", locale] if provider == "builtin" else ["--locale", locale]
+        )
 
         def initdb(directory: Path) -> None:
             program = self.installation.tool("initdb")
