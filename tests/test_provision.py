@@ -356,7 +356,7 @@ def test_a_sandbox_without_network_serves_its_socket_and_has_no_way_out(owner: O
         pytest.skip("this system gives no network namespace")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        attempt = f"""COPY (SELECT 1) TO PROGRAM 'bash -c "exec 3<>/dev/tcp/127.0.0.1/{port}"'"""
+        attempt = f"""COPY (SELECT WHERE false) TO PROGRAM 'bash -c "exec 3<>/dev/tcp/127.0.0.1/{port}"'"""
         with psycopg.connect(open_one.endpoint.conninfo(), autocommit=True) as connection:
             connection.execute(attempt)
         with (
