@@ -364,7 +364,7 @@ class Guard:
         answer["pid"] = pid
         for message in messages:
             answer |= message
-        self._children[pid] = {"started": time.monotonic(), "stop_signal": spec["stop_signal"]}
+        self._children[pid] = {"stop_signal": spec["stop_signal"]}
         self._status[pid] = status
         if "error" not in answer:
             entry = {"pid": pid, "start": process_start(pid), "name": spec["name"], "exe": spec["argv"][0]}
@@ -411,10 +411,9 @@ class Guard:
     def _end(self) -> list[str]:
         """Stop every process, remove every directory, drop the record. Returns what could not be done."""
         for pid, child in self._children.items():
-            for below in descendants(pid):
-                send_signal(below, signal.SIGCONT)
             send_signal(pid, child["stop_signal"])
-            send_signal(pid, signal.SIGCONT)
+        for pid in {*descendants(os.getpid()), *self._children}:
+            send_signal(pid, signal.SIGCONT)  # one that was paused could not end
         self._await(lambda: not self._children, GRACE_S)
         self._await(self._killed, KILL_S)
         problems = []
