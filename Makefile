@@ -15,7 +15,7 @@ dr: .venv/ready ## the disaster-recovery drill: back up, lose, restore, compare,
 	$(BIN)/pytest -m dr --reports $(REPORTS) $(ARGS)
 
 test: .venv/ready-dev ## everything that can run here, the harness' own tests included
-	$(BIN)/pytest -n $(JOBS) --reports $(REPORTS) $(ARGS)
+	$(BIN)/pytest tests suites -n $(JOBS) --reports $(REPORTS) $(ARGS)
 
 prove: .venv/ready-dev ## every check is seen to fail: the fault matrix
 	$(BIN)/pytest -m negative -n $(JOBS) --reports $(REPORTS) $(ARGS)

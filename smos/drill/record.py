@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 from smos.backup.facts import SetFacts
 from smos.backup.model import Catalog
 from smos.backup.state import OffsiteFacts
+from smos.backup.volumes import VolumeFacts
 from smos.drill.phases import Timing
 from smos.drill.restore import RestoreFacts
-from smos.drill.volumes import VolumeFacts
 from smos.postgres.difference import Difference
 from smos.target import Target
 from smos.vault.facts import VaultFacts

@@ -5,12 +5,14 @@ What can't be done is recorded as a fact of its own part; one part that fails do
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
 from smos.backup.facts import SetFacts
 from smos.backup.inspect import complete_names, inspect_set
 from smos.backup.model import Catalog
+from smos.backup.volumes import Restoration, VolumeFacts
 from smos.drill.application import answer_services, ask_smoke
 from smos.drill.content import ContentReading, read_and_compare
 from smos.drill.phases import PhaseClock
@@ -18,7 +20,7 @@ from smos.drill.plan import RestorePlan, derive_target, make_plan
 from smos.drill.record import ServiceFacts, SmokeFacts
 from smos.drill.restore import RestoreFacts, make_durable, restore_set
 from smos.drill.stack import Sandbox, start_sandbox
-from smos.drill.volumes import VolumeFacts, check_file_references, restore_volumes
+from smos.drill.volumes import restore_volumes, verify_volumes
 from smos.postgres.content import DatabaseContent
 from smos.provision.owner import Owner
 from smos.target import Target
@@ -81,32 +83,26 @@ def recover_everything(
                 target = derive_target(catalog.directory, catalog)
     vault = _vault(target, plan, sandbox, phases, report)
     phases.exclude("decrypt", "the backups are not encrypted")
-    scratch = owner.directory("scratch")
     restore = None
-    volumes: tuple[VolumeFacts, ...] = ()
-    if plan.chosen is not None:
-        with phases.phase("restore"), ThreadPoolExecutor(2) as pool:
-            report(f"restoring {len(plan.dumps)} dumps and {len(plan.volumes)} volumes")
-            unpacking = pool.submit(
-                restore_volumes, plan.volumes, owner.directory("volumes"), target.limits, report
-            )
-            if plan.dumps:
-                restore = restore_set(
-                    sandbox.postgres,
-                    plan.dumps,
-                    plan.globals_path,
-                    limits=target.limits,
-                    jobs=JOBS,
-                    scratch=scratch,
-                    progress=report,
-                    source_identifier=plan.manifest.system_identifier if plan.manifest else None,
+    destination = owner.directory("volumes")
+    with ExitStack() as stack:
+        restorations: list[Restoration] = []
+        if plan.chosen is not None:
+            with phases.phase("restore"), ThreadPoolExecutor(1) as pool:
+                report(f"restoring {len(plan.dumps)} dumps and {len(plan.volumes)} volumes")
+                loading = (
+                    pool.submit(_databases, target, plan, sandbox, owner, report) if plan.dumps else None
                 )
-                make_durable(sandbox.postgres)
-            volumes = unpacking.result()
-    with phases.phase("verify"):
-        report("comparing what came back with what the manifest promises")
-        reading = read_and_compare(sandbox.postgres, plan, restore, last_verified, JOBS)
-        volumes = check_file_references(target, sandbox.postgres.endpoint, volumes)
+                try:
+                    restorations = restore_volumes(plan.volumes, destination, target.limits, stack)
+                except BaseException:
+                    sandbox.postgres.kill()  # else leaving the pool would wait for the load to end
+                    raise
+                restore = loading.result() if loading else None
+        with phases.phase("verify"):
+            report("comparing what came back with what the manifest promises")
+            reading = read_and_compare(sandbox.postgres, plan, restore, last_verified, JOBS)
+            volumes = verify_volumes(restorations, destination, target, sandbox.postgres.endpoint)
     with phases.phase("ready"):
         report("asking the application's questions")
         services = answer_services(target, sandbox.postgres.endpoint, vault)
@@ -130,6 +126,23 @@ def recover_everything(
     )
 
 
+def _databases(
+    target: Target, plan: RestorePlan, sandbox: Sandbox, owner: Owner, report: Report
+) -> RestoreFacts:
+    facts = restore_set(
+        sandbox.postgres,
+        plan.dumps,
+        plan.globals_path,
+        limits=target.limits,
+        jobs=JOBS,
+        scratch=owner.directory("scratch"),
+        progress=report,
+        source_identifier=plan.manifest.system_identifier if plan.manifest else None,
+    )
+    make_durable(sandbox.postgres)
+    return facts
+
+
 def _vault(
     target: Target, plan: RestorePlan, sandbox: Sandbox, phases: PhaseClock, report: Report
 ) -> VaultFacts | None:
@@ -147,6 +160,7 @@ def _vault(
             canary=plan.vault_canary,
             escrow=target.vault.escrow,
             target=target.vault,
+            prepared=sandbox.vault_ready.result() if sandbox.vault_ready else None,
         )
 
 

@@ -1,6 +1,6 @@
 """The sandbox of one drill: PostgreSQL of the right version and a Vault, without a route out, started together."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from smos.drill.plan import RestorePlan
@@ -11,14 +11,19 @@ from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import PostgresInstallation, choose_installation
 from smos.provision.owner import Owner
 from smos.target import Target
+from smos.vault.recovery import Prepared, prepare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """The servers that the recovery goes into. isolation: how their network was cut."""
+    """The servers that the recovery goes into. isolation: how their network was cut.
+
+    vault_ready: a fresh Vault needs a second or two for its first election; it has them while the backup is read.
+    """
 
     postgres: EmbeddedPostgres
     vault: EmbeddedOpenBao | None
+    vault_ready: Future[Prepared] | None
     isolation: str
 
 
@@ -38,19 +43,24 @@ def start_sandbox(owner: Owner, plan: RestorePlan, target: Target) -> Sandbox:
     )
     wanted = target.vault is not None and plan.vault_snapshot is not None
     vault = EmbeddedOpenBao(owner, name="sandbox-vault", no_network=True) if wanted else None
-    with ThreadPoolExecutor(2) as pool:
-        starting = pool.submit(vault.start) if vault else None
-        postgres.start()
-        if starting:
-            starting.result()
+    waiting = None
+    if vault:
+        # Not a `with` block: that would wait for the election here.
+        pool = ThreadPoolExecutor(1)
+        waiting = pool.submit(_start_vault, vault)
+        pool.shutdown(wait=False)
+    postgres.start()
     return Sandbox(
         postgres=postgres,
         vault=vault,
-        isolation=min(
-            [postgres.isolation, *([vault.isolation] if vault else [])],
-            key=lambda level: level == "network-namespace",
-        ),
+        vault_ready=waiting,
+        isolation=postgres.isolation,
     )
+
+
+def _start_vault(vault: EmbeddedOpenBao) -> Prepared:
+    vault.start()
+    return prepare(vault)
 
 
 def _installation(plan: RestorePlan) -> PostgresInstallation:

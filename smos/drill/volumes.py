@@ -1,9 +1,65 @@
-"""Stub."""
-from dataclasses import dataclass
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeFacts:
-    name: str
-    bytes: int = 0
-    restored: bool = True
-def restore_volumes(sources, base, limits, report): return tuple(VolumeFacts(name=s.name) for s in sources)
-def check_file_references(target, endpoint, volumes): return volumes
+"""The volumes of a drill: one restoration per archive, compared later, and the rules that tie them to databases."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from smos.backup.references import ReferenceFacts, check_references, unchecked
+from smos.backup.volumes import Restoration, VolumeFacts
+from smos.drill.application import names_from_database
+from smos.drill.plan import VolumeSource
+from smos.provision.base import PostgresEndpoint
+from smos.target import FileReference, Limits, Target
+
+
+def restore_volumes(
+    sources: Iterable[VolumeSource], destination: Path, limits: Limits, stack: ExitStack
+) -> list[Restoration]:
+    """Extract every archive once, below `destination`; `stack` closes what the comparison still needs.
+
+    Raises OSError when the destination can't be written at all.
+    """
+    by_archive: dict[Path, list[VolumeSource]] = {}
+    for source in sources:
+        by_archive.setdefault(source.archive, []).append(source)
+    restorations = []
+    for number, (archive, members) in enumerate(sorted(by_archive.items())):
+        restoration = stack.enter_context(
+            Restoration(
+                archive,
+                destination / str(number),
+                volumes=tuple(member.name for member in members),
+                limits=limits,
+                entries={member.name: member.entries for member in members if member.entries},
+                compression=members[0].compression,
+            )
+        )
+        restoration.restore()
+        restorations.append(restoration)
+    return restorations
+
+
+def verify_volumes(
+    restorations: Iterable[Restoration], destination: Path, target: Target, endpoint: PostgresEndpoint
+) -> tuple[VolumeFacts, ...]:
+    """Read every volume back, compare it with its list, and check the target's file references."""
+    verified = []
+    for number, restoration in enumerate(restorations):
+        for facts in restoration.verify():
+            root = destination / str(number) / facts.name
+            rules = [rule for rule in target.references if rule.volume == facts.name]
+            references = tuple(_reference(rule, root, facts, endpoint) for rule in rules)
+            verified.append(replace(facts, references=references))
+    return tuple(verified)
+
+
+def _reference(
+    rule: FileReference, root: Path, facts: VolumeFacts, endpoint: PostgresEndpoint
+) -> ReferenceFacts:
+    if not facts.restored:
+        return unchecked(rule.name, rule.volume, "the volume did not come back")
+    names, reason = names_from_database(endpoint, rule.database, rule.sql)
+    if names is None:
+        return unchecked(rule.name, rule.volume, f"the query could not be asked: {reason}")
+    return check_references(root, names, rule=rule.name, volume=rule.volume, prefix=rule.prefix)

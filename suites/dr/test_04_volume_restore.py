@@ -1,9 +1,9 @@
 """DR-04: Every declared volume comes back, entry by entry."""
 
 import pytest
-from smos.checks.volumes import judge_volumes
 
 from fixtures.evidence import Prove
+from smos.checks.volumes import judge_volumes
 from smos.drill.record import DrillRecord
 
 
@@ -11,4 +11,4 @@ from smos.drill.record import DrillRecord
 @pytest.mark.check("DR-04")
 def test_every_declared_volume_comes_back_entry_by_entry(drill: DrillRecord, prove: Prove) -> None:
     """Every declared volume comes back, entry by entry."""
-    prove(judge_volumes(drill.target.volumes, drill.volumes))
+    prove(judge_volumes(drill.target.volumes, drill.volumes, drill.target.references))
