@@ -3,7 +3,7 @@
 # Whole clauses of SQL stay on one line; the texts hold constants of ours only.
 # ruff: noqa: S608, E501
 
-from smos.postgres.catalogue_sql import USER_SCHEMA
+from smos.postgres.sql_parts import USER_SCHEMA
 
 # Tables and materialized views. Members of an extension are left out, except the data of the tables that it declares as configuration.
 _TABLES = f"""

@@ -49,6 +49,8 @@ def fix_settings(
         "lock_timeout": str(LOCK_TIMEOUT_S * 1000),
         "statement_timeout": str(int(statement_timeout_s * 1000)),
     }
+    if connection.info.server_version >= 170000:
+        settings["transaction_timeout"] = "0"  # the statements are bounded, the transaction reads everything
     calls = ", ".join(["pg_catalog.set_config(%s, %s, true)"] * len(settings))
     connection.execute(f"SELECT {calls}".encode(), [text for pair in settings.items() for text in pair])
 
