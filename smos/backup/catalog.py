@@ -163,7 +163,7 @@ def _flat(entry: os.DirEntry[str], zone: ZoneInfo, volumes: Collection[str]) -> 
     series = stem(name, stamp)
     try:
         if entry.is_dir(follow_symlinks=False):
-            probe = probe_dump_directory(path, shown=name, stem=series)
+            probe = probe_dump_directory(path, stem=series)
         else:
             probe = probe_file(path, shown=name, stem=series, known_volumes=volumes)
     except OSError as error:
@@ -379,7 +379,7 @@ def _own_artifacts(directory: Path, set_id: str, inside: str, problems: list[Pro
             continue
         try:
             if entry.is_dir(follow_symlinks=False) and (Path(entry.path) / TOC_NAME).is_file():
-                probe = probe_dump_directory(Path(entry.path), shown=path, stem=entry.name)
+                probe = probe_dump_directory(Path(entry.path), stem=entry.name)
                 yield _artifact(path, replace(probe, databases=(entry.name,)))
                 problems.extend(probe.problems)
             elif entry.is_dir(follow_symlinks=False):

@@ -7,32 +7,26 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from smos.backup.dumpfiles import Member, archive_facts, dump_content
 from smos.backup.facts import ContentFacts
 from smos.backup.model import Artifact, ArtifactKind
 from smos.backup.names import printable
-from smos.backup.pgdump import (
-    ArchiveHeader,
-    PlainScanner,
-    TocEntry,
-    TocError,
-    TocTooNewError,
-    parse_archive_header,
-    parse_toc,
-)
+from smos.backup.pgdump import ArchiveHeader, PlainScanner, TocError, parse_archive_header
 from smos.backup.pgrestore import FullRead
-from smos.backup.probe import TOC_NAME, classify, volume_names
+from smos.backup.probe import classify, volume_names
 from smos.backup.streams import StreamFault, detect_encryption
 from smos.backup.tarscan import Sink, TarScanner
 from smos.target import Limits
 from smos.verdict import Problem
 
-TOC_BYTES = 16 << 20
-"""Most bytes of a table of contents that are kept to be parsed; pg_restore reads larger ones anyway."""
 ToolFinder = Callable[[str], Path | None]
 """Gives the pg_restore for an archive with this compression (none, gzip, lz4, zstd); None when there is
 none."""
-EMPTY_COPY = b"\\.\n\n\n"
-"""What pg_dump ends the data of every table with, in the directory and tar formats."""
+CUSTOM_TOC_BYTES = 8 << 20
+"""Kept of a custom dump to parse its table of contents; of a larger one only pg_restore reads it."""
+START_S = 60
+SLOWEST_BYTES_PER_S = 1_000_000
+"""pg_restore may take this long to start, and to read: a damaged dump has been seen to keep it busy for ever."""
 _PLAIN = {ArtifactKind.PG_DUMP_PLAIN, ArtifactKind.PG_DUMPALL, ArtifactKind.GLOBALS}
 _PLACED = {
     ArtifactKind.MANIFEST,
@@ -89,16 +83,12 @@ def choose_reader(
         return OpaqueReader(ArtifactKind.UNKNOWN)
     found = classify(head, complete=False, stem=stem, known_volumes=known_volumes)
     if found.kind is ArtifactKind.PG_DUMP_CUSTOM:
-        return CustomReader(
-            head, path=path, seekable=artifact.compression == "none", limits=limits, tool=tool
-        )
+        return CustomReader(head, artifact, path=path, limits=limits, tool=tool)
     if found.kind in _PLAIN:
         return PlainReader(artifact, stem)
     if found.kind is ArtifactKind.UNKNOWN:
         return OpaqueReader(ArtifactKind.UNKNOWN)
-    return TarReader(
-        found.kind, artifact, path=path, stem=stem, known_volumes=known_volumes, limits=limits, tool=tool
-    )
+    return TarReader(found.kind, artifact, stem=stem, known_volumes=known_volumes, limits=limits)
 
 
 class OpaqueReader:
@@ -152,7 +142,7 @@ class _Restoring:
     """Starts a full read by pg_restore and keeps why it could not."""
 
     def __init__(
-        self, header: ArchiveHeader | None, *, source: Path | None, limits: Limits, tool: ToolFinder
+        self, header: ArchiveHeader | None, *, source: Path | None, timeout_s: float, tool: ToolFinder
     ) -> None:
         self._run: FullRead | None = None
         self._problem: Problem | None = None
@@ -161,7 +151,7 @@ class _Restoring:
             self._problem = Problem("version-gap", "there is no pg_restore on this machine")
             return
         try:
-            self._run = FullRead(path, source=source, timeout_s=limits.restore_seconds)
+            self._run = FullRead(path, source=source, timeout_s=timeout_s)
         except OSError as error:
             self._problem = Problem("version-gap", f"{path} can't be started: {error.strerror}")
 
@@ -178,25 +168,33 @@ class _Restoring:
 class CustomReader:
     """pg_dump's custom format: table of contents here, everything by pg_restore."""
 
-    def __init__(self, head: bytes, *, path: Path, seekable: bool, limits: Limits, tool: ToolFinder) -> None:
+    def __init__(
+        self, head: bytes, artifact: Artifact, *, path: Path, limits: Limits, tool: ToolFinder
+    ) -> None:
         self._toc = bytearray()
         try:
             header = parse_archive_header(head)
         except TocError:
             header = None
-        self._restoring = _Restoring(header, source=path if seekable else None, limits=limits, tool=tool)
+        seekable = artifact.compression == "none"
+        timeout_s = min(limits.restore_seconds, START_S + artifact.stored_bytes / SLOWEST_BYTES_PER_S)
+        self._restoring = _Restoring(
+            header, source=path if seekable else None, timeout_s=timeout_s, tool=tool
+        )
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the archive."""
-        if len(self._toc) < TOC_BYTES:
-            self._toc += data[: TOC_BYTES - len(self._toc)]
+        self._toc += data[: max(CUSTOM_TOC_BYTES - len(self._toc), 0)]
         self._restoring.feed(data)
 
     def result(self, *, shown: str, whole: bool) -> ContentFacts:
         """Wait for pg_restore and parse the table of contents."""
         problem = self._restoring.finish(shown)
         problems = [problem] if problem and whole else []
-        facts = archive_facts(ArtifactKind.PG_DUMP_CUSTOM, bytes(self._toc), shown=shown, problems=problems)
+        toc = bytes(self._toc)
+        facts = archive_facts(
+            ArtifactKind.PG_DUMP_CUSTOM, toc, cut=len(toc) >= CUSTOM_TOC_BYTES, shown=shown, problems=problems
+        )
         read_by = "pg_restore" if whole and not problem and not facts.problems else ""
         return replace(facts, read_by=read_by)
 
@@ -209,11 +207,9 @@ class TarReader:
         kind: ArtifactKind,
         artifact: Artifact,
         *,
-        path: Path,
         stem: str,
         known_volumes: Collection[str],
         limits: Limits,
-        tool: ToolFinder,
     ) -> None:
         self._kind = kind
         self._artifact = artifact
@@ -223,19 +219,12 @@ class TarReader:
         self._scanner = TarScanner(self._member)
         self._small: dict[str, bytearray] = {}
         self._digests: dict[str, hashlib._Hash] = {}
-        self._data_members = 0
-        source = path if artifact.compression == "none" else None
-        self._restoring = (
-            _Restoring(None, source=source, limits=limits, tool=tool)
-            if kind is ArtifactKind.PG_DUMP_TAR
-            else None
-        )
+        self._files: dict[str, Member] = {}
 
     def _member(self, name: str, size: int) -> Sink | None:
         if self._kind is ArtifactKind.PG_DUMP_TAR:
-            self._data_members += name.endswith(".dat") and name != TOC_NAME and size > len(EMPTY_COPY)
-            if name == TOC_NAME and size <= TOC_BYTES:
-                return self._small.setdefault(name, bytearray()).extend
+            self._files[name] = Member(name)
+            return self._files[name].feed
         if self._kind is ArtifactKind.VAULT_SNAPSHOT:
             plain = name.removeprefix("./")
             if plain == "SHA256SUMS" and size < 65536:
@@ -249,20 +238,14 @@ class TarReader:
         self._scanner.feed(data)
         if self._scanner.members > self._limits.files:
             raise StreamFault("limit-reached", f"more than {self._limits.files} members; not read further")
-        if self._restoring:
-            self._restoring.feed(data)
 
     def result(self, *, shown: str, whole: bool) -> ContentFacts:
         """Judge the structure, and name the volumes."""
         tar = self._scanner.facts()
         problems = [Problem("tar-damaged", f"{shown}: {tar.fault}")] if tar.fault and whole else []
-        if self._restoring:
-            problem = self._restoring.finish(shown)
-            problems += [problem] if problem and whole else []
-            toc = bytes(self._small.get(TOC_NAME, b""))
-            facts = archive_facts(self._kind, toc, shown=shown, problems=problems)
-            done = "pg_restore" if whole and not facts.problems else ""
-            return replace(facts, read_by=done, members=tar.members, has_rows=self._data_members > 0)
+        if self._kind is ArtifactKind.PG_DUMP_TAR:
+            facts = dump_content(self._kind, self._files, shown=shown, problems=problems)
+            return facts if whole else replace(facts, read_by="", problems=())
         if self._kind is ArtifactKind.VAULT_SNAPSHOT and whole and not problems:
             problems += self._snapshot_problems(shown)
         volumes = self._artifact.volumes if self._artifact.names_complete else ()
@@ -301,36 +284,3 @@ class TarReader:
             for name, digest in sorted(declared.items())
             if name not in self._digests or self._digests[name].hexdigest() != digest
         ]
-
-
-def archive_facts(kind: ArtifactKind, toc: bytes, *, shown: str, problems: list[Problem]) -> ContentFacts:
-    """Read header and table of contents of an archive format; what is wrong is added to the problems."""
-    header: ArchiveHeader | None = None
-    entries: tuple[TocEntry, ...] | None = None
-    try:
-        header = parse_archive_header(toc)
-        entries, end = parse_toc(toc)[1:]
-        if kind is not ArtifactKind.PG_DUMP_CUSTOM and end != len(toc):
-            problems.append(Problem("trailing-bytes", f"{shown}: bytes follow after the table of contents"))
-    except TocTooNewError as error:
-        if not any(problem.code == "version-gap" for problem in problems):
-            problems.append(Problem("version-gap", f"{shown}: {error}"))
-    except TocError as error:
-        if len(toc) < TOC_BYTES and not problems:
-            problems.append(Problem("dump-unreadable", f"{shown}: {error}"))
-    return ContentFacts(
-        kind=kind,
-        databases=(printable(header.database),) if header and header.database else (),
-        server_version=printable(header.server_version) if header else "",
-        dump_version=printable(header.dump_version) if header else "",
-        has_objects=None if entries is None else any(_creates(entry) for entry in entries),
-        has_rows=None if entries is None else any(entry.has_data for entry in entries),
-        problems=tuple(problems),
-    )
-
-
-_SETTINGS = {"ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "COMMENT", "ACL"}
-
-
-def _creates(entry: TocEntry) -> bool:
-    return entry.kind not in _SETTINGS

@@ -31,7 +31,7 @@ _CONNECT = re.compile(
 _CONNINFO = re.compile(rb"^dbname='((?:[^'\n\\]|\\.)*)'$")
 _RESTRICT = re.compile(rb"^\\restrict (\w+)\r?\n", re.MULTILINE)
 _TRAILER = re.compile(rb"^-- PostgreSQL database (cluster )?dump complete\r?\n--\r?\n", re.MULTILINE)
-_UNRESTRICT = re.compile(rb"\s*\\unrestrict (\w+)\s*")
+_UNRESTRICT = re.compile(rb"\s*\\unrestrict (\w+)\r?\n")
 _ROWS = re.compile(rb" FROM stdin;\r?\n(?!\\\.)[\s\S]|^INSERT INTO ", re.MULTILINE)
 _OBJECTS = re.compile(rb"^CREATE (?!DATABASE )", re.MULTILINE)
 
@@ -115,12 +115,12 @@ class PlainScanner:
             return "the completion trailer is missing"
         rest = self._tail[found[-1].end() :]
         if self._restrict and not cluster:
-            token = _UNRESTRICT.fullmatch(rest)
+            token = _UNRESTRICT.match(rest)
             if token is None or token[1] != self._restrict:
                 if rest.strip() and not b"\\unrestrict".startswith(rest.strip()[:11]):
                     return "statements follow after the completion trailer"
                 return r"the closing \unrestrict after the completion trailer is missing or cut"
-            rest = b"\n" if rest.endswith((b"\n\n", b"\r\n\r\n")) else b""
+            rest = rest[token.end() :]
         if rest.strip():
             return "statements follow after the completion trailer"
         return "" if rest.endswith(b"\n") else "the empty line after the completion trailer is missing"

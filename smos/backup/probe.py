@@ -94,7 +94,7 @@ def probe_file(path: Path, *, shown: str, stem: str, known_volumes: Collection[s
     )
 
 
-def probe_dump_directory(path: Path, *, shown: str, stem: str) -> Probe:
+def probe_dump_directory(path: Path, *, stem: str) -> Probe:
     """Probe a directory that holds a `toc.dat`. Raises OSError when it can't be read."""
     size, mtime = 0, 0.0
     with os.scandir(path) as entries:
@@ -104,20 +104,15 @@ def probe_dump_directory(path: Path, *, shown: str, stem: str) -> Probe:
             mtime = max(mtime, status.st_mtime)
     head = read_head(path / TOC_NAME)
     header = _header(head.content)
-    problems = (
-        []
-        if header
-        else [Problem("unknown-file", f"{shown}: its toc.dat is no table of contents of pg_dump")]
-    )
+    database = header.database if header and header.database else stem
     return Probe(
-        kind=ArtifactKind.PG_DUMP_DIRECTORY if header else ArtifactKind.UNKNOWN,
+        kind=ArtifactKind.PG_DUMP_DIRECTORY,
         compression="none",
         encryption="",
         stored_bytes=size,
         mtime=datetime.fromtimestamp(mtime, UTC),
-        databases=(header.database or stem,) if header else (),
+        databases=(database,) if database else (),
         created=header.created if header else None,
-        problems=tuple(problems),
     )
 
 
