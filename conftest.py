@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["fixtures.target", "fixtures.backups", "fixtures.evidence"]
+pytest_plugins = ["fixtures.target", "fixtures.backups", "fixtures.evidence", "fixtures.faults"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

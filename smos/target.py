@@ -7,7 +7,6 @@ This module is the only one that reads the environment for settings. docs/target
 import os
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -188,7 +187,7 @@ class Target(_Model):
     """True where nobody declared a target: what the newest backup set holds is then taken as the wish list,
     and the report says that completeness can't be proven."""
 
-    @cached_property
+    @property
     def database_names(self) -> tuple[str, ...]:
         """Names of the declared databases."""
         return tuple(database.name for database in self.databases)

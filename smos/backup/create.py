@@ -190,7 +190,7 @@ def _database(source: BackupSource, name: str, work: Path, clock: Clock, jobs: i
         if dump.returncode:
             raise BackupError(f"pg_dump of {name} failed", log=complaint.decode(errors="replace")[-2000:])
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(_compress, sorted(path for path in folder.glob("*.dat") if path.name != "toc.dat")))
+        list(pool.map(compress_data, sorted(path for path in folder.glob("*.dat") if path.name != "toc.dat")))
     return DatabaseEntry(
         name=name,
         directory=f"databases/{name}",
@@ -268,7 +268,7 @@ def _postgres(source: BackupSource) -> tuple[PostgresEndpoint, PostgresInstallat
     return source.postgres, source.installation
 
 
-def _compress(path: Path) -> None:
+def compress_data(path: Path) -> None:
     """Replace `x.dat` by `x.dat.zst`: what pg_dump itself writes where it is built with zstd."""
     target = path.with_name(path.name + ".zst")
     with path.open("rb") as reader, target.open("wb") as writer:

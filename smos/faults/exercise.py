@@ -1,0 +1,237 @@
+"""Runs the real driver and the real judge of one check on a (broken) copy, narrowed to what matters.
+
+What is left out of a whole drill is only what the check does not look at: the other databases, the other volumes.
+"""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from smos.backup.catalog import read_catalog
+from smos.backup.inspect import complete_names, inspect_set
+from smos.backup.model import ArtifactKind, BackupSet, Catalog
+from smos.backup.state import OffsiteFacts, compare_offsite, directory_state, state_changes
+from smos.checks.backups import judge_existence, judge_integrity
+from smos.checks.objectives import judge_objectives
+from smos.checks.postgres import judge_postgres
+from smos.checks.registry import not_required
+from smos.checks.retention import judge_retention
+from smos.checks.services import judge_services
+from smos.checks.vault import judge_vault
+from smos.checks.volumes import judge_volumes
+from smos.drill.phases import PhaseClock, Timing
+from smos.drill.plan import RestorePlan, choose_set, make_plan
+from smos.drill.record import DrillRecord, SafetyFacts
+from smos.drill.recover import Recovery, recover_everything
+from smos.drill.stack import Sandbox, start_sandbox
+from smos.errors import TargetError
+from smos.faults.workspace import Strike, Workspace
+from smos.provision.embedded.openbao import EmbeddedOpenBao
+from smos.provision.owner import Owner
+from smos.target import Target
+from smos.vault.recovery import recover
+from smos.verdict import Judgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a restore is narrowed to. Empty: everything that the target declares."""
+
+    databases: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+
+class StrikingClock(PhaseClock):
+    """A drill's clock that lets a fault strike the sandbox as the drill enters a phase."""
+
+    def __init__(self, strikes: dict[str, Strike]) -> None:
+        super().__init__()
+        self._strikes = strikes
+        self.sandbox: Sandbox | None = None
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase; what strikes in it strikes first."""
+        with super().phase(name):
+            if self.sandbox is not None and name in self._strikes:
+                self._strikes[name](self.sandbox)
+            yield
+
+    def start(self, owner: Owner, plan: RestorePlan, target: Target) -> Sandbox:
+        """Start the sandbox as a drill does, and remember it."""
+        self.sandbox = start_sandbox(owner, plan, target)
+        return self.sandbox
+
+
+def exercise(check_id: str, work: Workspace, scope: Scope, base: Path | None = None) -> Judgement:
+    """Run one check on the copy and return its judgement.
+
+    base: where the sandbox's directories go (default: the owner's choice). Raises TargetError for a check that
+    nothing here can run; whatever a driver raises is a defect of the driver and passes through.
+    """
+    if check_id in {"DR-01", "DR-02", "DR-08"}:
+        return _of_files(check_id, work)
+    with Owner("fault", base=base) as owner:
+        if check_id == "DR-06":
+            return _vault(work, owner)
+        record = _drill(work, scope, owner)
+    record = replace(record, safety=replace(record.safety, sandbox_destroyed=not owner.run_dir.exists()))
+    return _of_record(check_id, record)
+
+
+def _of_files(check_id: str, work: Workspace) -> Judgement:
+    target = work.target
+    catalog = _catalog(work)
+    if check_id == "DR-08":
+        return judge_retention(target, catalog, work.now, work.last_verified)
+    before = directory_state(work.backups)
+    with ThreadPoolExecutor(2) as pool:
+        sets = tuple(pool.map(lambda item: inspect_set(work.backups, item, target=target), catalog.sets))
+    if check_id == "DR-01":
+        catalog = complete_names(catalog, sets)
+        return judge_existence(target, catalog, work.now, _offsite(target, catalog))
+    changed = state_changes(before, directory_state(work.backups))
+    return judge_integrity(target, sets, changed, expected=[item.id for item in catalog.sets])
+
+
+def _offsite(target: Target, catalog: Catalog) -> OffsiteFacts | None:
+    if target.backups.offsite is None:
+        return None
+    artifacts = tuple(artifact.path for item in catalog.sets for artifact in item.artifacts)
+    return compare_offsite(catalog.directory, target.backups.offsite, artifacts)
+
+
+def _vault(work: Workspace, owner: Owner) -> Judgement:
+    target = work.target.vault
+    if target is None:
+        raise TargetError("the target declares no Vault, so DR-06 can't be exercised")
+    catalog = _catalog(work)
+    plan = make_plan(catalog, choose_set(catalog, work.now))
+    if plan.vault_snapshot is None:
+        return judge_vault(target, None)
+    server = EmbeddedOpenBao(owner, name="sandbox-vault", no_network=True)
+    server.start()
+    facts = recover(
+        server, snapshot=plan.vault_snapshot, canary=plan.vault_canary, escrow=target.escrow, target=target
+    )
+    return judge_vault(target, facts)
+
+
+def _of_record(check_id: str, record: DrillRecord) -> Judgement:
+    if check_id == "DR-03":
+        return judge_postgres(record)
+    if check_id == "DR-04":
+        return judge_volumes(record.target.volumes, record.volumes, record.target.references)
+    if check_id == "DR-05":
+        return judge_services(record.target, record.services, record.smoke)
+    if check_id == "DR-07":
+        return judge_objectives(record.target, record.timing)
+    raise TargetError(f"{check_id} can't be exercised")
+
+
+def _catalog(work: Workspace) -> Catalog:
+    return read_catalog(
+        work.backups, timezone=work.target.backups.schedule.timezone, volumes=work.target.volumes
+    )
+
+
+def _drill(work: Workspace, scope: Scope, owner: Owner) -> DrillRecord:
+    catalog = _catalog(work)
+    target = _narrow_target(work.target, scope)
+    phases = StrikingClock(work.strikes)
+    with phases.phase("detect"):
+        catalog = _narrow_catalog(catalog, choose_set(catalog, work.now), scope)
+        plan = make_plan(catalog, catalog.sets[-1] if catalog.sets else None)
+    before = directory_state(work.backups)
+    recovery = recover_everything(
+        target, catalog, plan, owner, phases, {}, lambda _text: None, start=phases.start
+    )
+    plan = recovery.plan
+    timing = _timing(work, recovery, phases)
+    if work.objective_share is not None:
+        hours = (timing.rto_actual_s or 0) * work.objective_share / 3600
+        target = target.model_copy(
+            update={"objectives": target.objectives.model_copy(update={"rto_hours": hours})}
+        )
+    return DrillRecord(
+        run_id=uuid.uuid4().hex[:12],
+        started=work.now,
+        disaster_at=work.now,
+        scope=target.scope.value,
+        target_name=target.name,
+        target=target,
+        provision="embedded",
+        provision_reason="negative control",
+        sandbox=recovery.sandbox,
+        chosen_set=plan.chosen.id if plan.chosen else None,
+        catalog=catalog,
+        last_verified_set=work.last_verified,
+        first_backup_at=None,
+        offsite=None,
+        sets=(recovery.chosen_facts,) if recovery.chosen_facts else (),
+        restore=recovery.restore,
+        content=recovery.reading.facts,
+        role_differences=recovery.reading.role_differences,
+        volumes=recovery.volumes,
+        vault=recovery.vault,
+        services=recovery.services,
+        smoke=recovery.smoke,
+        safety=SafetyFacts(
+            source_identifier=plan.manifest.system_identifier if plan.manifest else None,
+            source_killed=True,
+            source_differences=None,
+            backups_changed=state_changes(before, directory_state(work.backups)),
+            sandbox_destroyed=False,
+        ),
+        timing=timing,
+        not_required=not_required(target),
+    )
+
+
+def _timing(work: Workspace, recovery: Recovery, phases: PhaseClock) -> Timing:
+    point = recovery.recovery_point
+    return Timing(
+        phases=phases.facts(),
+        rto_actual_s=phases.total_s() if recovery.ready else None,
+        verify_s=phases.seconds("verify"),
+        rpo_actual_s=(work.now - point).total_seconds() if point else None,
+        rpo_basis=recovery.recovery_point_basis,
+        data_bytes=recovery.data_bytes,
+    )
+
+
+def _narrow_target(target: Target, scope: Scope) -> Target:
+    if not scope.databases and not scope.volumes:
+        return target
+    named = set(scope.databases)
+    return target.model_copy(
+        update={
+            "databases": tuple(item for item in target.databases if item.name in named),
+            "volumes": tuple(name for name in target.volumes if name in scope.volumes),
+            "vault": None,
+            "services": tuple(item for item in target.services if item.kind != "vault"),
+            "smoke": tuple(item for item in target.smoke if item.database in named),
+            "references": tuple(
+                item for item in target.references if item.database in named and item.volume in scope.volumes
+            ),
+        }
+    )
+
+
+def _narrow_catalog(catalog: Catalog, chosen: BackupSet | None, scope: Scope) -> Catalog:
+    """Keep of the chosen set what is restored: what the inspection says of the rest is not judged here anyway."""
+    if chosen is None or not (scope.databases or scope.volumes):
+        return replace(catalog, sets=(chosen,) if chosen else ())
+    always = {ArtifactKind.MANIFEST, ArtifactKind.SIGNATURE, ArtifactKind.GLOBALS}
+    names = {*scope.databases, *scope.volumes}
+    artifacts = tuple(
+        item
+        for item in chosen.artifacts
+        if item.kind in always
+        or names & {*item.databases, *item.volumes}
+        or Path(item.path).name.partition(".")[0] in names
+    )
+    return replace(catalog, sets=(replace(chosen, artifacts=artifacts),))

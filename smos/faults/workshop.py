@@ -1,0 +1,130 @@
+"""A private PostgreSQL in which a backup's database is brought back, damaged by SQL, and dumped again.
+
+So a damaged dump is what pg_dump itself writes of a damaged database, in the layout of `smos backup create`,
+while the manifest beside it still tells what the database held.
+"""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+import zstandard
+from psycopg import sql
+
+from smos.backup.create import compress_data
+from smos.errors import BackupError
+from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.owner import Owner
+
+SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+TOOL_S = 120
+_PROPERTIES = (
+    """UPDATE pg_database SET datacl = t.datacl, datdba = t.datdba FROM pg_database t
+    WHERE t.datname = %(template)s AND pg_database.datname = %(name)s""",
+    """INSERT INTO pg_db_role_setting SELECT d.oid, s.setrole, s.setconfig FROM pg_db_role_setting s
+    JOIN pg_database t ON t.oid = s.setdatabase, pg_database d
+    WHERE t.datname = %(template)s AND d.datname = %(name)s""",
+)
+"""CREATE DATABASE … TEMPLATE copies neither rights nor settings of the database itself."""
+
+
+class Workshop:
+    """Starts its server with the first damage that is asked for. `pristine`: the backup set that it works from."""
+
+    def __init__(self, owner: Owner, pristine: Path) -> None:
+        self._owner = owner
+        self._pristine = pristine
+        self._server: EmbeddedPostgres | None = None
+        self._templates: set[str] = set()
+
+    @property
+    def server(self) -> EmbeddedPostgres:
+        """The running server, which has the roles of the backup."""
+        if self._server is None:
+            server = EmbeddedPostgres(self._owner, name="workshop", settings=SETTINGS, memory=True)
+            server.start()
+            self._server = server
+            # `CREATE ROLE postgres` fails, as it always does: everything after it is what matters.
+            roles = zstandard.ZstdDecompressor().stream_reader(
+                (self._pristine / "globals.sql.zst").read_bytes()
+            )
+            self._tool("psql", "-X", "-q", "-d", server.endpoint.conninfo(), text=roles.read())
+        return self._server
+
+    def redump(self, name: str, statements: tuple[str, ...], folder: Path, *, options: str = "") -> None:
+        """Write a dump of database `name`, changed by `statements`, into `folder` (new).
+
+        Every statement runs as the superuser, in a transaction of its own. options: of CREATE DATABASE; then the
+        database is made anew with them (its encoding or locale is the damage). Raises BackupError.
+        """
+        template = self._template(name)
+        quoted, original = sql.Identifier(name), sql.Identifier(template)
+        with self._connect() as connection:
+            if options:
+                make = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ").format(quoted)
+                connection.execute(make + sql.SQL(options))
+            else:
+                connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(quoted, original))
+            for statement in _PROPERTIES:
+                connection.execute(statement, {"name": name, "template": template})
+        try:
+            if options:
+                self._restore(name, create=False)
+            with self._connect(name) as connection:
+                for statement in statements:
+                    connection.execute(statement)
+            self.dump(name, folder)
+        finally:
+            with self._connect() as connection:
+                connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(quoted))
+
+    def dump(self, name: str, folder: Path) -> None:
+        """Dump a database of the workshop as a backup does."""
+        words = ("--format=directory", "--compress=0", "--no-password", f"--file={folder}")
+        self._tool("pg_dump", *words, f"--dbname={self.server.endpoint.conninfo(name)}")
+        for path in sorted(folder.glob("*.dat")):
+            if path.name != "toc.dat":
+                compress_data(path)
+
+    def _template(self, name: str) -> str:
+        template = f"pristine {name}"
+        if name not in self._templates:
+            self._restore(name, create=True)
+            with self._connect() as connection:
+                connection.execute(
+                    sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                        sql.Identifier(name), sql.Identifier(template)
+                    )
+                )
+            self._templates.add(name)
+        return template
+
+    def _restore(self, name: str, *, create: bool) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            for path in sorted((self._pristine / "databases" / name).iterdir()):
+                data = path.read_bytes()
+                if path.suffix == ".zst":  # the bundled pg_restore is built without zstd
+                    data = zstandard.ZstdDecompressor().stream_reader(data).read()
+                Path(scratch, path.name.removesuffix(".zst")).write_bytes(data)
+            into = self.server.endpoint.conninfo("postgres" if create else name)
+            words = ("--create",) if create else ()
+            self._tool("pg_restore", "--exit-on-error", *words, "-d", into, scratch)
+
+    def _connect(self, name: str = "postgres") -> "psycopg.Connection[tuple[object, ...]]":
+        return psycopg.connect(self.server.endpoint.conninfo(name), autocommit=True)
+
+    def _tool(self, name: str, *words: str, text: bytes | None = None) -> None:
+        server = self.server
+        done = subprocess.run(
+            [server.installation.tool(name), *words],
+            env={"PATH": "/usr/bin:/bin", **server.endpoint.env()},
+            input=text if text is not None else b"",
+            capture_output=True,
+            timeout=TOOL_S,
+            check=False,
+        )
+        if done.returncode:
+            raise BackupError(
+                f"{name} failed in the workshop", log=done.stderr.decode(errors="replace")[-2000:]
+            )

@@ -1,0 +1,172 @@
+"""A copy of the material that one fault may break: the only thing that an injection is given.
+
+Copies are real copies (some 4 MB): nothing that is written here can reach the pristine backups through a link.
+"""
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from smos.backup.manifest import (
+    MANIFEST_NAME,
+    SET_PREFIX,
+    SIGNATURE_NAME,
+    STAMP_FORMAT,
+    Artifact,
+    Manifest,
+    read_manifest,
+)
+from smos.backup.signing import sign_manifest
+from smos.backup.state import file_sha256
+from smos.drill.stack import Sandbox
+from smos.errors import BackupError
+from smos.faults.material import Material
+from smos.faults.registry import Variant
+from smos.faults.workshop import Workshop
+
+Strike = Callable[[Sandbox], None]
+
+
+class Workspace:
+    """A broken copy in the making.
+
+    An injection may also change what it finds here. target: what is declared. now: the moment of the disaster,
+    UTC. last_verified: the set of the last drill that passed. strikes: what to do to the sandbox when the drill
+    enters a phase, by the phase's name. objective_share: when set, the objectives are made this share of what the
+    drill measures. attacked: says, after the check, what an attack achieved; empty when nothing outside of the
+    sandbox was touched.
+    """
+
+    def __init__(self, material: Material, directory: Path, workshop: Workshop) -> None:
+        shutil.copytree(material.backups, directory / "backups", symlinks=True)
+        self.directory = directory
+        self.backups = directory / "backups"
+        backups = material.target.backups.model_copy(update={"directory": self.backups})
+        self.target = material.target.model_copy(update={"backups": backups})
+        self.now: datetime = material.now
+        self.last_verified: str | None = None
+        self.strikes: dict[str, Strike] = {}
+        self.objective_share: float | None = None
+        self.attacked: Callable[[], str] | None = None
+        self._material = material
+        self._workshop = workshop
+
+    # --- where things are ---------------------------------------------------------------------------------
+
+    @property
+    def sets(self) -> list[Path]:
+        """The sets, oldest first."""
+        return sorted(path for path in self.backups.iterdir() if path.name.startswith(SET_PREFIX))
+
+    @property
+    def newest(self) -> Path:
+        """The set that a drill restores."""
+        return self.sets[-1]
+
+    def path(self, relative: str) -> Path:
+        """Return a path inside the newest set."""
+        return self.newest / relative
+
+    def largest(self, pattern: str) -> Path:
+        """Return the largest file of the newest set that matches."""
+        return max(sorted(self.newest.glob(pattern)), key=lambda path: path.stat().st_size)
+
+    @property
+    def workshop(self) -> Workshop:
+        """The server in which databases are damaged."""
+        return self._workshop
+
+    # --- files --------------------------------------------------------------------------------------------
+
+    def replace(self, path: Path, data: bytes) -> None:
+        """Give a file another content."""
+        path.write_bytes(data)
+
+    def drop(self, path: Path) -> None:
+        """Remove a file or a directory."""
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+    def edit_text(self, path: Path, change: Callable[[str], str]) -> None:
+        """Change a zstd-compressed text, such as the globals. Raises BackupError when nothing changes."""
+        before = zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read().decode()
+        after = change(before)
+        if after == before:
+            raise BackupError(f"the fault changes nothing in {path.name}")
+        path.write_bytes(zstandard.compress(after.encode()))
+
+    # --- databases ----------------------------------------------------------------------------------------
+
+    def edit_dump(self, database: str, *statements: str, options: str = "") -> None:
+        """Damage a database by SQL and dump it again in its place. options: see Workshop.redump."""
+        folder = self.path(f"databases/{database}")
+        self.drop(folder)
+        self._workshop.redump(database, statements, folder, options=options)
+
+    # --- manifests ----------------------------------------------------------------------------------------
+
+    def manifest(self, set_dir: Path | None = None) -> Manifest:
+        """Return a set's manifest (default: the newest's)."""
+        manifest = read_manifest(set_dir or self.newest)
+        if manifest is None:
+            raise BackupError("the set has no manifest")
+        return manifest
+
+    def rewrite(self, set_dir: Path | None = None, **changes: Any) -> None:
+        """Change fields of a set's manifest and sign it again with the real key."""
+        folder = set_dir or self.newest
+        data = self.manifest(folder).model_copy(update=changes).to_json()
+        (folder / MANIFEST_NAME).write_bytes(data)
+        self.sign(folder, self._material.signing_key)
+
+    def sign(self, set_dir: Path, key: Path) -> None:
+        """Sign a set's manifest as it is now."""
+        signature = sign_manifest((set_dir / MANIFEST_NAME).read_bytes(), key)
+        (set_dir / SIGNATURE_NAME).write_bytes(signature)
+
+    def hashes(self, set_dir: Path) -> tuple[Artifact, ...]:
+        """Return what a manifest would say of the files as they are now."""
+        files = [path for path in sorted(set_dir.rglob("*")) if path.is_file() and not path.is_symlink()]
+        return tuple(
+            Artifact(
+                path=path.relative_to(set_dir).as_posix(),
+                bytes=path.stat().st_size,
+                sha256=file_sha256(path),
+            )
+            for path in files
+            if path.name not in {MANIFEST_NAME, SIGNATURE_NAME}
+        )
+
+    def rehash(self) -> None:
+        """Make every manifest fit the files that are there, and sign it: no hash gives the damage away."""
+        for folder in self.sets:
+            if (folder / MANIFEST_NAME).is_file():
+                self.rewrite(folder, artifacts=self.hashes(folder))
+
+    def drop_manifests(self) -> None:
+        """Delete every manifest and signature."""
+        for folder in self.sets:
+            for name in (MANIFEST_NAME, SIGNATURE_NAME):
+                (folder / name).unlink(missing_ok=True)
+
+    def date(self, set_dir: Path, shift: timedelta) -> Path:
+        """Move a set in time: name, manifest and signature agree on the new date. Returns its new place."""
+        manifest = self.manifest(set_dir)
+        started = manifest.started + shift
+        moved = set_dir.with_name(f"{SET_PREFIX}{started.strftime(STAMP_FORMAT)}")
+        set_dir.rename(moved)
+        self.rewrite(moved, set_id=moved.name, started=started, finished=manifest.finished + shift)
+        return moved
+
+    def apply(self, variant: Variant) -> None:
+        """Bring the manifests into the state that a variant asks for."""
+        if variant is Variant.REHASHED:
+            self.rehash()
+        elif variant is Variant.WITHOUT_MANIFEST:
+            self.drop_manifests()
