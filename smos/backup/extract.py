@@ -45,6 +45,7 @@ from smos.verdict import Problem
 RATIO_FROM_BYTES = 16 << 20
 """Expansion is judged beyond this much: a small file of zeros is no bomb."""
 SLACK_BYTES = 64 << 20
+PIECE_BYTES = 1 << 18
 HEADER_BYTES = 4096
 """Of the stream per member, beside its content: header, extended header, padding."""
 LOOK_MEMBERS = 64
@@ -233,13 +234,19 @@ class _Extraction:
             self.problems.append(Problem(code, detail))
 
     def _metered(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass the stream on and stop it at a limit."""
+        """Pass the stream on in pieces of a good size, and stop it at a limit."""
         limits = self.limits
         most = limits.bytes + SLACK_BYTES
         ratio_at = max(RATIO_FROM_BYTES, int(limits.ratio * self.stored_bytes))
         deadline = self.started + limits.restore_seconds
+        pieces: list[bytes] = []
+        size = 0
         for block in blocks:
-            self.stream_bytes += len(block)
+            pieces.append(block)
+            size += len(block)
+            if size < PIECE_BYTES:
+                continue
+            self.stream_bytes += size
             if self.stream_bytes > ratio_at:
                 raise _Stop(
                     "bomb-ratio",
@@ -249,7 +256,10 @@ class _Extraction:
                 raise _Stop("bomb-bytes", f"it expands to more than the limit of {limits.bytes} bytes")
             if time.monotonic() > deadline:
                 raise _Stop("restore-timeout", f"it took longer than {limits.restore_seconds:g} s")
-            yield block
+            yield b"".join(pieces)
+            pieces, size = [], 0
+        self.stream_bytes += size
+        yield b"".join(pieces)
 
     def _take(self, tree: DirTree, reader: TarReader, member: Member) -> None:
         self.members += 1

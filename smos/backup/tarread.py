@@ -8,6 +8,7 @@ spellings).
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from smos.backup.xattrs import ACL_KEYWORDS, XATTR_PREFIX, acl_from_text, attribute_name
@@ -307,19 +308,25 @@ def _cut(field: bytes) -> bytes:
 
 def _number(field: bytes, at: int, *, negative: bool = False) -> int:
     """Read octal digits, or GNU's base-256 number (first byte 0x80, or 0xff for a negative one)."""
-    if field[0] & 0x80:
-        value = int.from_bytes(field, "big", signed=True) if field[0] == 0xFF else None
-        if value is None:
-            value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-        if value < 0 and not negative:
-            raise TarFault("tar-corrupt", at, "a negative number where none can be")
-        return value
-    digits = field.split(b"\0", 1)[0].strip(b" ")
-    if not digits:
-        return 0
-    if digits.strip(b"01234567"):
+    value = _parse(field)
+    if value is None:
         raise TarFault("tar-corrupt", at, "a number that is none")
-    return int(digits, 8)
+    if value < 0 and not negative:
+        raise TarFault("tar-corrupt", at, "a negative number where none can be")
+    return value
+
+
+@lru_cache(maxsize=4096)
+def _parse(field: bytes) -> int | None:
+    """Most members of an archive share owner, mode and times."""
+    if field[0] == 0xFF:
+        return int.from_bytes(field, "big", signed=True)
+    if field[0] & 0x80:
+        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+    digits = field.split(b"\0", 1)[0].strip(b" ")
+    if digits.strip(b"01234567"):
+        return None
+    return int(digits, 8) if digits else 0
 
 
 def _decimal(text: bytes, at: int) -> int:
