@@ -71,7 +71,10 @@ def dumps() -> Dumps:
 
         def run(tool: str, *arguments: str) -> bytes:
             done = subprocess.run(
-                [server.installation.tool(tool), *arguments], env=server.endpoint.env(), capture_output=True
+                [server.installation.tool(tool), *arguments],
+                env=server.endpoint.env(),
+                capture_output=True,
+                check=False,
             )
             assert done.returncode == 0, done.stderr.decode()
             return done.stdout
@@ -118,7 +121,9 @@ def tar_of(members: dict[str, bytes], *, dot: bool = False) -> bytes:
 
 
 def volume_tar(*names: str) -> bytes:
-    return tar_of({f"./{name}/file-{i}": (name * 40 * (i + 1)).encode() for name in names for i in range(3)}, dot=True)
+    return tar_of(
+        {f"./{name}/file-{i}": (name * 40 * (i + 1)).encode() for name in names for i in range(3)}, dot=True
+    )
 
 
 def vault_snapshot() -> bytes:
@@ -177,7 +182,11 @@ def own_set(directory: Path, at: datetime, key: Path | None = None) -> Path:
 
 
 def write_manifest(root: Path, at: datetime, key: Path | None = None) -> None:
-    files = [path for path in sorted(root.rglob("*")) if path.is_file() and not path.name.startswith("manifest.json")]
+    files = [
+        path
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not path.name.startswith("manifest.json")
+    ]
     manifest = Manifest(
         schema=1,
         set_id=root.name,
@@ -202,7 +211,11 @@ def write_manifest(root: Path, at: datetime, key: Path | None = None) -> None:
         ),
         volumes=tuple(
             VolumeEntry(
-                name=name, archive=f"volumes/{name}.tar.zst", entries=f"volumes/{name}.jsonl.zst", files=3, bytes=1
+                name=name,
+                archive=f"volumes/{name}.tar.zst",
+                entries=f"volumes/{name}.jsonl.zst",
+                files=3,
+                bytes=1,
             )
             for name in VOLUMES
         ),
@@ -224,7 +237,9 @@ def write_manifest(root: Path, at: datetime, key: Path | None = None) -> None:
         (root / "manifest.json.sig").write_bytes(sign_manifest(data, key))
 
 
-def history(directory: Path, kind: str, *, days: int = 7, now: datetime = NOW, key: Path | None = None) -> None:
+def history(
+    directory: Path, kind: str, *, days: int = 7, now: datetime = NOW, key: Path | None = None
+) -> None:
     """Write one set a day, the newest some hours before `now`, `days` + 1 of them."""
     directory.mkdir(exist_ok=True)
     for day in range(days, -1, -1):
@@ -243,7 +258,7 @@ def keys(folder: Path) -> tuple[Path, Path]:
 
 
 def make_target(directory: Path, **changes: object) -> Target:
-    """A target that declares what the sets hold; the keys of `Backups` and `Target` may be overridden."""
+    """Return a target that declares what the sets hold; the keys of `Backups` and `Target` may be overridden."""
     backups = {key: value for key, value in changes.items() if key in Backups.model_fields}
     rest = {key: value for key, value in changes.items() if key not in Backups.model_fields}
     values: dict[str, object] = {

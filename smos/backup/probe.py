@@ -19,12 +19,14 @@ from smos.backup.pgdump import (
     is_cluster,
     parse_archive_header,
 )
-from smos.backup.streams import Head, read_head
+from smos.backup.streams import HEAD_BYTES, Head, read_head
 from smos.backup.tarscan import TarScanner, looks_like_tar
 from smos.verdict import Problem
 
 MORE_BYTES = 256 << 10
 """Read of a pg_dumpall or a volume archive, whose names lie further inside."""
+BLOCK_BYTES = 1 << 20
+"""Read where that gave nothing yet: a block of bzip2 (900 kB) or zstd (128 KiB) comes out whole or not at all."""
 TOC_NAME = "toc.dat"
 _VAULT_MEMBERS = {"meta.json", "state.bin", "SHA256SUMS", "SHA256SUMS.sealed"}
 _JSON = re.compile(rb"\s*[\[{]")
@@ -63,11 +65,11 @@ def probe_file(path: Path, *, shown: str, stem: str, known_volumes: Collection[s
     Raises OSError when it can't be read.
     """
     status = os.lstat(path)
-    head = read_head(path)
-    content = classify(head.content, complete=head.complete, stem=stem, known_volumes=known_volumes)
-    if not content.complete and not head.complete:
-        head = read_head(path, stored_bytes=MORE_BYTES, content_bytes=2 * MORE_BYTES)
+    for stored_bytes in (HEAD_BYTES, MORE_BYTES, BLOCK_BYTES):
+        head = read_head(path, stored_bytes=stored_bytes, content_bytes=max(8 * HEAD_BYTES, 2 * stored_bytes))
         content = classify(head.content, complete=head.complete, stem=stem, known_volumes=known_volumes)
+        if head.complete or head.fault or (head.content and (content.complete or stored_bytes >= MORE_BYTES)):
+            break
     problems = list(_problems(head, shown, status.st_size))
     if head.encryption:
         content = Content(ArtifactKind.UNKNOWN, complete=False)
