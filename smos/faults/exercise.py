@@ -3,6 +3,7 @@
 What is left out of a whole drill is only what the check does not look at: the other databases, the other volumes.
 """
 
+import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ from smos.provision.owner import Owner
 from smos.target import Target
 from smos.vault.recovery import recover
 from smos.verdict import Judgement
+
+NOBODY = 65534
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +76,33 @@ def exercise(check_id: str, work: Workspace, scope: Scope, base: Path | None = N
     nothing here can run; whatever a driver raises is a defect of the driver and passes through.
     """
     if check_id in {"DR-01", "DR-02", "DR-08"}:
-        return _of_files(check_id, work)
+        with _without_privileges(work):
+            return _of_files(check_id, work)
     with Owner("fault", base=base) as owner:
         if check_id == "DR-06":
             return _vault(work, owner)
         record = _drill(work, scope, owner)
     record = replace(record, safety=replace(record.safety, sandbox_destroyed=not owner.run_dir.exists()))
     return _of_record(check_id, record)
+
+
+@contextmanager
+def _without_privileges(work: Workspace) -> Iterator[None]:
+    """Be an ordinary user meanwhile, where a fault asks for it: root may read whatever mode a file has."""
+    if not work.unprivileged or os.geteuid() != 0:
+        yield
+        return
+    for path in work.backups.parents:
+        mode = path.stat().st_mode & 0o7777
+        if mode & 0o011 != 0o011:
+            path.chmod(mode | 0o011)
+    for path in (work.backups, *work.backups.rglob("*")):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def _of_files(check_id: str, work: Workspace) -> Judgement:

@@ -6,7 +6,10 @@ while the manifest beside it still tells what the database held.
 
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import zstandard
@@ -52,12 +55,31 @@ class Workshop:
             self._tool("psql", "-X", "-q", "-d", server.endpoint.conninfo(), text=roles.read())
         return self._server
 
-    def redump(self, name: str, statements: tuple[str, ...], folder: Path, *, options: str = "") -> None:
+    def redump(
+        self, name: str, statements: tuple[LiteralString, ...], folder: Path, *, options: LiteralString = ""
+    ) -> None:
         """Write a dump of database `name`, changed by `statements`, into `folder` (new).
 
         Every statement runs as the superuser, in a transaction of its own. options: of CREATE DATABASE; then the
         database is made anew with them (its encoding or locale is the damage). Raises BackupError.
         """
+        with self._clone(name, options):
+            with self._connect(name) as connection:
+                for statement in statements:
+                    connection.execute(statement)
+            self.dump(name, folder)
+
+    def redump_flat(self, name: str, kind: str, path: Path, *statements: LiteralString) -> None:
+        """Write a dump in one file (kind: plain, custom, tar), after `statements`. Raises BackupError."""
+        with self._clone(name, ""):
+            with self._connect(name) as connection:
+                for statement in statements:
+                    connection.execute(statement)
+            words = (f"--format={kind}", "--compress=0", "--no-password", f"--file={path}")
+            self._tool("pg_dump", *words, f"--dbname={self.server.endpoint.conninfo(name)}")
+
+    @contextmanager
+    def _clone(self, name: str, options: LiteralString) -> Iterator[None]:
         template = self._template(name)
         quoted, original = sql.Identifier(name), sql.Identifier(template)
         with self._connect() as connection:
@@ -71,10 +93,7 @@ class Workshop:
         try:
             if options:
                 self._restore(name, create=False)
-            with self._connect(name) as connection:
-                for statement in statements:
-                    connection.execute(statement)
-            self.dump(name, folder)
+            yield
         finally:
             with self._connect() as connection:
                 connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(quoted))

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import zstandard
 
@@ -38,7 +38,7 @@ class Workspace:
     UTC. last_verified: the set of the last drill that passed. strikes: what to do to the sandbox when the drill
     enters a phase, by the phase's name. objective_share: when set, the objectives are made this share of what the
     drill measures. attacked: says, after the check, what an attack achieved; empty when nothing outside of the
-    sandbox was touched.
+    sandbox was touched. unprivileged: the check runs as a user who is not root.
     """
 
     def __init__(self, material: Material, directory: Path, workshop: Workshop) -> None:
@@ -52,6 +52,7 @@ class Workspace:
         self.strikes: dict[str, Strike] = {}
         self.objective_share: float | None = None
         self.attacked: Callable[[], str] | None = None
+        self.unprivileged = False
         self._material = material
         self._workshop = workshop
 
@@ -101,13 +102,65 @@ class Workspace:
             raise BackupError(f"the fault changes nothing in {path.name}")
         path.write_bytes(zstandard.compress(after.encode()))
 
+    def flip(self, path: Path, offset: int) -> None:
+        """Flip the lowest bit of one byte."""
+        data = bytearray(path.read_bytes())
+        data[offset] ^= 1
+        path.write_bytes(data)
+
+    # --- what is declared ---------------------------------------------------------------------------------
+
+    def declare_backups(self, **changes: Any) -> None:
+        """Change what the target declares of its backups."""
+        backups = self.target.backups.model_copy(update=changes)
+        self.target = self.target.model_copy(update={"backups": backups})
+
+    def copy_offsite(self) -> Path:
+        """Make a second copy, declare it, and return its directory."""
+        offsite = self.directory / "offsite"
+        shutil.copytree(self.backups, offsite, symlinks=True)
+        self.declare_backups(offsite=offsite)
+        return offsite
+
     # --- databases ----------------------------------------------------------------------------------------
 
-    def edit_dump(self, database: str, *statements: str, options: str = "") -> None:
+    def edit_dump(self, database: str, *statements: LiteralString, options: LiteralString = "") -> None:
         """Damage a database by SQL and dump it again in its place. options: see Workshop.redump."""
         folder = self.path(f"databases/{database}")
         self.drop(folder)
         self._workshop.redump(database, statements, folder, options=options)
+
+    def edit_data(self, database: str, mark: bytes, change: Callable[[bytes], bytes]) -> None:
+        """Change the data file of a dump that holds `mark`. Raises BackupError when nothing changes."""
+        for path in sorted(self.path(f"databases/{database}").glob("*.dat.zst")):
+            before = zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
+            if mark in before:
+                after = change(before)
+                if after == before:
+                    raise BackupError(f"the fault changes nothing in {path.name}")
+                path.write_bytes(zstandard.compress(after))
+                return
+        raise BackupError(f"no data file of {database} holds what the fault looks for")
+
+    def flatten(self, database: str, kind: str) -> Path:
+        """Put one flat dump and the globals in the place of all sets, as old scripts leave them; return the dump.
+
+        kind: plain, custom or tar, as pg_dump --format names them.
+        """
+        stamp = self.newest.name.removeprefix(SET_PREFIX)
+        globals_ = (self.newest / "globals.sql.zst").read_bytes()
+        for folder in self.sets:
+            self.drop(folder)
+        (self.backups / f"globals-{stamp}.sql.zst").write_bytes(globals_)
+        path = self.backups / f"{database}-{stamp}.{'sql' if kind == 'plain' else kind}"
+        self._workshop.redump_flat(database, kind, path)
+        return path
+
+    def list_hashes(self) -> None:
+        """Write a hash list that fits the flat files as they are now."""
+        files = sorted(path for path in self.backups.iterdir() if path.is_file())
+        lines = "".join(f"{file_sha256(path)}  {path.name}\n" for path in files)
+        (self.backups / "SHA256SUMS").write_text(lines, encoding="utf-8")
 
     # --- manifests ----------------------------------------------------------------------------------------
 

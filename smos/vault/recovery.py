@@ -149,6 +149,7 @@ class _Course:
     ) -> None:
         facts = inspect_snapshot(snapshot, limit_bytes=limit_bytes)
         self.facts["snapshot"] = facts
+        self.problems.extend(facts.problems)
         canary = self.canary(canary_path)
         keys = self.escrow(escrow)
         self.lap("inspect")
