@@ -1,5 +1,6 @@
 """Before a drill: which target is meant, which backup set is restored, and which of its files serve for what."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from smos.backup.catalog import read_catalog
 from smos.backup.manifest import Manifest, read_manifest
 from smos.backup.model import Artifact, ArtifactKind, BackupSet, Catalog
 from smos.drill.restore import DumpSource
+from smos.drill.sandbox import SYSTEM_DATABASES
 from smos.errors import BackupError
 from smos.paths import compose_dir
 from smos.target import Backups, Database, Scope, Settings, Target, VaultTarget, load_target
@@ -72,11 +74,23 @@ def derive_target(directory: Path, catalog: Catalog) -> Target:
         name=f"directory {directory.name}",
         scope=Scope.PRODUCTION,
         backups=Backups(directory=directory),
-        databases=tuple(Database(name=name) for name in (newest.databases if newest else ())),
+        # Every pg_dumpall speaks of the maintenance databases; `require_restored` adds them where they held something.
+        databases=_databases(set(newest.databases if newest else ()) - set(SYSTEM_DATABASES)),
         volumes=newest.volumes if newest else (),
         vault=VaultTarget() if newest and newest.vault else None,
         derived=True,
     )
+
+
+def require_restored(target: Target, names: Iterable[str]) -> Target:
+    """Return a derived target that also asks for what the restore found; a declared one stays as it is."""
+    if not target.derived:
+        return target
+    return target.model_copy(update={"databases": _databases({*target.database_names, *names})})
+
+
+def _databases(names: Iterable[str]) -> tuple[Database, ...]:
+    return tuple(Database(name=name) for name in sorted(set(names)))
 
 
 def choose_set(catalog: Catalog, now: datetime | None) -> BackupSet | None:

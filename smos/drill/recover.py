@@ -16,7 +16,7 @@ from smos.backup.volumes import Restoration, VolumeFacts
 from smos.drill.application import answer_services, ask_smoke
 from smos.drill.content import ContentReading, read_and_compare
 from smos.drill.phases import PhaseClock
-from smos.drill.plan import RestorePlan, derive_target, make_plan
+from smos.drill.plan import RestorePlan, derive_target, make_plan, require_restored
 from smos.drill.record import ServiceFacts, SmokeFacts
 from smos.drill.restore import RestoreFacts, make_durable, restore_set
 from smos.drill.stack import Sandbox, start_sandbox
@@ -28,6 +28,7 @@ from smos.vault.facts import VaultFacts
 from smos.vault.recovery import recover
 
 Report = Callable[[str], None]
+Start = Callable[[Owner, RestorePlan, Target], Sandbox]
 JOBS = 2
 
 
@@ -63,14 +64,18 @@ def recover_everything(
     phases: PhaseClock,
     last_verified: Mapping[str, DatabaseContent],
     report: Report,
+    *,
+    start: Start = start_sandbox,
 ) -> Recovery:
     """Recover all that the plan names into a fresh sandbox and record how it went.
+
+    start: starts the sandbox; the negative controls keep hold of it, to strike it during the drill.
 
     Raises ProvisionError when the sandbox itself can't be started: then there is no drill.
     """
     with phases.phase("provision"):
         report("starting the sandbox")
-        sandbox = start_sandbox(owner, plan, target)
+        sandbox = start(owner, plan, target)
     chosen_facts = None
     if plan.chosen is not None:
         with phases.phase("fetch"):
@@ -99,6 +104,7 @@ def recover_everything(
                     sandbox.postgres.kill()  # else leaving the pool would wait for the load to end
                     raise
                 restore = loading.result() if loading else None
+        target = require_restored(target, (item.name for item in restore.databases) if restore else ())
         with phases.phase("verify"):
             report("comparing what came back with what the manifest promises")
             reading = read_and_compare(sandbox.postgres, plan, restore, last_verified, JOBS)
