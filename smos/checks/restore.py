@@ -21,6 +21,7 @@ REMEDIES: dict[str, str] = {
     "unexpected-statement": "make dumps with pg_dump; restore what was added by hand separately",
     "sandbox-disk-full": "give the sandbox more disk, or raise limits.bytes in the target",
     "restore-timeout": "raise limits.restore_seconds in the target, or use a faster sandbox",
+    "network-cut": "by design nothing connects out of a sandbox: restore this object by hand in a rehearsal",
     "sandbox-lost": "look at the sandbox's log for the reason (memory, disk) and run the drill again",
     "client-encoding": "make the dump without --encoding, or with a server encoding such as UTF8",
     "compression-unavailable": "use a PostgreSQL built with this compression, or dump with gzip",

@@ -147,6 +147,7 @@ class Administrator:
                 return True  # can't be created; the statement that needs it will fail and say so
             self.run("CREATE ROLE {} NOLOGIN", name)
             self._join(name)
+            self._lend(name, bypasses=False)  # it may have been a superuser
             self.created.append(name)
             return True
 

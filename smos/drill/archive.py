@@ -43,6 +43,7 @@ SUFFIXES = {".zst": "zstd", ".gz": "gzip", ".lz4": "lz4"}
 PRE, DATA = 2, 3
 WHOLE = frozenset({"DATABASE", "DATABASE PROPERTIES"})
 LATER = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "SECURITY LABEL"})
+BLOBS = frozenset({"BLOBS", "BLOB"})
 REFRESH = "MATERIALIZED VIEW DATA"
 
 
@@ -220,15 +221,42 @@ class ArchiveRestore:
         else:
             self._path = source.path
         if source.kind is ArtifactKind.PG_DUMP_TAR:
-            with tarfile.open(self._path, "r:") as archive:
-                member = archive.next()
-                stream = (
-                    archive.extractfile(member) if member is not None and member.name == "toc.dat" else None
-                )
-                if member is None or stream is None or member.size > LONGEST:
-                    raise TocError("its first member is no table of contents")
-                return read_contents(stream.read(member.size))
+            return self._open_tar()
         return _contents_of(self._path)
+
+    def _open_tar(self) -> tuple[ArchiveHeader, tuple[Entry, ...]]:
+        """Read a tar's contents and make sure that every member is there: pg_restore never ends on one that was cut."""
+        with tarfile.open(self._path, "r:") as archive:
+            member = archive.next()
+            stream = archive.extractfile(member) if member is not None and member.name == "toc.dat" else None
+            if member is None or stream is None or member.size > LONGEST:
+                raise TocError("its first member is no table of contents")
+            contents = read_contents(stream.read(member.size))
+            members = {item.name: item for item in archive}
+            for entry in contents[1]:
+                if entry.has_data and entry.file:
+                    self._check_member(archive, members, entry)
+        return contents
+
+    def _check_member(self, archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo], entry: Entry) -> None:
+        """Make sure that one entry's data are in the tar, to their end. Raises TocError."""
+        missing = TocError(f"the data of {entry.kind} {entry.tag[:80]} are missing")
+        if entry.kind in BLOBS:
+            name = next((name for name in (f"blobs_{entry.id}.toc", "blobs.toc") if name in members), None)
+            listing = archive.extractfile(members[name]) if name is not None else None
+            if listing is None:
+                raise missing
+            for line in listing.read(LONGEST).decode(errors="replace").splitlines():
+                if line.split(" ", 1)[-1] not in members:
+                    raise missing
+            return
+        if entry.file not in members:
+            raise missing
+        data = archive.extractfile(members[entry.file]) if entry.copy else None
+        if data is not None:
+            data.seek(max(0, members[entry.file].size - len(COPY_TAIL)))
+            if data.read() != COPY_TAIL:
+                self._tails_missing.append(entry.file)
 
     def _must_stage(self, folder: Path) -> bool:
         names = [path.name for path in folder.iterdir()]

@@ -35,7 +35,8 @@ CONNECTING_EXTENSIONS = frozenset({"dblink", "postgres_fdw"})
 UNDEFINED = frozenset({"42704", "42883", "42P01", "3F000", "42703", "42P13", "0A000", "undefined"})
 """SQLSTATEs of a statement that misses something which an earlier gap left out."""
 DENIED = "42501"
-DISK_FULL = frozenset({"53100", "58030"})
+DISK_FULL = frozenset({"53100", "53400", "58030"})
+UNREACHED = frozenset({"08001", "HV00N", "HV00M"})
 LOST = frozenset(
     {"connection-lost", "connection-failed", "57P01", "57P02", "57P03", "08006", "08P01", "53200", "53300"}
 )
@@ -174,6 +175,9 @@ class Job:
         elif failure.code == "restore-timeout":
             reason = failure.code
             self.gap(reason, f"not done within {self.context.limits.restore_seconds:g} s")
+        elif failure.code in UNREACHED:
+            reason = "network-cut"
+            self.gap(reason, f"{_where(failure.line)}{failure.kind}: it connects to another server")
         elif failure.code in LOST:
             reason = "sandbox-lost"
             self.gap(reason, "the sandbox's server closed the connection")

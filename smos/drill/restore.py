@@ -87,6 +87,13 @@ class Watchdog:
         self._ended.set()
         self._thread.join()
 
+    def abort(self) -> None:
+        """End all jobs at once: somebody interrupted the drill."""
+        with self._lock:
+            jobs = list(self._jobs)
+        for job in jobs:
+            self._end(job, "interrupted")
+
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_S):
             with self._lock:
@@ -213,9 +220,14 @@ def _restore(
     others = sorted(
         (source for source in sources if source not in clusters), key=lambda source: -_weight(source.path)
     )
-    found = [one(source) for source in clusters]
     with ThreadPoolExecutor(max(1, context.jobs)) as pool:
-        found += list(pool.map(one, others))
+        try:
+            found = [one(source) for source in clusters]
+            found += list(pool.map(one, others))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            watchdog.abort()  # or leaving the block would wait for all of them
+            raise
     return tuple(sorted((item for part in found for item in part), key=lambda item: item.name))
 
 

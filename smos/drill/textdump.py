@@ -111,9 +111,12 @@ class TextRestore:
                 self._broken(fault)
             if self._cluster and not self._cluster_complete:
                 self._problem("dump-incomplete", "the trailer of the cluster dump is missing")
+            if self._job is None and not self._finished and self._source.database is not None:
+                self._open(self._source.database)  # nothing in it named it: it is recorded all the same
+            if self._job is not None and self._job.complete is None:
+                self._job.complete = False
             self._close_job()
-            if self._globals is not None:
-                self._apply_globals()
+            self._apply_globals()
             restored = [future.result() for future in self._finished.values()]
         if not restored and not self.problems:
             self._problem("dump-empty", "it holds no database")
@@ -182,6 +185,9 @@ class TextRestore:
         if self._job is not None and not self._cluster and self._job.opened:
             self._refuse("psql command \\connect", command.line)
             return
+        if self._job is not None and not self._job.touched and not self._job.complete:
+            self._watch.remove(self._job)  # nothing but the settings before a CREATE DATABASE
+            self._job = None
         self._close_job()
         self._open(target)
 
