@@ -17,6 +17,8 @@ MOST_DATABASES = 10_000
 LONGEST_STRING = 256 << 20
 _CARRY = 4096
 _TAIL = 4096
+_RESTRICT_BYTES = 8192
+r"""A dump that uses `\restrict` does so before its first statement."""
 
 _VERSIONS = re.compile(
     rb"^-- Dumped from database version ([^\r\n]{1,200})\r?\n"
@@ -24,7 +26,7 @@ _VERSIONS = re.compile(
     re.MULTILINE,
 )
 _CONNECT = re.compile(
-    rb"^\\connect (?:-reuse-previous=on )?"
+    rb"\\connect (?:-reuse-previous=on )?"
     rb"(?:\"((?:[^\"\n]|\"\")*)\"|([^\s\"]+)|\"dbname='((?:[^'\n\\]|\\.)*)'\")[ \r]*\n",
     re.MULTILINE,
 )
@@ -32,7 +34,7 @@ _CONNINFO = re.compile(rb"^dbname='((?:[^'\n\\]|\\.)*)'$")
 _RESTRICT = re.compile(rb"^\\restrict (\w+)\r?\n", re.MULTILINE)
 _TRAILER = re.compile(rb"^-- PostgreSQL database (cluster )?dump complete\r?\n--\r?\n", re.MULTILINE)
 _UNRESTRICT = re.compile(rb"\s*\\unrestrict (\w+)\r?\n")
-_ROWS = re.compile(rb" FROM stdin;\r?\n(?!\\\.)[\s\S]|^INSERT INTO ", re.MULTILINE)
+_ROWS = re.compile(rb" FROM stdin;\r?\n(?!\\\.)[\s\S]")
 _OBJECTS = re.compile(rb"^CREATE (?!DATABASE )", re.MULTILINE)
 
 
@@ -66,20 +68,21 @@ class PlainScanner:
         self._objects = False
         self._rows = False
         self._restrict = b""
+        self._size = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the dump."""
         window = self._carry + data
         if self._first is None or len(self._first) < 512:
             self._first = ((self._first or b"") + data)[:512]
-        if self._versions is None and (match := _VERSIONS.search(window)):
-            self._versions = (_text(match[1]), _text(match[2]))
-        if not self._restrict and (match := _RESTRICT.search(window)):
+        # Plain searches go before the regular expressions: they are some fifty times as fast.
+        if self._versions is None and b"\n-- Dumped from" in window:
+            self._versions = plain_versions(window)
+        if not self._restrict and self._size < _RESTRICT_BYTES and (match := _RESTRICT.search(window)):
             self._restrict = match[1]
-        if not self._objects:
-            self._objects = bool(_OBJECTS.search(window))
-        if not self._rows:
-            self._rows = bool(_ROWS.search(window))
+        self._size += len(data)
+        self._objects = self._objects or (b"\nCREATE " in window and bool(_OBJECTS.search(window)))
+        self._rows = self._rows or b"\nINSERT INTO " in window or bool(_ROWS.search(window))
         if b"\n\\connect " in window:
             self._connects = True
             for name in connected_databases(window):
@@ -139,7 +142,12 @@ def connected_databases(text: bytes) -> tuple[str, ...]:
     is a claim that only the restore proves.
     """
     names: dict[str, None] = {}
-    for match in _CONNECT.finditer(text):
+    position = text.find(b"\n\\connect ")
+    while position >= 0:
+        match = _CONNECT.match(text, position + 1)
+        position = text.find(b"\n\\connect ", position + 1)
+        if match is None:
+            continue
         if match[2] is not None:
             name = _text(match[2])
         elif match[3] is not None:
