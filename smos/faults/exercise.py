@@ -92,6 +92,9 @@ def _without_privileges(work: Workspace) -> Iterator[None]:
     if not work.unprivileged or os.geteuid() != 0:
         yield
         return
+    _of_files(
+        "DR-01", work
+    )  # loads what is imported late: the interpreter itself may lie where only root reads
     for path in work.backups.parents:
         mode = path.stat().st_mode & 0o7777
         if mode & 0o011 != 0o011:

@@ -3,6 +3,7 @@
 Copies are real copies (some 4 MB): nothing that is written here can reach the pristine backups through a link.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -129,6 +130,26 @@ class Workspace:
         folder = self.path(f"databases/{database}")
         self.drop(folder)
         self._workshop.redump(database, statements, folder, options=options)
+
+    def edit_globals(self, keep: Callable[[str], bool]) -> None:
+        """Drop the lines of the globals that `keep` says no to."""
+        self.edit_text(
+            self.path("globals.sql.zst"),
+            lambda text: "".join(line for line in text.splitlines(keepends=True) if keep(line)),
+        )
+
+    def edit_content(self, database: str, old: str, new: str) -> None:
+        """Change what the manifest says that a database held, and sign it again. Raises BackupError."""
+        manifest = self.manifest()
+        entries = []
+        for entry in manifest.databases:
+            text = json.dumps(entry.content)
+            if entry.name == database:
+                if old not in text:
+                    raise BackupError(f"the manifest says nothing of {old}")
+                text = text.replace(old, new)
+            entries.append(entry.model_copy(update={"content": json.loads(text)}))
+        self.rewrite(databases=tuple(entries))
 
     def edit_data(self, database: str, mark: bytes, change: Callable[[bytes], bytes]) -> None:
         """Change the data file of a dump that holds `mark`. Raises BackupError when nothing changes."""

@@ -77,7 +77,8 @@ def check_integrity(
     Raises psycopg.Error when the database can't be reached.
     """
     problems: list[Problem] = []
-    with psycopg.connect(conninfo) as connection:
+    # Else names of a database in SQL_ASCII come as bytes.
+    with psycopg.connect(conninfo, client_encoding="UTF8") as connection:
         with fixed_settings(connection) as cursor:
             cursor.execute(_INVALID)
             problems += [Problem("index-invalid", f"index {qualified(*row)} is not valid") for row in cursor]
