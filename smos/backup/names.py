@@ -53,7 +53,8 @@ class Stamp:
 def find_stamp(name: str, zone: ZoneInfo) -> Stamp | None:
     """Find the time stamp in `name`: YYYYMMDD_HHMMSS, ISO-like, or a date alone.
 
-    It is local to `zone` unless it names its own offset. An hour that a clock change repeats is taken as the first of the two; the target's slack covers the other.
+    It is local to `zone` unless it names its own offset. An hour that a clock change repeats is taken as the
+    first of the two; the target's slack covers the other.
     """
     for match in _STAMP.finditer(name):
         digits = match["date"].replace("-", "")
