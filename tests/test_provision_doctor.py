@@ -40,7 +40,6 @@ def test_where_nothing_is_installed_nothing_can_be_proven(monkeypatch: pytest.Mo
     monkeypatch.setattr(doctor, "find_installations", tuple)
     monkeypatch.setattr(doctor, "_openbao", str)
     monkeypatch.setattr(doctor, "_docker", lambda: ("", "no docker command"))
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     bare = diagnose()
     assert all(suite.blocked for suite in bare.suites)
     text = render(bare)

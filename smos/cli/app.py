@@ -17,8 +17,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-backup_app = typer.Typer(help="Take backups together with the manifest that proves them later.", no_args_is_help=True)
-heartbeat_app = typer.Typer(help="Recovery point evidence: one row per beat, in the database itself.", no_args_is_help=True)
+backup_app = typer.Typer(
+    help="Take backups together with the manifest that proves them later.", no_args_is_help=True
+)
+heartbeat_app = typer.Typer(
+    help="Recovery point evidence: one row per beat, in the database itself.", no_args_is_help=True
+)
 app.add_typer(backup_app, name="backup")
 app.add_typer(heartbeat_app, name="heartbeat")
 
@@ -44,10 +48,13 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is here, what is missing, and what each suite could prove on this machine."""
-    from smos.cli.doctor import diagnose, render, to_json
+    from pydantic import TypeAdapter
+
+    from smos.cli.doctor import Diagnosis, diagnose, render
 
     diagnosis = diagnose()
-    typer.echo(to_json(diagnosis) if as_json else render(diagnosis))
+    text = TypeAdapter(Diagnosis).dump_json(diagnosis, indent=1).decode() if as_json else render(diagnosis)
+    typer.echo(text)
 
 
 @backup_app.command("create")
@@ -55,11 +62,15 @@ def backup_create(
     to: Annotated[Path, typer.Option(help="Directory that keeps the backup sets.")],
     host: Annotated[str | None, typer.Option(help="PostgreSQL's host or socket directory.")] = None,
     port: Annotated[int, typer.Option(help="PostgreSQL's port.")] = 5432,
-    user: Annotated[str, typer.Option(help="A role that may read everything; password from ~/.pgpass.")] = "postgres",
+    user: Annotated[
+        str, typer.Option(help="A role that may read everything; password from ~/.pgpass.")
+    ] = "postgres",
     database: Annotated[list[str] | None, typer.Option(help="A database to dump; repeatable.")] = None,
     volume: Annotated[list[str] | None, typer.Option(help="NAME=DIRECTORY to archive; repeatable.")] = None,
     name: Annotated[str, typer.Option(help="Name of the source, as in the target file.")] = "source",
-    signing_key: Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) for the manifest.")] = None,
+    signing_key: Annotated[
+        Path | None, typer.Option(help="Ed25519 private key (PEM) for the manifest.")
+    ] = None,
 ) -> None:
     """Take one backup set with its manifest.
 
@@ -78,15 +89,23 @@ def backup_create(
         volumes=parse_volumes(volume or []),
     )
     path = create_backup(
-        source, to, clock=SystemClock(), signing_key=signing_key, progress=lambda text: typer.echo(text, err=True)
+        source,
+        to,
+        clock=SystemClock(),
+        signing_key=signing_key,
+        progress=lambda text: typer.echo(text, err=True),
     )
     typer.echo(str(path))
 
 
 @backup_app.command("keygen")
 def backup_keygen(
-    private_key: Annotated[Path, typer.Argument(help="Where the private key goes (0600); keep it off the backups.")],
-    public_key: Annotated[Path, typer.Argument(help="Where the public key goes; name it in the target file.")],
+    private_key: Annotated[
+        Path, typer.Argument(help="Where the private key goes (0600); keep it off the backups.")
+    ],
+    public_key: Annotated[
+        Path, typer.Argument(help="Where the public key goes; name it in the target file.")
+    ],
 ) -> None:
     """Make the Ed25519 key pair that signs manifests."""
     from smos.backup.signing import generate_keypair

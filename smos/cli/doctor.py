@@ -1,6 +1,5 @@
 """What this machine has, and what each suite could therefore prove on it. Facts first, then the text."""
 
-import importlib.util
 import os
 import platform
 import pwd
@@ -19,19 +18,17 @@ from smos.provision.owner import MEMORY_DIR, MEMORY_ROOM, Owner
 ASK_S = 10
 """Seconds that a program may take to give its version, and the container engine to answer."""
 TOOLS = ("git", "tar", "zstd", "gzip", "node")
-PHYSICAL_TOOLS = ("pg_basebackup", "pg_verifybackup", "pg_controldata")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """A PostgreSQL installation. missing: of the programs that physical backups need, those it lacks."""
+    """A PostgreSQL installation."""
 
     version: str
     origin: str
     directory: str
     features: tuple[str, ...]
     extensions: tuple[str, ...]
-    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +69,6 @@ class Diagnosis:
     memory_bytes: int
     disk_bytes: int
     tools: tuple[ToolFacts, ...]
-    chdb: bool
     suites: tuple[SuiteFacts, ...]
 
 
@@ -82,12 +78,9 @@ def diagnose() -> Diagnosis:
     docker, docker_problem = _docker()
     postgres = tuple(_servers())
     openbao = _openbao()
-    chdb = importlib.util.find_spec("chdb") is not None
     suites = _suites(
         postgres=postgres,
         openbao=openbao,
-        docker=docker,
-        chdb=chdb,
         namespace=namespace,
         provision_problem=provision_problem,
     )
@@ -108,7 +101,6 @@ def diagnose() -> Diagnosis:
         memory_bytes=_free(MEMORY_DIR),
         disk_bytes=_free(Path.cwd()),
         tools=tuple(_tool(name) for name in TOOLS),
-        chdb=chdb,
         suites=suites,
     )
 
@@ -137,7 +129,7 @@ def render(diagnosis: Diagnosis) -> str:
     lines += [_line(tool.name, tool.version or tool.path or "not found") for tool in diagnosis.tools]
     if diagnosis.provision_problem:
         lines.append(_line("Problem", diagnosis.provision_problem))
-    lines += ["", "What each suite could prove here:"]
+    lines += ["", "What each suite of this version could prove here:"]
     for suite in diagnosis.suites:
         state = "nothing" if suite.blocked else "with limits" if suite.limits else "everything"
         lines.append(_line(f"  {suite.name}", state))
@@ -149,8 +141,6 @@ def _suites(
     *,
     postgres: tuple[ServerFacts, ...],
     openbao: str,
-    docker: str,
-    chdb: bool,
     namespace: bool,
     provision_problem: str,
 ) -> tuple[SuiteFacts, ...]:
@@ -169,22 +159,8 @@ def _suites(
         )
     if postgres and not any("icu" in server.features for server in postgres):
         limits.append("no ICU: databases with ICU collations stay NOT_PROVEN")
-    physical = [
-        f"PostgreSQL {server.version} ({server.origin}) lacks {', '.join(server.missing)}"
-        for server in postgres
-        if server.missing
-    ]
-    without_physical = physical if len(physical) == len(postgres) else []
-    no_store = (
-        [] if chdb or docker else ["no ClickHouse: pip install 'smarteros-verify[observability]' or Docker"]
-    )
     return (
         SuiteFacts(name="dr", blocked=(*broken, *no_postgres, *no_openbao), limits=(*restorable, *limits)),
-        SuiteFacts(name="pitr", blocked=(*broken, *no_postgres, *without_physical), limits=tuple(isolation)),
-        SuiteFacts(name="failover", blocked=(*broken, *no_postgres, *without_physical), limits=()),
-        SuiteFacts(name="vault", blocked=(*broken, *no_openbao), limits=tuple(isolation)),
-        SuiteFacts(name="demo", blocked=(*broken, *no_postgres), limits=()),
-        SuiteFacts(name="observability", blocked=(*broken, *no_store), limits=()),
     )
 
 
@@ -209,7 +185,6 @@ def _servers() -> Iterator[ServerFacts]:
             directory=str(one.bin_dir),
             features=one.features,
             extensions=one.extensions,
-            missing=tuple(name for name in PHYSICAL_TOOLS if not (one.bin_dir / name).is_file()),
         )
 
 

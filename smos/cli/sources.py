@@ -11,7 +11,9 @@ from smos.provision.installations import PostgresInstallation, choose_installati
 DEFAULT_HOST = "localhost"
 
 
-def existing_postgres(host: str | None, port: int, user: str) -> tuple[PostgresEndpoint, PostgresInstallation]:
+def existing_postgres(
+    host: str | None, port: int, user: str
+) -> tuple[PostgresEndpoint, PostgresInstallation]:
     """Connect to a running PostgreSQL; return its endpoint and client tools that are not older than it.
 
     The password, where one is needed, comes from ~/.pgpass or PGPASSFILE, never from an argument.

@@ -1,0 +1,114 @@
+"""Taking backups: atomic, standard formats, dates from the clock alone."""
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+import zstandard
+
+from smos.backup.create import BackupSource, create_backup
+from smos.backup.manifest import MANIFEST_NAME, read_manifest
+from smos.clock import ShiftedClock, SystemClock
+from smos.errors import BackupError
+from smos.postgres.fingerprint import DatabaseContent
+from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.owner import Owner
+from smos.selftest.source import fill_databases
+
+DATABASES = ("smarteros", "n8n", "chatwoot", "botpress")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    with Owner("test-create") as owner:
+        server = EmbeddedPostgres(owner, name="source", settings={"fsync": "off"}, memory=True)
+        server.start()
+        fill_databases(server, DATABASES)
+        yield server
+
+
+def source_of(postgres: EmbeddedPostgres, *databases: str) -> BackupSource:
+    return BackupSource(
+        name="test", postgres=postgres.endpoint, installation=postgres.installation, databases=databases
+    )
+
+
+def test_a_backup_lists_every_file_it_wrote(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    path = create_backup(source_of(postgres, *DATABASES), tmp_path, clock=SystemClock())
+    manifest = read_manifest(path)
+    assert manifest is not None
+    there = {item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file()}
+    assert there == {artifact.path for artifact in manifest.artifacts} | {MANIFEST_NAME}
+    assert {entry.name for entry in manifest.databases} == set(DATABASES)
+    assert manifest.system_identifier
+
+
+def test_dates_come_from_the_injected_clock(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    path = create_backup(
+        source_of(postgres, "n8n"), tmp_path, clock=ShiftedClock(timedelta(days=-3), SystemClock())
+    )
+    manifest = read_manifest(path)
+    assert manifest is not None
+    assert timedelta(days=2, hours=23) < datetime.now(UTC) - manifest.started < timedelta(days=3, hours=1)
+    assert manifest.started.strftime("smos-%Y%m%d_%H%M%S") == path.name
+
+
+def test_an_interrupted_backup_leaves_nothing_that_looks_like_one(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    with pytest.raises((BackupError, Exception), match="nowhere"):
+        create_backup(source_of(postgres, "n8n", "nowhere"), tmp_path, clock=SystemClock())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_data_files_are_what_zstd_and_pg_restore_understand(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    path = create_backup(source_of(postgres, "chatwoot"), tmp_path, clock=SystemClock())
+    folder = path / "databases" / "chatwoot"
+    listed = subprocess.run(
+        [postgres.installation.tool("pg_restore"), "--list", folder],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "TABLE DATA public messages" in listed.stdout
+    for file in folder.glob("*.zst"):
+        assert file.read_bytes()[:4] == b"\x28\xb5\x2f\xfd"
+
+
+def test_a_read_only_directory_is_one_clear_message(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="can't be written"):
+        create_backup(source_of(postgres, "n8n"), tmp_path / "missing", clock=SystemClock())
+
+
+def test_dump_and_manifest_agree_while_others_write(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(postgres.endpoint.conninfo("botpress"), autocommit=True) as connection:
+            while not stop.is_set():
+                connection.execute(
+                    "INSERT INTO events (bot_id, kind, span, payload) VALUES ('bot-1', 'meanwhile', 'empty', '{}')"
+                )
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        path = create_backup(source_of(postgres, "botpress"), tmp_path, clock=SystemClock())
+    finally:
+        stop.set()
+        writer.join()
+    manifest = read_manifest(path)
+    assert manifest is not None
+    promised = DatabaseContent.from_json(manifest.databases[0].content).tables["public.events"].rows
+    rows = [
+        zstandard.ZstdDecompressor().stream_reader(file.read_bytes()).read().count(b"\tbot-")
+        for file in (path / "databases" / "botpress").glob("[0-9]*.dat.zst")
+    ]
+    assert promised == max(rows)
+    assert promised > 2000
