@@ -82,16 +82,15 @@ def test_sorted_plain_dumps_of_source_and_sandbox_are_the_same(
 def test_sorted_globals_of_source_and_sandbox_are_the_same(
     both_sides: tuple[EmbeddedPostgres, EmbeddedPostgres],
 ) -> None:
-    source, sandbox = (
-        [
-            line
-            for line in sorted_dump(
-                side, side.installation.tool("pg_dumpall"), "--globals-only", "--database=postgres"
-            )
-            # The sandbox's administrators are its own; the backup's superuser is never made one here.
-            if not re.search(r"ROLE (smos_sandbox|postgres)|TO smos_sandbox", line)
-        ]
-        for side in both_sides
-    )
+    def roles(side: EmbeddedPostgres) -> list[str]:
+        lines = sorted_dump(
+            side, side.installation.tool("pg_dumpall"), "--globals-only", "--database=postgres"
+        )
+        # The sandbox's administrators are its own, the backup's superuser is never made one here, and so a
+        # membership has another grantor (DR-03 notes it).
+        own = re.compile(r"ROLE (smos_sandbox|postgres)|TO smos_sandbox")
+        return [re.sub(r" GRANTED BY \w+;", ";", line) for line in lines if not own.search(line)]
+
+    source, sandbox = (roles(side) for side in both_sides)
     assert source == sandbox
     assert any("smarteros_support" in line for line in source)

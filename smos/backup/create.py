@@ -110,7 +110,6 @@ def create_backup(
             files = sorted(path for path in work.rglob("*") if path.is_file())
             artifacts = tuple(pool.map(lambda path: _artifact(work, path), files))
         manifest = Manifest(
-            schema=1,
             set_id=set_id,
             source=source.name,
             tool=f"smarteros-verify {__version__}",

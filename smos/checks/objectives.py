@@ -8,6 +8,9 @@ from smos.verdict import Finding, Judgement, fail, not_proven, note
 if TYPE_CHECKING:
     from smos.drill.phases import Timing
 
+CLOCK_TOLERANCE_S = 600
+"""Clocks of source and runner may differ by this much before a recovery point in the future is not believed."""
+
 
 def judge_objectives(target: Target, timing: "Timing") -> Judgement:
     """Judge RTO actual and RPO actual (seconds) against the target's objectives.
@@ -33,6 +36,14 @@ def judge_objectives(target: Target, timing: "Timing") -> Judgement:
                 f"RTO actual {timing.rto_actual_s:.1f} s is above the objective {objectives.rto_s:.0f} s"
                 f" (longest phase: {slowest.name}, {slowest.seconds or 0:.1f} s)",
                 "shorten the longest phase, or agree on an objective that can be met",
+            )
+        )
+    if timing.rpo_actual_s is not None and timing.rpo_actual_s < -CLOCK_TOLERANCE_S:
+        findings.append(
+            not_proven(
+                "rpo-implausible",
+                f"The restored content reaches {-timing.rpo_actual_s:.0f} s beyond the moment of the disaster",
+                "compare the clocks of source and runner; a recovery point can't lie in the future",
             )
         )
     if timing.rpo_actual_s is None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import LiteralString, cast
 
 import psycopg
 
@@ -23,7 +22,7 @@ def _ask(endpoint: PostgresEndpoint, question: Smoke) -> SmokeFacts:
     answer, detail = None, ""
     try:
         with _read_only(endpoint, question.database) as connection:
-            cursor = connection.execute(cast("LiteralString", question.sql))
+            cursor = connection.execute(question.sql)
             while cursor.nextset():
                 pass  # the answer is the last statement's
             row = cursor.fetchone() if cursor.description else None
@@ -55,9 +54,7 @@ def names_from_database(endpoint: PostgresEndpoint, database: str, sql: str) -> 
     """Run a reference rule's query; return the names, or None and the reason why it could not be asked."""
     try:
         with _read_only(endpoint, database) as connection:
-            return [
-                str(row[0]) for row in connection.execute(cast("LiteralString", sql)) if row[0] is not None
-            ], ""
+            return [str(row[0]) for row in connection.execute(sql) if row[0] is not None], ""
     except psycopg.Error as error:
         return None, f"{type(error).__name__} {error.sqlstate or ''}".strip()
 
@@ -105,7 +102,7 @@ def _vault(facts: VaultFacts | None) -> tuple[bool | None, str]:
 def _read_only(endpoint: PostgresEndpoint, database: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(endpoint.conninfo(database)) as connection:
         connection.execute("SET TRANSACTION READ ONLY")
-        connection.execute(cast("LiteralString", f"SET LOCAL statement_timeout = {QUESTION_TIMEOUT_MS}"))
+        connection.execute(f"SET LOCAL statement_timeout = {QUESTION_TIMEOUT_MS}")
         try:
             yield connection
         finally:

@@ -6,72 +6,35 @@ that completeness and further refusals are known.
 """
 
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
 from smos.backup.model import ArtifactKind
-from smos.drill.administrator import CREATOR, Administrator
+from smos.drill.context import Context
 from smos.drill.databases import DatabasePlan
+from smos.drill.explain import explain, newer, place
 from smos.drill.feed import Failure, Psql
+from smos.drill.loading import Loading, TemplateError
 from smos.drill.restore_facts import DatabaseRestore, RestoreError
-from smos.drill.sandbox import SYSTEM_DATABASES, SandboxFacts, admin_connection
-from smos.drill.sqlrules import HOSTILE, SUPERUSER, UNEXPECTED, Action, Ruling, judge, object_of, plain_grant
+from smos.drill.sandbox import SYSTEM_DATABASES
+from smos.drill.sqlobjects import bare, object_of, plain_grant
+from smos.drill.sqlrules import HOSTILE, SUPERUSER, UNEXPECTED, Action, Ruling, judge
 from smos.drill.sqlstream import FLAWS, Comment, CopyData, Event, Flaw, Inserts, Statement
 from smos.drill.sqltokens import Reader, tokenize
-from smos.provision.embedded.postgres import EmbeddedPostgres
-from smos.target import Limits
+from smos.errors import DeadlineError
 from smos.verdict import Problem
-from smos.wait import wait_for
 
 MOST = 50
-CONNECTING_EXTENSIONS = frozenset({"dblink", "postgres_fdw"})
-"""Extensions with which SQL can open a connection: only where the network is cut by the system."""
-UNDEFINED = frozenset({"42704", "42883", "42P01", "3F000", "42703", "42P13", "0A000", "undefined"})
-"""SQLSTATEs of a statement that misses something which an earlier gap left out."""
-DENIED = "42501"
-DISK_FULL = frozenset({"53100", "53400", "58030"})
-UNREACHED = frozenset({"08001", "HV00N", "HV00M"})
-LOST = frozenset(
-    {"connection-lost", "connection-failed", "57P01", "57P02", "57P03", "08006", "08P01", "53200", "53300"}
-)
-NEW_SYNTAX = UNDEFINED | {"42601", "22023"}
-EXPLAINING = (
-    "extension-unavailable",
-    "extension-withheld",
-    "collation-unavailable",
-    SUPERUSER,
-    "version-gap",
-    UNEXPECTED,
-)
-SYNC_S = 600
+DELIBERATE = frozenset({
+    "refused", "truncated", "template", "version-gap", "client-encoding", "duplicate", "interrupted",
+})  # fmt: skip
+"""Why we ended a psql ourselves: recorded already, no failure of a statement."""
 SAFE_ENCODINGS = re.compile(
     r"UTF-?8|UNICODE|SQL_ASCII|LATIN\d+|WIN\d+|ISO_8859_\d+|KOI8[RU]|EUC_\w+", re.IGNORECASE
 )
-
-
-@dataclass(slots=True)
-class Context:
-    """What all jobs of a restore share. programs: psql and pg_restore. version: of the programs and the server."""
-
-    server: EmbeddedPostgres
-    administrator: Administrator
-    sandbox: SandboxFacts
-    limits: Limits
-    jobs: int
-    scratch: Path
-    progress: Callable[[str], None]
-    say_lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def version(self) -> int:
-        """The server's version, e.g. 180006."""
-        return self.sandbox.version_num
+COMPLETE = b"-- PostgreSQL database dump complete"
 
 
 class Job:
@@ -95,9 +58,8 @@ class Job:
         self.stopped = ""
         """Why nothing is fed any more; empty while all is well."""
         self.psql: Psql | None = None
-        self.restore_role = ""
+        self.loading = Loading(context, name, dict(extensions))
         self._artifact, self._kind = artifact, kind
-        self._versions = dict(extensions)
         self._prelude: list[tuple[bytes, str, int]] = []
         self._encoding: str | None = None
         self._errors: list[RestoreError] = []
@@ -105,7 +67,6 @@ class Job:
         self._gaps: list[Problem] = []
         self._notes: list[Problem] = []
         self._skipped: set[str] = set()
-        self._foreign: set[str] = set()
         self._grants: list[Statement] = []
         self._early = True
         self._copying = False
@@ -127,12 +88,16 @@ class Job:
 
     def refuse(self, code: str, kind: str, line: int | None, detail: str) -> None:
         """Note a refusal and feed nothing more."""
-        _add(self._refused, Problem(code, f"{_where(line)}{kind}: {detail}"))
+        _add(self._refused, Problem(code, f"{place(line)}{kind}: {detail}"))
         self.stop("refused")
 
     def gap(self, code: str, detail: str) -> None:
         """Note what the sandbox can't do."""
         _add(self._gaps, Problem(code, detail))
+
+    def record(self, problem: Problem) -> None:
+        """Note a gap or, by its code, information."""
+        _add(self._notes if problem.code in {"tablespace-mapped", "owner-unknown"} else self._gaps, problem)
 
     def note(self, code: str, detail: str) -> None:
         """Note information."""
@@ -164,39 +129,14 @@ class Job:
         return lambda: self._killers.remove(kill)
 
     def _attributed(self, failure: Failure) -> RestoreError:
-        reason = ""
-        gaps = [problem.code for problem in self._gaps]
-        if failure.code == DENIED:
-            reason = SUPERUSER
-            self.gap(SUPERUSER, f"{_where(failure.line)}{failure.kind}: refused without superuser rights")
-        elif failure.code in DISK_FULL or failure.code == "sandbox-disk-full":
-            reason = "sandbox-disk-full"
-            self.gap(reason, "the sandbox's disk is full, or the restore grew beyond its limit")
-        elif failure.code == "restore-timeout":
-            reason = failure.code
-            self.gap(reason, f"not done within {self.context.limits.restore_seconds:g} s")
-        elif failure.code in UNREACHED:
-            reason = "network-cut"
-            self.gap(reason, f"{_where(failure.line)}{failure.kind}: it connects to another server")
-        elif failure.code in LOST:
-            reason = "sandbox-lost"
-            self.gap(reason, "the sandbox's server closed the connection")
-        elif failure.code in UNDEFINED:
-            reason = next((code for code in EXPLAINING if code in gaps), "")
-        if not reason and failure.code in NEW_SYNTAX and self._newer(self.dump_tool):
-            reason = "version-gap"
-            self.gap(reason, f"written by pg_dump {self.dump_tool}, newer than the sandbox's server")
+        tool = self.dump_tool if newer(self.dump_tool, self.context.version) else ""
+        codes = [problem.code for problem in self._gaps]
+        reason, gap = explain(failure, codes, newer_tool=tool, limit_s=self.context.limits.restore_seconds)
+        if gap is not None:
+            self.record(gap)
         return RestoreError(
-            code=failure.code,
-            kind=failure.kind,
-            subject=failure.subject[:120],
-            line=failure.line,
-            attributed=reason,
+            code=failure.code, kind=failure.kind, subject=failure.subject[:120], line=failure.line, attributed=reason
         )
-
-    def _newer(self, version: str) -> bool:
-        major = _major(version)
-        return major is not None and major > self.context.version // 10000
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -216,10 +156,10 @@ class Job:
         self.dump_tool = dump_tool or self.dump_tool
         if dumped_from and not self.dumped_from:
             self.dumped_from = dumped_from
-            if self._newer(dumped_from):
+            if newer(dumped_from, self.context.version):
                 mine = self.context.version // 10000
                 self.gap(
-                    "version-gap", f"{_where(line)}from PostgreSQL {dumped_from}; the sandbox has {mine}"
+                    "version-gap", f"{place(line)}from PostgreSQL {dumped_from}; the sandbox has {mine}"
                 )
                 self.stop("version-gap")
 
@@ -243,7 +183,7 @@ class Job:
             self.flaw(event)
         elif isinstance(event, Comment):
             self.header(event.text, event.line)
-            if event.text.rstrip() == b"-- PostgreSQL database dump complete":
+            if event.text.rstrip() == COMPLETE:
                 self.complete = True
 
     def flaw(self, flaw: Flaw) -> None:
@@ -259,12 +199,12 @@ class Job:
         ruling = judge(
             statement,
             server_version_num=self.context.version,
-            features=self.context.server.installation.features,
+            features=self.context.features,
         )
         if ruling.kind not in {"SET", "SELECT set_config"} and ruling.action is not Action.DATABASE:
             self.complete = False
         self._copying = False
-        where = f"{_where(statement.line)}{ruling.kind}: {ruling.detail}"
+        where = f"{place(statement.line)}{ruling.kind}: {ruling.detail}"
         if ruling.action is Action.REFUSE:
             if ruling.code == "client-encoding":
                 self.gap(ruling.code, where)
@@ -292,7 +232,7 @@ class Job:
     def _pass(self, statement: Statement, ruling: Ruling, where: str) -> None:
         if ruling.subject and ruling.subject in self._skipped:
             return
-        if ruling.subject and _bare(ruling.subject) in self._foreign:
+        if ruling.subject and bare(ruling.subject) in self.loading.foreign:
             self._later(statement, ruling)
             return
         if ruling.code:
@@ -324,7 +264,7 @@ class Job:
         ):
             self.gap(
                 SUPERUSER,
-                f"{_where(statement.line)}{ruling.kind}: on something that the sandbox's administrator owns",
+                f"{place(statement.line)}{ruling.kind}: on something that the sandbox's administrator owns",
             )
         elif self.ensure(ruling.roles):
             self._grants.append(statement)
@@ -344,12 +284,10 @@ class Job:
     def _feed(self, text: bytes, kind: str, subject: str, line: int, *, open_end: bool = False) -> None:
         if self.stopped or not self.open():
             return
-        if self.psql is None:
-            self._connect()
-        if self.psql is not None:
-            self.psql.feed(text, kind, subject, line, open_end=open_end)
-            if self.psql.broken:
-                self.stopped = self.stopped or "failed"
+        psql = self._connected()
+        psql.feed(text, kind, subject, line, open_end=open_end)
+        if psql.broken:
+            self.stopped = self.stopped or "failed"
 
     # --- the database ---------------------------------------------------------------------------------------------
 
@@ -359,157 +297,50 @@ class Job:
             return True
         if self.stopped:
             return False
-        administrator = self.context.administrator
+        encoding = self._encoding if self._encoding and SAFE_ENCODINGS.fullmatch(self._encoding) else None
         try:
-            self.restore_role = administrator.restore_role()
-            if self.name == "postgres":
-                administrator.run("ALTER DATABASE {} OWNER TO {}", self.name, self.restore_role)
-            elif self.name in SYSTEM_DATABASES:
-                self.gap("template-not-restored", f"{self.name} holds objects; the sandbox keeps its own")
-                self.stop("template")
-                return False
-            else:
-                encoding = (
-                    self._encoding if self._encoding and SAFE_ENCODINGS.fullmatch(self._encoding) else None
-                )
-                self._gaps += self.plan.create(self.name, self.restore_role, administrator, encoding)
-            administrator.run("GRANT CREATE ON DATABASE {} TO {}", self.name, CREATOR)
-            with admin_connection(self.context.server, self.name) as connection:
-                self._prepare(connection)
+            for gap in self.loading.create(self.plan, encoding):
+                self.record(gap)
+        except TemplateError:
+            self.gap("template-not-restored", f"{self.name} holds objects; the sandbox keeps its own")
+            self.stop("template")
         except psycopg.errors.DuplicateDatabase:
             self.gap("database-duplicate", f"{self.name} was restored from another dump before")
             self.stop("duplicate")
-            return False
         except psycopg.Error as error:
-            self.fail(
-                Failure(
-                    error.sqlstate or "connection-failed", "CREATE DATABASE", f"DATABASE {self.name}", None
-                )
-            )
-            return False
-        self._opened = True
-        return True
+            self.fail(self._by_administrator(error, "CREATE DATABASE"))
+        self._opened = not self.stopped
+        return self._opened
 
-    def _prepare(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
-        """Let the roles of the backup own things in any schema for as long as the restore takes."""
-        me, all_roles = sql.Identifier(self.restore_role), sql.Identifier(CREATOR)
-        if self.context.version < 150000:  # noqa: PLR2004  (there `public` belongs to the database's owner by itself)
-            connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(me))
-        connection.execute(sql.SQL("GRANT CREATE, USAGE ON SCHEMA public TO {}").format(all_roles))
-        connection.execute(
-            sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT CREATE, USAGE ON SCHEMAS TO {}").format(
-                me, all_roles
-            )
-        )
+    def _by_administrator(self, error: psycopg.Error, kind: str) -> Failure:
+        return Failure(error.sqlstate or "connection-failed", kind, f"DATABASE {self.name}", None)
 
-    def _connect(self) -> None:
-        server = self.context.server
-        self.psql = Psql(
-            server.installation.tool("psql"), server.installation.version_num, server.endpoint,
-            server.endpoint.conninfo(self.name, self.restore_role),
-        )  # fmt: skip
-        for text, kind, line in self._prelude:
-            self.psql.feed(text, kind, "", line)
+    def _connected(self) -> Psql:
+        if self.psql is None:
+            self.psql = self.loading.psql()
+            for text, kind, line in self._prelude:
+                self.psql.feed(text, kind, "", line)
+        return self.psql
 
     def _extension(self, statement: Statement, ruling: Ruling) -> None:
         try:
-            reader = Reader(tokenize(statement.text))
-            reader.expect("CREATE", "EXTENSION")
-            reader.accept("IF", "NOT", "EXISTS")
-            name, schema = reader.name(), None
-            reader.accept("WITH")
-            while not reader.done:
-                if reader.accept("SCHEMA"):
-                    schema = reader.name()
-                else:
-                    reader.expect("VERSION")
-                    self._versions.setdefault(name, reader.next().text)
+            name, schema, version = _read_extension(statement)
         except ValueError:
-            self.gap(UNEXPECTED, f"{_where(statement.line)}{ruling.kind}: pg_dump writes no such statement")
+            self.gap(UNEXPECTED, f"{place(statement.line)}{ruling.kind}: pg_dump writes no such statement")
             return
         if not self._early:
             # Its script would run as the administrator among objects that the dump has made.
-            self.gap(
-                "extension-withheld",
-                f"{_where(statement.line)}{name}: extensions come before everything else",
-            )
+            detail = f"{place(statement.line)}{name}: extensions come before everything else"
+            self.gap("extension-withheld", detail)
             return
-        if not self.stopped and self.open():
-            self.synchronise()
-        if not self.stopped:
-            self.extension(name, schema)
-
-    def synchronise(self) -> None:
-        """Wait until psql has executed everything that it was given."""
-        if self.psql is None:
-            self._connect()
-        psql = self.psql
-        if psql is None or self.stopped:
+        if not self.open():
             return
-        marker = f"smos {time.monotonic_ns()}"
-        query = "SELECT 1 FROM pg_stat_activity WHERE usename = %s AND application_name = %s"
-
-        def wait(ended: Callable[[], bool]) -> None:
-            wait_for(
-                lambda: ended() or self.context.administrator.rows(query, self.restore_role, marker),
-                what="psql has executed what came before an extension",
-                deadline_s=max(1.0, self.deadline - time.monotonic() + SYNC_S),
-            )
-
-        psql.synchronise(marker, wait)
-
-    def extension(self, name: str, schema: str | None) -> None:
-        """Create an extension as the administrator; a gap where the sandbox lacks it."""
-        if name == "plpgsql":
-            return
-        if name not in self.context.server.installation.extensions:
-            self.gap("extension-unavailable", f"{name} is not installed in the sandbox's PostgreSQL")
-            return
-        if name in CONNECTING_EXTENSIONS and self.context.sandbox.isolation == "configuration":
-            self.gap(
-                "extension-withheld", f"{name} could open connections, and the sandbox's network is not cut"
-            )
-            return
-        wanted = self._versions.get(name)
         try:
-            with admin_connection(self.context.server, self.name) as connection:
-                versions = {
-                    str(row[0])
-                    for row in connection.execute(
-                        "SELECT version FROM pg_available_extension_versions WHERE name = %s", [name]
-                    )
-                }
-                text = sql.SQL("CREATE EXTENSION {}").format(sql.Identifier(name))
-                if schema is not None:
-                    text += sql.SQL(" SCHEMA {}").format(sql.Identifier(schema))
-                if wanted in versions:
-                    text += sql.SQL(" VERSION {}").format(sql.Literal(wanted))
-                elif wanted is not None:
-                    self.gap(
-                        "extension-version",
-                        f"{name} {wanted} is not available, the default version took its place",
-                    )
-                connection.execute(text + sql.SQL(" CASCADE"))
-                self._share(connection)
-        except psycopg.Error as error:
-            self.gap("extension-unavailable", f"{name} can't be created here: SQLSTATE {error.sqlstate}")
-
-    def _share(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
-        """Let the restore fill the extensions' configuration tables and use their wrappers; know what is theirs."""
-        me, creator = sql.Identifier(self.restore_role), sql.Identifier(CREATOR)
-        for schema, table in connection.execute(_CONFIGURATION).fetchall():
-            connection.execute(
-                sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {} TO {}").format(
-                    sql.Identifier(str(schema), str(table)), me
-                )
-            )
-        for (wrapper,) in connection.execute("SELECT fdwname FROM pg_foreign_data_wrapper").fetchall():
-            connection.execute(
-                sql.SQL("GRANT USAGE ON FOREIGN DATA WRAPPER {} TO {}, {}").format(
-                    sql.Identifier(str(wrapper)), me, creator
-                )
-            )
-        self._foreign |= {str(row[0]) for row in connection.execute(_MEMBERS).fetchall()}
+            self.loading.synchronise(self._connected(), self.deadline - time.monotonic())
+        except DeadlineError:
+            self.expire("restore-timeout")
+        if not self.stopped and (gap := self.loading.extension(name, schema, version)) is not None:
+            self.record(gap)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -517,14 +348,7 @@ class Job:
         """Wait until psql is done, and note what failed."""
         if self.psql is not None:
             for failure in self.psql.finish():
-                if failure.code not in {
-                    "refused",
-                    "truncated",
-                    "template",
-                    "version-gap",
-                    "client-encoding",
-                    "duplicate",
-                }:
+                if failure.code not in DELIBERATE:
                     self.fail(failure)
             self.psql = None
 
@@ -535,15 +359,18 @@ class Job:
             self.open()  # an empty database is a database
         if self._opened:
             try:
-                self._settle()
+                if self.stopped:
+                    self.loading.end_sessions()
+                owner = self.plan.owner if self.plan.owner and self.ensure((self.plan.owner,)) else None
+                for problem in self.loading.settle(self.plan, owner, self._grants):
+                    self.record(problem)
             except psycopg.Error as error:
-                self.fail(
-                    Failure(
-                        error.sqlstate or "connection-failed", "ALTER DATABASE", f"DATABASE {self.name}", None
-                    )
-                )
+                self.fail(self._by_administrator(error, "ALTER DATABASE"))
+            except DeadlineError as error:
+                self.gap("sandbox-lost", error.message)
+                self.stop("failed")
         for problem in self.plan.problems:
-            _add(self._notes if problem.code == "tablespace-mapped" else self._gaps, problem)
+            self.record(problem)
         if self._opened and not self.plan.known and self.name not in SYSTEM_DATABASES:
             self.note(
                 "database-properties-unknown", "the dump says nothing of the owner, the locale and the rights"
@@ -558,99 +385,23 @@ class Job:
             server_version=f"{self.context.version // 10000}.{self.context.version % 10000}",
         )  # fmt: skip
 
-    def _settle(self) -> None:
-        administrator = self.context.administrator
-        owner = self.plan.owner
-        if owner is not None and not self.ensure((owner,)):
-            owner = None
-        with admin_connection(self.context.server, self.name) as connection:
-            for statement in self._grants:
-                try:
-                    connection.execute(statement.text, prepare=False)
-                except psycopg.Error as error:
-                    kind = object_of(statement.skeleton).split(" ")[0]
-                    self.gap(SUPERUSER, f"line {statement.line}: GRANT ON {kind}: SQLSTATE {error.sqlstate}")
-            role, creator = sql.Identifier(self.restore_role), sql.Identifier(CREATOR)
-            connection.execute(
-                sql.SQL(
-                    "ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE CREATE, USAGE ON SCHEMAS FROM {}"
-                ).format(role, creator)
-            )
-            # Not DROP OWNED: that would reach the rights on the databases that are still being restored.
-            for kind, name in connection.execute(_LENT, [f'"{CREATOR}"']).fetchall():
-                connection.execute(
-                    sql.SQL(f"REVOKE ALL ON {kind} {{}} FROM {{}}").format(sql.Identifier(str(name)), creator)
-                )
-            self._public(connection)
-            if owner is not None:
-                connection.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(role, sql.Identifier(owner)))
-                connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
-        administrator.run("REVOKE ALL ON DATABASE {} FROM {}", self.name, CREATOR)
-        self.plan.settle(self.name, owner, administrator)
-        if self.name == "postgres" and owner is None:
-            administrator.run("ALTER DATABASE {} OWNER TO {}", self.name, self.context.sandbox.administrator)
-        if not administrator.release(self.restore_role):
-            self.note(
-                "owner-unknown", "the dump names no owner: a powerless role of the sandbox owns what it made"
-            )
 
-    def _public(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
-        """Before version 15 a superuser owned the schema public: the backup's `postgres` role, where it has one."""
-        if self.context.version >= 150000:  # noqa: PLR2004  (see _prepare)
-            return
-        query = "SELECT 1 FROM pg_namespace WHERE nspname = 'public' AND nspowner = %s::regrole"
-        if connection.execute(query, [f'"{self.restore_role}"']).fetchone() is not None:
-            owner = (
-                "postgres"
-                if "postgres" in self.context.administrator.created
-                else self.context.sandbox.administrator
-            )
-            connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(owner)))
-
-
-def _where(line: int | None) -> str:
-    return "" if line is None else f"line {line}: "
+def _read_extension(statement: Statement) -> tuple[str, str | None, str | None]:
+    """Return name, schema and version of a CREATE EXTENSION. Raises ValueError."""
+    reader = Reader(tokenize(statement.text))
+    reader.expect("CREATE", "EXTENSION")
+    reader.accept("IF", "NOT", "EXISTS")
+    name, schema, version = reader.name(), None, None
+    reader.accept("WITH")
+    while not reader.done:
+        if reader.accept("SCHEMA"):
+            schema = reader.name()
+        else:
+            reader.expect("VERSION")
+            version = reader.next().text
+    return name, schema, version
 
 
 def _add(problems: list[Problem], problem: Problem) -> None:
     if len(problems) < MOST and problem not in problems:
         problems.append(problem)
-
-
-def _major(version: str) -> int | None:
-    found = re.match(r"(\d+)", version)
-    return int(found[1]) if found else None
-
-
-def _bare(subject: str) -> str:
-    """Return kind and qualified name, without a routine's arguments, as _MEMBERS writes them."""
-    kind, _, name = subject.partition(" ")
-    return (
-        f"{'FUNCTION' if kind in {'PROCEDURE', 'AGGREGATE'} else kind} {name.split('(')[0].replace(' ', '')}"
-    )
-
-
-_CONFIGURATION = """
-SELECT n.nspname, c.relname FROM pg_extension e, unnest(e.extconfig) AS t(id)
-JOIN pg_class c ON c.oid = t.id JOIN pg_namespace n ON n.oid = c.relnamespace
-"""
-_LENT = """
-SELECT 'SCHEMA', nspname FROM pg_namespace WHERE EXISTS (SELECT FROM aclexplode(nspacl) WHERE grantee = x.id)
-UNION SELECT 'FOREIGN DATA WRAPPER', fdwname FROM pg_foreign_data_wrapper
-WHERE EXISTS (SELECT FROM aclexplode(fdwacl) WHERE grantee = x.id)
-"""
-_LENT = "WITH x AS (SELECT %s::regrole::oid AS id) SELECT l.* FROM x, LATERAL (" + _LENT + ") AS l"
-_MEMBERS = """
-SELECT 'FUNCTION ' || quote_ident(n.nspname) || '.' || quote_ident(p.proname)
-FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
-JOIN pg_namespace n ON n.oid = p.pronamespace WHERE d.deptype = 'e'
-UNION SELECT k.kind || ' ' || quote_ident(n.nspname) || '.' || quote_ident(c.relname)
-FROM pg_depend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
-JOIN pg_namespace n ON n.oid = c.relnamespace
-CROSS JOIN (VALUES ('TABLE'), ('SEQUENCE')) AS k(kind) WHERE d.deptype = 'e'
-UNION SELECT 'TYPE ' || quote_ident(n.nspname) || '.' || quote_ident(t.typname)
-FROM pg_depend d JOIN pg_type t ON d.classid = 'pg_type'::regclass AND d.objid = t.oid
-JOIN pg_namespace n ON n.oid = t.typnamespace WHERE d.deptype = 'e'
-UNION SELECT 'SCHEMA ' || quote_ident(n.nspname)
-FROM pg_depend d JOIN pg_namespace n ON d.classid = 'pg_namespace'::regclass AND d.objid = n.oid WHERE d.deptype = 'e'
-"""

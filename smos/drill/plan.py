@@ -70,7 +70,6 @@ def derive_target(directory: Path, catalog: Catalog) -> Target:
     """Return a target that asks for what the newest set holds, as far as `catalog` knows it."""
     newest = choose_set(catalog, None)
     return Target(
-        schema=1,
         name=f"directory {directory.name}",
         scope=Scope.PRODUCTION,
         backups=Backups(directory=directory),

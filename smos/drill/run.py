@@ -70,7 +70,8 @@ def _drill(
 ) -> DrillRecord:
     directory = target.backups.directory
     assert directory is not None  # noqa: S101  (the caller made sure; narrows the type)
-    known = baseline.read_baseline(settings.reports, target.name)
+    # A provisioned source is a new one in every run: what an earlier drill saw says nothing about it.
+    known = None if source else baseline.read_baseline(settings.reports, target.name)
     before_files = directory_state(directory)
     before_content = _source_content(source) if source else None
     if source:
@@ -81,7 +82,7 @@ def _drill(
     phases = PhaseClock()
     report("disaster declared")
     with phases.phase("detect"):
-        catalog = read_catalog(directory, timezone=target.backups.schedule.timezone)
+        catalog = read_catalog(directory, timezone=target.backups.schedule.timezone, volumes=target.volumes)
         plan = make_plan(catalog, choose_set(catalog, disaster_at))
         report(f"restoring {plan.chosen.id if plan.chosen else 'nothing: there is no backup set'}")
     recovery = recover_everything(
@@ -90,7 +91,7 @@ def _drill(
     rto_actual_s = phases.total_s() if recovery.ready else None
     target, plan = recovery.target, recovery.plan
 
-    if plan.chosen is not None and recovery.reading.contents:
+    if source is None and plan.chosen is not None and recovery.reading.contents:
         baseline.write_candidate(run_dir, plan.chosen.id, _oldest(catalog), recovery.reading.contents)
 
     report("after the clock: inspecting the other backup sets, proving source and backups unchanged")

@@ -176,97 +176,6 @@ def judge(statement: Statement, *, server_version_num: int, features: tuple[str,
     return _refuse(" ".join(words[:2] if first in {"DO", "CALL", "LOAD"} else words[:1]), statement)
 
 
-def kind_of(skeleton: bytes) -> str:
-    """Return the kind of any statement in keywords, without names, for reports."""
-    words = _head(skeleton)
-    if not words:
-        return "nothing"
-    if words[0] in {"CREATE", "ALTER", "DROP"}:
-        return f"{words[0]} {_object_kind(words[1:])[0]}".strip()
-    return words[0] if words[0].isalpha() else "unreadable text"
-
-
-def object_of(skeleton: bytes) -> str:
-    """Return kind and name of the object that a statement creates, alters, grants on or comments on.
-
-    The same object gives the same text in each of these; empty for anything else. It may hold names from the
-    schema, never data.
-    """
-    words = [word.decode(errors="replace") for word in _WORDS.findall(skeleton[:4096])]
-    upper = [word.upper() for word in words]
-    if not upper:
-        return ""
-    start = 1
-    if upper[0] in {"COMMENT", "GRANT", "REVOKE", "SECURITY"}:
-        if "ON" not in upper:
-            return ""
-        start = upper.index("ON") + 1
-    elif upper[0] not in {"CREATE", "ALTER"}:
-        return ""
-    kind, used = _object_kind(upper[start:])
-    rest = words[start + used :]
-    while rest and rest[0].upper() in {"IF", "NOT", "EXISTS", "ONLY"}:
-        rest = rest[1:]
-    if kind in {"FUNCTION", "PROCEDURE", "AGGREGATE"}:
-        return f"{kind} {_signature(rest)}"
-    if kind == "CAST":
-        return f"CAST {''.join(rest[: rest.index(')') + 1 if ')' in rest else 8])}"
-    name = "".join(rest[: _name_length(rest)])
-    if kind in {"OPERATOR CLASS", "OPERATOR FAMILY"}:  # the name is unique only with its access method
-        return f"{kind} {name}"
-    return f"{kind} {name}"
-
-
-def _name_length(rest: list[str]) -> int:
-    """Return how many words a qualified name takes."""
-    length = 1
-    while len(rest) > length + 1 and rest[length] == ".":
-        length += 2
-    return length
-
-
-def _signature(rest: list[str]) -> str:
-    """Return a routine's name with its arguments, without their default values."""
-    length = _name_length(rest)
-    parts = rest[:length]
-    depth, skipping = 0, False
-    for word in rest[length:]:
-        depth += {"(": 1, ")": -1}.get(word, 0)
-        if (word == "," and depth == 1) or (word == ")" and depth == 0):
-            skipping = False
-        elif word.upper() == "DEFAULT" and depth == 1:
-            skipping = True
-        if not skipping:
-            parts.append(word)
-        if depth <= 0:
-            break
-    return " ".join(parts)
-
-
-def _head(skeleton: bytes) -> list[str]:
-    return [word.decode(errors="replace").upper() for word in _WORDS.findall(skeleton[:1024])[:24]]
-
-
-def _object_kind(words: list[str]) -> tuple[str, int]:
-    """Return the kind of object ("TEXT SEARCH PARSER") and how many words it took with what stands before it."""
-    used = 0
-    while (
-        used < len(words) and words[used] in PREFIXES and words[used : used + 2] != ["DEFAULT", "PRIVILEGES"]
-    ):
-        used += 1
-    rest = words[used:]
-    if rest[:2] == ["TEXT", "SEARCH"]:
-        return " ".join(rest[:3]), used + 3
-    if rest[:3] == ["FOREIGN", "DATA", "WRAPPER"]:
-        return "FOREIGN DATA WRAPPER", used + 3
-    if rest and rest[0] == "OPERATOR":
-        two = len(rest) > 1 and rest[1] in {"CLASS", "FAMILY"}
-        return " ".join(rest[: 2 if two else 1]), used + (2 if two else 1)
-    if rest[:2] == ["USER", "MAPPING"] or (rest and rest[0] in TWO_WORDS - {"USER"}):
-        return " ".join(rest[:2]), used + 2
-    return (rest[0] if rest and rest[0].isalpha() else ""), used + 1
-
-
 def _refuse(kind: str, statement: Statement, detail: str = "") -> Ruling:
     """Refuse a statement: as hostile where it could reach outside, else as one that pg_dump does not write."""
     words = kind.split()
@@ -552,11 +461,6 @@ def _grant(statement: Statement, words: list[str]) -> Ruling:
     return Ruling(Action.FEED, label, roles=roles, subject=subject)
 
 
-def plain_grant(statement: Statement) -> bool:
-    """Whether an administrator may run this GRANT or REVOKE: names only, and no function that reaches outside."""
-    return _PLAIN_GRANT.match(statement.text) is not None and _REACHES_OUT.search(statement.skeleton) is None
-
-
 def _comment(statement: Statement, words: list[str]) -> Ruling:
     kind, _ = _object_kind(words[2:])
     label = f"COMMENT ON {kind}"
@@ -576,28 +480,3 @@ def _drop(words: list[str]) -> Ruling:
     if kind in {"ROLE", "USER", "GROUP", "OWNED"}:
         return Ruling(Action.GLOBAL, f"DROP {kind}")
     return Ruling(Action.SKIP, f"DROP {kind}", early=True)
-
-
-def _roles(listed: bytes) -> tuple[str, ...]:
-    """Return the names in a list; PUBLIC and the like are no names."""
-    try:
-        tokens: list[Token] = tokenize(listed)
-    except ValueError:
-        return ()
-    special = {"PUBLIC", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE"}
-    return tuple(token.name for token in tokens if token.name is not None and token.word not in special)
-
-
-def _grantees(skeleton: bytes) -> tuple[str, ...]:
-    """Return the roles that a GRANT, REVOKE or ALTER DEFAULT PRIVILEGES names."""
-    names = _ID + rb"(?:\s*,\s*" + _ID + rb")*"
-    found: list[str] = []
-    for pattern in (
-        rb"\sFOR\s+(?:ROLE|USER)\s+(" + names + rb")",
-        rb"\s(?:TO|FROM)\s+(" + names + rb")(?:\s+WITH\s+GRANT\s+OPTION)?(?:\s+GRANTED\s+BY\s+" + _ID + rb")?"
-        rb"(?:\s+CASCADE|\s+RESTRICT)?\s*;\s*\Z",
-        rb"\sGRANTED\s+BY\s+(" + _ID + rb")\s*;\s*\Z",
-    ):  # fmt: skip
-        if (match := re.search(pattern, skeleton, re.IGNORECASE)) is not None:
-            found += _roles(match[1])
-    return tuple(found)

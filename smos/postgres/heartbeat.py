@@ -1,7 +1,6 @@
 """The heartbeat: one small table whose newest row tells up to when a restored database holds data."""
 
 from datetime import timedelta
-from typing import LiteralString, cast
 
 import psycopg
 
@@ -17,7 +16,7 @@ def install(endpoint: PostgresEndpoint, database: str) -> None:
     text = (compose_dir() / "selftest" / "heartbeat.sql").read_text(encoding="utf-8")
     with psycopg.connect(endpoint.conninfo(database)) as connection:
         connection.execute("SET client_min_messages = warning")
-        connection.execute(cast("LiteralString", text))
+        connection.execute(text)
 
 
 def beat(endpoint: PostgresEndpoint, database: str, clock: Clock) -> None:

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import LiteralString, cast
 
 import psycopg
 
@@ -79,7 +78,9 @@ def start_source(owner: Owner, clock: Clock, report: Callable[[str], None]) -> S
     generate_keypair(signing_key, public_key)
     backups = declared.backups.model_copy(update={"directory": directory, "manifest_public_key": public_key})
     if declared.vault is None:
-        raise BackupError("The built-in target declares no Vault", remedy="restore compose/selftest/target.yml")
+        raise BackupError(
+            "The built-in target declares no Vault", remedy="restore compose/selftest/target.yml"
+        )
     target = declared.model_copy(
         update={"backups": backups, "vault": declared.vault.model_copy(update={"escrow": escrow})}
     )
@@ -116,13 +117,13 @@ def fill_databases(postgres: EmbeddedPostgres, names: tuple[str, ...]) -> None:
         text = (folder / "roles.sql").read_text(encoding="utf-8")
         for statement in text.split(";\n"):
             if statement.strip():
-                connection.execute(cast("LiteralString", statement))
+                connection.execute(statement)
 
     def fill(name: str) -> None:
         with psycopg.connect(postgres.endpoint.conninfo(name)) as connection:
             connection.execute("SET client_min_messages = warning")
             for file in (f"{name}.sql", "heartbeat.sql"):
-                connection.execute(cast("LiteralString", (folder / file).read_text(encoding="utf-8")))
+                connection.execute((folder / file).read_text(encoding="utf-8"))
                 connection.execute("RESET ROLE")
 
     with ThreadPoolExecutor(4) as pool:
@@ -143,5 +144,5 @@ def live_a_day(source: SelfTestSource, now: datetime) -> None:
     }
     for name in source.target.database_names:
         with psycopg.connect(source.postgres.endpoint.conninfo(name)) as connection:
-            connection.execute(cast("LiteralString", day[name]), {"now": now})
+            connection.execute(day[name], {"now": now})
             connection.execute("INSERT INTO smos.heartbeat VALUES (%s) ON CONFLICT DO NOTHING", (now,))
