@@ -19,6 +19,7 @@ from pathlib import Path
 import zstandard
 
 from smos.backup.entries import Entry, EntryType, EntryWriter, HashingFile, entry_id
+from smos.backup.names import printable
 from smos.backup.safepath import OPEN_FILE, DirTree, Parts, walk
 from smos.backup.tree import BLOCK_BYTES, Links, copy_content, data_segments, entry_type, make_entry
 from smos.backup.xattrs import ACL_KEYWORDS, acl_to_text, handle_path, header_name, read_xattrs
@@ -82,15 +83,18 @@ def create_volume_archive(
             raise BackupError(
                 f"{path} lies inside of the volume {name}", remedy="write the backup somewhere else"
             )
+        if os.path.lexists(path):
+            raise BackupError(f"{path} exists already", remedy="give a name that is not taken")
     try:
         return _create(root, name, archive, entries, level, progress)
     except BaseException as error:
         archive.unlink(missing_ok=True)
         entries.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            where = error.filename if isinstance(error.filename, str) else ""
+            inside = isinstance(error.filename, bytes)
+            where = root / os.fsdecode(error.filename) if inside else error.filename or root
             raise BackupError(
-                f"Volume {name}: {where or root} can't be archived: {error.strerror}",
+                f"Volume {name}: {printable(str(where))} can't be archived: {error.strerror}",
                 remedy="run the backup as a user that may read every file of the volume, and see that"
                 " the disk is healthy and has room: a backup never leaves files out",
             ) from error
@@ -113,7 +117,7 @@ def _create(
             except FileNotFoundError:
                 writer.vanished(parts)
             except OSError as error:
-                error.filename = str(root / os.fsdecode(b"/".join(parts)))
+                error.filename = b"/".join(parts)
                 raise
             if progress and listing.entries % PROGRESS_ENTRIES == 0:
                 progress(f"{name}: {listing.entries} entries, {writer.bytes} bytes")

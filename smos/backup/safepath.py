@@ -140,6 +140,9 @@ def walk(
                 if on_vanished is None:
                     raise
                 on_vanished(parts)
+            except OSError as error:
+                error.filename = b"/".join(parts)  # its own name alone would not tell where it is
+                raise
 
 
 def _names(handle: int) -> Iterator[bytes]:
