@@ -205,6 +205,14 @@ def test_a_required_check_without_a_result_is_missing_and_not_proven() -> None:
     assert [item.check.id for item in seen.checks] == list(ALL)
 
 
+def test_only_what_was_judged_without_a_failure_becomes_a_yardstick() -> None:
+    assert outcome().verified
+    assert outcome({"DR-03": Verdict.NOT_PROVEN}).verified
+    assert not outcome({"DR-08": Verdict.FAIL}, waivers=(WAIVER,)).verified
+    assert not outcome({"DR-01": Verdict.ERROR}).verified
+    assert not outcome(without=("DR-03",)).verified
+
+
 def test_an_interrupted_run_is_never_pass() -> None:
     assert outcome(complete=False).verdict is Verdict.NOT_PROVEN
 

@@ -37,6 +37,16 @@ class RunOutcome:
     missing: tuple[str, ...]
     verdict: Verdict
 
+    @property
+    def verified(self) -> bool:
+        """Whether everything was really judged and nothing failed: what was restored may be a yardstick.
+
+        Wider than PASS (the first drill of a target has nothing to compare with, so it is not proven), and
+        narrower: a waiver changes nothing here, and a check that was skipped has judged nothing.
+        """
+        settled = {Verdict.PASS, Verdict.NOT_PROVEN}
+        return bool(self.checks) and all(item.verdict in settled and item.facts for item in self.checks)
+
 
 def reconcile(
     *,
