@@ -3,8 +3,10 @@
 Copies are real copies (some 4 MB): nothing that is written here can reach the pristine backups through a link.
 """
 
+import io
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,10 +25,12 @@ from smos.backup.manifest import (
 )
 from smos.backup.signing import sign_manifest
 from smos.backup.state import file_sha256
+from smos.backup.volumes import Restoration, create_volume_archive
 from smos.drill.stack import Sandbox
 from smos.errors import BackupError
 from smos.faults.material import Material
 from smos.faults.registry import Variant
+from smos.faults.vaultshop import Damage, VaultShop
 from smos.faults.workshop import Workshop
 
 Strike = Callable[[Sandbox], None]
@@ -42,7 +46,7 @@ class Workspace:
     sandbox was touched. unprivileged: the check runs as a user who is not root.
     """
 
-    def __init__(self, material: Material, directory: Path, workshop: Workshop) -> None:
+    def __init__(self, material: Material, directory: Path, workshop: Workshop, vaultshop: VaultShop) -> None:
         shutil.copytree(material.backups, directory / "backups", symlinks=True)
         self.directory = directory
         self.backups = directory / "backups"
@@ -56,6 +60,7 @@ class Workspace:
         self.unprivileged = False
         self._material = material
         self._workshop = workshop
+        self.vaultshop = vaultshop
 
     # --- where things are ---------------------------------------------------------------------------------
 
@@ -115,6 +120,10 @@ class Workspace:
         """Change what the target declares of its backups."""
         backups = self.target.backups.model_copy(update=changes)
         self.target = self.target.model_copy(update={"backups": backups})
+
+    def declare_limits(self, **changes: Any) -> None:
+        """Change the target's limits."""
+        self.target = self.target.model_copy(update={"limits": self.target.limits.model_copy(update=changes)})
 
     def copy_offsite(self) -> Path:
         """Make a second copy, declare it, and return its directory."""
@@ -182,6 +191,77 @@ class Workspace:
         files = sorted(path for path in self.backups.iterdir() if path.is_file())
         lines = "".join(f"{file_sha256(path)}  {path.name}\n" for path in files)
         (self.backups / "SHA256SUMS").write_text(lines, encoding="utf-8")
+
+    # --- volumes ------------------------------------------------------------------------------------------
+
+    def unpacked(self, relative: str) -> bytes:
+        """Return a file of the newest set, decompressed."""
+        return zstandard.ZstdDecompressor().stream_reader(self.path(relative).read_bytes()).read()
+
+    def pack(self, relative: str, data: bytes) -> None:
+        """Give a file of the newest set another content, compressed."""
+        self.path(relative).write_bytes(zstandard.compress(data))
+
+    def edit_headers(self, volume: str, change: Callable[[str], dict[str, int]]) -> None:
+        """Change `uid` or `gid` in the headers of an archive's members; works for every user who runs this.
+
+        The numbers lie at bytes 108 and 116 of a header, its checksum at 148 (POSIX.1-2017, ustar). Raises
+        BackupError when nothing changes.
+        """
+        data = bytearray(self.unpacked(f"volumes/{volume}.tar.zst"))
+        places = {"uid": 108, "gid": 116}
+        changed = 0
+        with tarfile.open(fileobj=io.BytesIO(bytes(data))) as archive:
+            for item in archive.getmembers():
+                at = item.offset_data - tarfile.BLOCKSIZE
+                for field, value in change(item.name).items():
+                    data[at + places[field] : at + places[field] + 8] = b"%07o\0" % value
+                    changed += 1
+                data[at + 148 : at + 156] = b" " * 8
+                data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + tarfile.BLOCKSIZE])
+        if not changed:
+            raise BackupError(f"the fault changes nothing in {volume}")
+        self.pack(f"volumes/{volume}.tar.zst", bytes(data))
+
+    def rearchive(self, volume: str, change: Callable[[Path], object], *, with_list: bool = False) -> None:
+        """Restore a volume, change what was restored, and archive it again as a backup does.
+
+        The list of entries stays what it was, except `with_list`.
+        """
+        place = self.directory / "volume"
+        archive, entries = self.path(f"volumes/{volume}.tar.zst"), self.path(f"volumes/{volume}.jsonl.zst")
+        limits = self.target.limits
+        with Restoration(
+            archive, place, volumes=(volume,), limits=limits, entries={}, compression="zstd"
+        ) as restoration:
+            restoration.restore()
+        change(place / volume)
+        made = self.directory / "made"
+        made.mkdir()
+        create_volume_archive(place / volume, volume, made / archive.name, made / entries.name)
+        archive.write_bytes((made / archive.name).read_bytes())
+        if with_list:
+            entries.write_bytes((made / entries.name).read_bytes())
+
+    # --- Vault --------------------------------------------------------------------------------------------
+
+    def damage_vault(self, damage: Damage) -> None:
+        """Put Vault's backup in the set's place, with a snapshot taken after `damage`, and declare its escrow."""
+        self._declare_escrow(self.vaultshop.damaged(self.path("vault"), damage))
+
+    def edit_escrow(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Declare a changed copy of the escrow file."""
+        data = json.loads((self._material.directory / "escrow" / "escrow.json").read_bytes())
+        path = self.directory / "escrow.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(change(data)), encoding="utf-8")
+        self._declare_escrow(path)
+
+    def _declare_escrow(self, path: Path) -> None:
+        if self.target.vault is None:
+            raise BackupError("the target declares no Vault")
+        vault = self.target.vault.model_copy(update={"escrow": path})
+        self.target = self.target.model_copy(update={"vault": vault})
 
     # --- manifests ----------------------------------------------------------------------------------------
 
