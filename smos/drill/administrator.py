@@ -41,6 +41,7 @@ class Administrator:
         self._known: set[str] = set()
         self._numbers = 0
         self._deferred_noinherit: list[str] = []
+        self._settings: list[Setting] = []
         self._lent: list[tuple[str, bool]] = []
         self.created: list[str] = []
         self.withheld: dict[str, WithheldRole] = {}
@@ -84,9 +85,7 @@ class Administrator:
             self._numbers += 1
             name = f"{OWN_PREFIX}restore_{self._numbers}"
             # BYPASSRLS: a foreign key is validated as this role, also after FORCE ROW LEVEL SECURITY was set.
-            self.run(
-                "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS", name
-            )
+            self.run("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS", name)
             self._grant(ALL, name)
             for setting, value in (
                 ("lc_messages", "C"), ("log_min_messages", "fatal"), ("log_min_error_statement", "panic"),
@@ -114,6 +113,8 @@ class Administrator:
     def finish(self) -> tuple[str, ...]:
         """Take the loading roles away and set what was put off; return the sandbox's own roles that remain."""
         with self._lock:
+            for setting in self._settings:
+                self.apply_setting(setting)
             for name in self._deferred_noinherit:
                 self.run("ALTER ROLE {} NOINHERIT", name)
             for name, bypasses in self._lent:
@@ -166,8 +167,7 @@ class Administrator:
                 f"membership of {membership.member} in {membership.role}",
                 lambda membership=membership: self._member(membership),
             )
-        for setting in found.settings:
-            self.apply_setting(setting)
+        self._settings += found.settings  # at the end: one for all roles would reach the sessions that load
         for grant in found.parameters:
             if not grant.privileges:
                 continue
@@ -308,4 +308,3 @@ class Administrator:
         if membership.grantor and not self._grants_freely(membership.grantor) and self.version >= SIXTEEN:
             text.append(sql.SQL(" GRANTED BY {}").format(sql.Identifier(membership.grantor)))
         self.compose(sql.Composed(text))
-

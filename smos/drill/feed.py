@@ -6,8 +6,11 @@ but the one with our random token: that is the second line of defence behind the
 
 import contextlib
 import fcntl
+import os
 import re
+import resource
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +29,8 @@ PIPE = 2**20
 """Bytes between us and psql: holds the indexes and constraints at the end of most dumps, so that the next database
 can be read while they are built."""
 F_SETPIPE_SZ = 1031
+MEMORY = 4 * 2**30
+"""Bytes of address space that one tool may take."""
 MOST_LINES = 200
 LONGEST_LINE = 400
 REMEMBERED = 1 << 16
@@ -72,7 +77,7 @@ def tool_process(
 ) -> "subprocess.Popen[bytes]":
     """Start one of PostgreSQL's tools as the service user, with nothing of our environment, in its own session."""
     user = service_user()
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [str(word) for word in argv],
         stdin=stdin,
         stdout=stdout,
@@ -85,6 +90,18 @@ def tool_process(
         group=None if user is None else user.gid,
         extra_groups=None if user is None else (),
     )
+    if hasattr(resource, "prlimit"):  # Linux; what it reads is untrusted, and a core dump would hold rows
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
+            resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
+    return process
+
+
+def end_process(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a tool and what it started (pg_restore's workers): it has a session of its own."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 class Psql:
@@ -161,7 +178,7 @@ class Psql:
     def kill(self, reason: str) -> None:
         """End it at once; `reason` becomes the failure's code."""
         self.reason = self.reason or reason
-        self._process.kill()
+        end_process(self._process)
 
     def close_input(self) -> None:
         """Say that nothing follows; psql works on what it has."""

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from smos.drill.sqlobjects import kind_of
+from smos.drill.sqlrules import HOSTILE, UNEXPECTED
 from smos.drill.sqlstream import Command, CopyData, Event, Flaw, Inserts, SqlLexer, Statement
-from smos.drill.sqlrules import HOSTILE, UNEXPECTED, kind_of
 from smos.drill.sqltokens import Reader, TokenKind, tokenize
 from smos.verdict import Problem
 

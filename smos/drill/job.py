@@ -135,7 +135,11 @@ class Job:
         if gap is not None:
             self.record(gap)
         return RestoreError(
-            code=failure.code, kind=failure.kind, subject=failure.subject[:120], line=failure.line, attributed=reason
+            code=failure.code,
+            kind=failure.kind,
+            subject=failure.subject[:120],
+            line=failure.line,
+            attributed=reason,
         )
 
     # --- events -------------------------------------------------------------------------------------------------
@@ -158,9 +162,7 @@ class Job:
             self.dumped_from = dumped_from
             if newer(dumped_from, self.context.version):
                 mine = self.context.version // 10000
-                self.gap(
-                    "version-gap", f"{place(line)}from PostgreSQL {dumped_from}; the sandbox has {mine}"
-                )
+                self.gap("version-gap", f"{place(line)}from PostgreSQL {dumped_from}; the sandbox has {mine}")
                 self.stop("version-gap")
 
     def take(self, event: Event) -> None:

@@ -18,9 +18,10 @@ from smos.backup.model import ArtifactKind
 from smos.backup.streams import StreamFault, detect_compression
 from smos.drill.administrator import Administrator
 from smos.drill.archive import ArchiveRestore
+from smos.drill.context import Context
 from smos.drill.feed import can_restrict
 from smos.drill.globals import read_globals
-from smos.drill.job import Context, Job
+from smos.drill.job import Job
 from smos.drill.restore_facts import DatabaseRestore, DumpSource, RestoreError, RestoreFacts, WithheldRole
 from smos.drill.sandbox import (
     LOADING_SETTINGS,
@@ -108,9 +109,9 @@ class Watchdog:
 
     def _end(self, job: Job, reason: str) -> None:
         job.expire(reason)
-        if job.restore_role:
+        if job.loading.role:
             query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s"
-            self._ask(query, job.restore_role)
+            self._ask(query, job.loading.role)
         self.remove(job)
 
     def _disk_full(self) -> bool:

@@ -12,8 +12,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from smos.drill.sqlobjects import ID, QUALIFIED, REACHES_OUT, grantees, head, object_kind, object_of, roles_in
 from smos.drill.sqlstream import Statement
-from smos.drill.sqltokens import Token, TokenKind, tokenize
+from smos.drill.sqltokens import TokenKind, tokenize
 
 
 class Action(StrEnum):
@@ -53,22 +54,12 @@ HOSTILE = "hostile-statement"
 UNEXPECTED = "unexpected-statement"
 SUPERUSER = "needs-superuser"
 
-_ID = rb"(?:[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*|\"(?:[^\"]|\"\")+\")"
-_QUALIFIED = _ID + rb"(?:\s*\.\s*" + _ID + rb"){0,2}"
-_WORDS = re.compile(rb"\"(?:[^\"]|\"\")*\"|[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*|[^\s\w]|[0-9]+")
-_OWNER = re.compile(rb"\sOWNER\s+TO\s+(" + _ID + rb")\s*;\s*\Z", re.IGNORECASE)
+_OWNER = re.compile(rb"\sOWNER\s+TO\s+(" + ID + rb")\s*;\s*\Z", re.IGNORECASE)
 _POLICY = re.compile(
-    rb"\s*CREATE\s+POLICY\s+" + _ID + rb"\s+ON\s+" + _QUALIFIED + rb"(?:\s+AS\s+\w+)?(?:\s+FOR\s+\w+)?\s+TO\s+("
-    + _ID + rb"(?:\s*,\s*" + _ID + rb")*)",
+    rb"\s*CREATE\s+POLICY\s+" + ID + rb"\s+ON\s+" + QUALIFIED + rb"(?:\s+AS\s+\w+)?(?:\s+FOR\s+\w+)?\s+TO\s+("
+    + ID + rb"(?:\s*,\s*" + ID + rb")*)",
     re.IGNORECASE,
 )  # fmt: skip
-_REACHES_OUT = re.compile(
-    rb"(?<![\w$])(?:lo_import|lo_export|pg_read_file|pg_read_binary_file|pg_ls_\w*|pg_stat_file|pg_file_\w+|dblink\w*|"
-    rb"pg_execute\w*|pg_reload_conf|pg_rotate_logfile\w*|pg_logdir_ls|pg_terminate_backend|pg_cancel_backend|"
-    rb"pg_promote|pg_switch_wal|pg_create_\w*slot|pg_copy_\w*slot|pg_logical_\w+|pg_replication_\w+|pg_sleep\w*|"
-    rb"query_to_xml\w*|table_to_xml\w*|database_to_xml\w*|pg_advisory\w*|pg_notify)\"?\s*\(",
-    re.IGNORECASE,
-)
 _LARGE_OBJECT = re.compile(
     rb"\s*SELECT\s+pg_catalog\.(?:setval|lo_create|lo_open|lo_close|lowrite|lo_unlink|loread)\s*\([^()]*\)\s*;\s*\Z",
     re.IGNORECASE,
@@ -88,15 +79,14 @@ _SETTING = re.compile(
     rb"\s*SET\s+(?:SESSION\s+)?([A-Za-z_]+)\s*(?:=|\bTO\b)\s*([^;]*?)\s*;\s*\Z", re.IGNORECASE
 )
 _AUTHORIZATION = re.compile(
-    rb"\s*SET\s+SESSION\s+AUTHORIZATION\s+('(?:[^']|'')*'|" + _ID + rb")\s*;\s*\Z", re.IGNORECASE
+    rb"\s*SET\s+SESSION\s+AUTHORIZATION\s+('(?:[^']|'')*'|" + ID + rb")\s*;\s*\Z", re.IGNORECASE
 )
-_LANGUAGE = re.compile(rb"\sLANGUAGE\s+('|" + _ID + rb")", re.IGNORECASE)
+_LANGUAGE = re.compile(rb"\sLANGUAGE\s+('|" + ID + rb")", re.IGNORECASE)
 _LANGUAGE_TEXT = re.compile(rb"\sLANGUAGE\s+'?\"?(\w+)", re.IGNORECASE)
 _LIBRARY = re.compile(rb"\sAS\s+'(\$libdir/[\w.-]+|[\w-]+)'", re.IGNORECASE)
 _BASE_TYPE = re.compile(rb"\bINPUT\s*=", re.IGNORECASE)
 _LEAKPROOF = re.compile(rb"\sLEAKPROOF\b", re.IGNORECASE)
 _ICU = re.compile(rb"provider\s*=\s*\"?icu|locale_provider", re.IGNORECASE)
-_PLAIN_GRANT = re.compile(rb"\s*(?:GRANT|REVOKE)\s[\w\s,().\"\[\]$\x80-\xff]+;\s*\Z", re.IGNORECASE)
 _CAST = re.compile(rb"CAST\s*\(([^()]*(?:\([^()]*\))?[^()]*)\)", re.IGNORECASE)
 
 _TEMPLATE_FLAG = re.compile(
@@ -105,10 +95,27 @@ _TEMPLATE_FLAG = re.compile(
 )
 
 ALLOWED_SETTINGS = frozenset(
-    "statement_timeout lock_timeout idle_in_transaction_session_timeout transaction_timeout client_encoding"
-    " standard_conforming_strings check_function_bodies xmloption client_min_messages row_security"
-    " default_tablespace default_table_access_method search_path default_with_oids escape_string_warning"
-    " default_transaction_read_only synchronize_seqscans default_toast_compression quote_all_identifiers".split()
+    [
+        "statement_timeout",
+        "lock_timeout",
+        "idle_in_transaction_session_timeout",
+        "transaction_timeout",
+        "client_encoding",
+        "standard_conforming_strings",
+        "check_function_bodies",
+        "xmloption",
+        "client_min_messages",
+        "row_security",
+        "default_tablespace",
+        "default_table_access_method",
+        "search_path",
+        "default_with_oids",
+        "escape_string_warning",
+        "default_transaction_read_only",
+        "synchronize_seqscans",
+        "default_toast_compression",
+        "quote_all_identifiers",
+    ]
 )
 """What pg_dump and pg_dumpall set, all versions since 9.6."""
 SAFE_ENCODING = re.compile(
@@ -116,12 +123,29 @@ SAFE_ENCODING = re.compile(
     re.IGNORECASE,
 )
 """In the others (SJIS, BIG5, GBK, …) a byte of a character may look like a quote or a backslash."""
-PREFIXES = frozenset(
-    "OR REPLACE UNLOGGED UNIQUE TRUSTED PROCEDURAL CONSTRAINT RECURSIVE DEFAULT FORCE".split()
-)
 CREATE_OK = frozenset(
-    "SCHEMA TABLE VIEW SEQUENCE INDEX TYPE DOMAIN FUNCTION PROCEDURE AGGREGATE OPERATOR COLLATION CONVERSION"
-    " TRIGGER RULE POLICY PUBLICATION STATISTICS CAST SERVER".split()
+    [
+        "SCHEMA",
+        "TABLE",
+        "VIEW",
+        "SEQUENCE",
+        "INDEX",
+        "TYPE",
+        "DOMAIN",
+        "FUNCTION",
+        "PROCEDURE",
+        "AGGREGATE",
+        "OPERATOR",
+        "COLLATION",
+        "CONVERSION",
+        "TRIGGER",
+        "RULE",
+        "POLICY",
+        "PUBLICATION",
+        "STATISTICS",
+        "CAST",
+        "SERVER",
+    ]
 ) | {
     "MATERIALIZED VIEW",
     "FOREIGN TABLE",
@@ -134,14 +158,13 @@ SUPERUSER_ONLY = frozenset({
     "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "TRANSFORM",
 })  # fmt: skip
 ALTER_OK = (CREATE_OK | {"ROUTINE", "LARGE OBJECT", "DEFAULT PRIVILEGES"}) - {"CAST"}
-TWO_WORDS = frozenset("MATERIALIZED FOREIGN USER EVENT ACCESS OPERATOR LARGE DEFAULT SECURITY".split())
 EARLY = frozenset({"SCHEMA", "COLLATION"})
 OWN_LANGUAGES = frozenset({"sql", "plpgsql"})
 
 
 def judge(statement: Statement, *, server_version_num: int, features: tuple[str, ...]) -> Ruling:
     """Return what may be done with a statement of a database's dump, given what the sandbox's server is."""
-    words = _head(statement.skeleton)
+    words = head(statement.skeleton)
     first = words[0] if words else ""
     if first == "SET":
         return _set(statement, server_version_num)
@@ -190,7 +213,7 @@ def _refuse(kind: str, statement: Statement, detail: str = "") -> Ruling:
         "LISTEN",
         "NOTIFY",
     }
-    if hostile or _REACHES_OUT.search(statement.skeleton):
+    if hostile or REACHES_OUT.search(statement.skeleton):
         return Ruling(
             Action.REFUSE, kind, HOSTILE, detail or "it would run code or reach outside the database"
         )
@@ -252,7 +275,7 @@ def _select(statement: Statement) -> Ruling:
         return Ruling(Action.FEED, "SELECT setval or large object")
     if _UNLINK.match(statement.skeleton):
         return Ruling(Action.SKIP, "SELECT lo_unlink")
-    if _STATISTICS.match(statement.skeleton) and not _REACHES_OUT.search(statement.skeleton):
+    if _STATISTICS.match(statement.skeleton) and not REACHES_OUT.search(statement.skeleton):
         return Ruling(Action.FEED, "SELECT statistics")
     return _refuse("SELECT", statement)
 
@@ -272,7 +295,7 @@ def _copy(statement: Statement, words: list[str]) -> Ruling:
 
 
 def _insert(statement: Statement, words: list[str]) -> Ruling:
-    if _REACHES_OUT.search(statement.skeleton):
+    if REACHES_OUT.search(statement.skeleton):
         return _hostile("INSERT", "it calls a function that reaches outside the database")
     if re.search(rb"\bSELECT\b", statement.skeleton, re.IGNORECASE) and "VALUES" not in words:
         return Ruling(Action.GAP, "INSERT SELECT", UNEXPECTED, "pg_dump writes no such statement")
@@ -281,7 +304,7 @@ def _insert(statement: Statement, words: list[str]) -> Ruling:
 
 def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -> Ruling:  # noqa: PLR0911, C901, PLR0912
     # One return per object that is treated in its own way.
-    kind, _ = _object_kind(words[1:])
+    kind, _ = object_kind(words[1:])
     skeleton = statement.skeleton
     label = f"CREATE {kind}"
     subject = object_of(skeleton)
@@ -311,7 +334,7 @@ def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -
         return _routine(statement, label, subject)
     if kind == "TYPE" and (
         _BASE_TYPE.search(skeleton)
-        or re.match(rb"\s*CREATE\s+TYPE\s+" + _QUALIFIED + rb"\s*;", skeleton, re.I)
+        or re.match(rb"\s*CREATE\s+TYPE\s+" + QUALIFIED + rb"\s*;", skeleton, re.IGNORECASE)
     ):
         return Ruling(
             Action.GAP, label, SUPERUSER, "only a superuser can create a base type", subject=subject
@@ -329,7 +352,7 @@ def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -
             Action.GAP, label, SUPERUSER, "only a superuser can publish all tables", subject=subject
         )
     if kind == "COLLATION" and _ICU.search(skeleton) and "icu" not in features:
-        name = re.match(rb"\s*CREATE\s+COLLATION\s+(" + _QUALIFIED + rb")", skeleton, re.IGNORECASE)
+        name = re.match(rb"\s*CREATE\s+COLLATION\s+(" + QUALIFIED + rb")", skeleton, re.IGNORECASE)
         if name is not None:
             text = _lines(statement, b"CREATE COLLATION " + name[1] + b' FROM pg_catalog."C";')
             return Ruling(
@@ -338,12 +361,12 @@ def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -
             )  # fmt: skip
     roles: tuple[str, ...] = ()
     if kind == "POLICY" and (listed := _POLICY.match(skeleton)) is not None:
-        roles = _roles(listed[1])
+        roles = roles_in(listed[1])
     if (
         kind == "USER MAPPING"
-        and (mapped := re.search(rb"\sFOR\s+(" + _ID + rb")", skeleton, re.IGNORECASE)) is not None
+        and (mapped := re.search(rb"\sFOR\s+(" + ID + rb")", skeleton, re.IGNORECASE)) is not None
     ):
-        roles = _roles(mapped[1])
+        roles = roles_in(mapped[1])
     if kind == "SCHEMA":
         return _schema(statement, subject)
     return Ruling(Action.FEED, label, subject=subject, roles=roles, early=kind in EARLY)
@@ -351,7 +374,7 @@ def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -
 
 def _schema(statement: Statement, subject: str) -> Ruling:
     plain = re.match(
-        rb"\s*CREATE\s+SCHEMA\s+(?:IF\s+NOT\s+EXISTS\s+)?(" + _ID + rb")\s*;\s*\Z",
+        rb"\s*CREATE\s+SCHEMA\s+(?:IF\s+NOT\s+EXISTS\s+)?(" + ID + rb")\s*;\s*\Z",
         statement.skeleton,
         re.IGNORECASE,
     )
@@ -408,7 +431,7 @@ def _routine(statement: Statement, label: str, subject: str) -> Ruling:
 
 
 def _alter(statement: Statement, words: list[str]) -> Ruling:
-    kind, _ = _object_kind(words[1:])
+    kind, _ = object_kind(words[1:])
     label = f"ALTER {kind}"
     skeleton = statement.skeleton
     subject = object_of(skeleton)
@@ -428,9 +451,9 @@ def _alter(statement: Statement, words: list[str]) -> Ruling:
         return _refuse(label, statement)
     if kind == "PUBLICATION" and re.search(rb"\sTABLES\s+IN\s+SCHEMA\s", skeleton, re.IGNORECASE):
         return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can publish a schema")
-    roles: tuple[str, ...] = _roles(owner[1]) if owner is not None else ()
+    roles: tuple[str, ...] = roles_in(owner[1]) if owner is not None else ()
     if kind == "DEFAULT PRIVILEGES":
-        roles = _grantees(skeleton)
+        roles = grantees(skeleton)
         subject = ""
     early = kind in EARLY and owner is not None
     return Ruling(Action.FEED, label, roles=roles, subject=subject, early=early)
@@ -451,7 +474,7 @@ def _grant(statement: Statement, words: list[str]) -> Ruling:
         return Ruling(
             Action.NOTE, f"{label} ON TABLESPACE", "tablespace-mapped", "the sandbox has one tablespace"
         )
-    roles = _grantees(skeleton)
+    roles = grantees(skeleton)
     label = f"{label} ON {kind}"
     foreign = kind == "LANGUAGE" or subject.startswith("FOREIGN DATA") or name.lower().startswith(
         ("pg_catalog", '"pg_catalog', "information_schema")
@@ -462,7 +485,7 @@ def _grant(statement: Statement, words: list[str]) -> Ruling:
 
 
 def _comment(statement: Statement, words: list[str]) -> Ruling:
-    kind, _ = _object_kind(words[2:])
+    kind, _ = object_kind(words[2:])
     label = f"COMMENT ON {kind}"
     if kind == "EXTENSION" or kind == "LANGUAGE":  # noqa: PLR1714  (two reasons: created by the administrator; built in)
         return Ruling(Action.SKIP, label, early=True)
@@ -476,7 +499,7 @@ def _comment(statement: Statement, words: list[str]) -> Ruling:
 
 
 def _drop(words: list[str]) -> Ruling:
-    kind, _ = _object_kind(words[1:])
+    kind, _ = object_kind(words[1:])
     if kind in {"ROLE", "USER", "GROUP", "OWNED"}:
         return Ruling(Action.GLOBAL, f"DROP {kind}")
     return Ruling(Action.SKIP, f"DROP {kind}", early=True)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from smos.backup.streams import StreamFault, decompress
+from smos.drill.context import Context
 from smos.drill.databases import DatabasePlan, database_name
 from smos.drill.globals import GlobalsReader
-from smos.drill.job import Context, Job
+from smos.drill.job import Job
 from smos.drill.restore_facts import DatabaseRestore, DumpSource
 from smos.drill.sqlrules import HOSTILE, Action, judge
 from smos.drill.sqlstream import Command, Comment, Event, Flaw, SqlLexer, Statement

@@ -1,0 +1,105 @@
+"""The table of contents of pg_dump's archives, read by ourselves: every statement that it holds can be judged.
+
+Source of the layout: ReadHead and ReadToc in src/bin/pg_dump/pg_backup_archiver.c.
+"""
+
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from smos.backup.pgdump import ArchiveHeader, TocError, parse_archive_header
+
+HEAD = 2**16
+LONGEST = 64 * 2**20
+MOST_ENTRIES = 5_000_000
+PRE, DATA = 2, 3
+"""Sections as the archive numbers them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the table of contents."""
+
+    id: int
+    kind: str
+    tag: str
+    section: int
+    definition: str
+    copy: str
+    namespace: str
+    owner: str
+    has_data: bool
+    file: str
+
+
+def read_contents(data: "mmap.mmap | bytes") -> tuple[ArchiveHeader, tuple[Entry, ...]]:
+    """Read header and table of contents. Raises TocError (TocTooNewError for a format that is not known)."""
+    header = parse_archive_header(bytes(data[:HEAD]))
+    reader = _Reader(data, header)
+    if not 0 <= header.entries <= MOST_ENTRIES:
+        raise TocError(f"claims {header.entries} entries")
+    entries = []
+    for _ in range(header.entries):
+        number = reader.integer()
+        has_data = reader.integer() != 0
+        reader.string()
+        reader.string()
+        tag, kind = reader.string(), reader.string()
+        section = reader.integer() if header.version >= (1, 11) else PRE
+        definition = reader.string()
+        reader.string()
+        copy, namespace = reader.string(), reader.string()
+        reader.string()
+        if header.version >= (1, 14):
+            reader.string()
+        if header.version >= (1, 16):
+            reader.integer()
+        owner = reader.string()
+        reader.string()
+        while reader.string() is not None:
+            pass
+        file = ""
+        if header.format == "custom":
+            reader.take(1 + header.offset_bytes)
+        else:
+            file = reader.string() or ""
+        entries.append(
+            Entry(
+                number, kind or "", tag or "", section, definition or "", copy or "", namespace or "", owner or "",
+                has_data, file,
+            )
+        )  # fmt: skip
+    return header, tuple(entries)
+
+
+class _Reader:
+    def __init__(self, data: "mmap.mmap | bytes", header: ArchiveHeader) -> None:
+        self._data, self._position, self._size = data, header.end, header.integer_bytes
+
+    def take(self, size: int) -> bytes:
+        if not 0 <= size <= LONGEST:
+            raise TocError(f"a length of {size} bytes makes no sense")
+        piece = bytes(self._data[self._position : self._position + size])
+        if len(piece) < size:
+            raise TocError("it ends inside the table of contents")
+        self._position += size
+        return piece
+
+    def integer(self) -> int:
+        negative = self.take(1)[0]
+        value = int.from_bytes(self.take(self._size), "little")
+        return -value if negative else value
+
+    def string(self) -> str | None:
+        length = self.integer()
+        return None if length < 0 else self.take(length).decode(errors="surrogateescape")
+
+
+def contents_of(path: Path) -> tuple[ArchiveHeader, tuple[Entry, ...]]:
+    """Read header and table of contents of a custom file or of a `toc.dat`. Raises TocError or OSError."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise TocError("it is empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return read_contents(data)
