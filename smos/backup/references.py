@@ -61,7 +61,7 @@ def check_references(
                         continue
                     missing += 1
                 if len(examples) < EXAMPLES:
-                    raw = name.encode("utf-8", "surrogateescape")
+                    raw = name.encode("utf-8", "surrogatepass")
                     examples.append(hashlib.sha256(raw).hexdigest()[:12])
     except PathError as error:
         return unchecked(rule, volume, f"the rule's prefix: {error}")
