@@ -1,4 +1,4 @@
-"""One psql behind its own `\\restrict`, fed from Python; and what it reports, without a single value of a row.
+r"""One psql behind its own `\restrict`, fed from Python; and what it reports, without a single value of a row.
 
 `VERBOSITY=sqlstate` makes psql print severity and SQLSTATE only. Restricted, it refuses every backslash command
 but the one with our random token: that is the second line of defence behind the lexer.
@@ -8,8 +8,8 @@ import contextlib
 import fcntl
 import os
 import re
-import resource
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -62,7 +63,7 @@ class Failure:
 
 
 def can_restrict(version_num: int) -> bool:
-    """Whether the psql of this version has `\\restrict`."""
+    r"""Whether the psql of this version has `\restrict`."""
     major, minor = divmod(version_num, 10000)
     return major >= 18 or minor >= RESTRICT_SINCE.get(major, sys.maxsize)
 
@@ -77,8 +78,8 @@ def tool_process(
 ) -> "subprocess.Popen[bytes]":
     """Start one of PostgreSQL's tools as the service user, with nothing of our environment, in its own session."""
     user = service_user()
-    process = subprocess.Popen(
-        [str(word) for word in argv],
+    return subprocess.Popen(
+        [*_limits(), *(str(word) for word in argv)],
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
@@ -90,11 +91,16 @@ def tool_process(
         group=None if user is None else user.gid,
         extra_groups=None if user is None else (),
     )
-    if hasattr(resource, "prlimit"):  # Linux; what it reads is untrusted, and a core dump would hold rows
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
-            resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
-    return process
+
+
+@cache
+def _limits() -> tuple[str, ...]:
+    """Return the command that bounds memory and forbids core dumps (they would hold rows), where there is one.
+
+    Not from here: a container's root may not change the limits of another user's process.
+    """
+    program = shutil.which("prlimit", path=BASE_ENV["PATH"])
+    return () if program is None else (program, f"--as={MEMORY}", "--core=0", "--")
 
 
 def end_process(process: "subprocess.Popen[bytes]") -> None:
