@@ -91,6 +91,8 @@ def backup_and_restore(owner: Owner) -> None:
         def peer() -> None:
             folder = base / f"peer-{next(number)}"
             folder.mkdir()
+            roles = [tool("pg_dumpall"), "--globals-only", f"--file={folder / 'globals.sql'}"]
+            subprocess.run([*roles, "--database=postgres"], env=env, check=True)
             for database in DATABASES:
                 command = [tool("pg_dump"), "-Fc", f"--file={folder / database}", f"--dbname={database}"]
                 subprocess.run(command, env=env, check=True)
@@ -99,12 +101,12 @@ def backup_and_restore(owner: Owner) -> None:
         catalog = read_catalog(base / "ours-0", timezone="UTC")
         plan = make_plan(catalog, choose_set(catalog, None))
 
-        def sandbox() -> EmbeddedPostgres:
+        def sandbox(superuser: str) -> EmbeddedPostgres:
             server = EmbeddedPostgres(
                 owner,
                 name=f"sandbox-{next(number)}",
                 settings=LOADING_SETTINGS,
-                superuser=SANDBOX_ADMIN,
+                superuser=superuser,
                 no_network=True,
             )
             server.start()
@@ -113,20 +115,22 @@ def backup_and_restore(owner: Owner) -> None:
 
         seconds: dict[str, list[float]] = {"ours": [], "peer": []}
         for _ in range(RUNS):
-            server = sandbox()
+            server = sandbox(SANDBOX_ADMIN)
             started = time.monotonic()
             restore_set(
                 server, plan.dumps, plan.globals_path, limits=Limits(), jobs=2,
                 scratch=owner.directory("scratch"), progress=lambda _text: None,
             )  # fmt: skip
             seconds["ours"].append(time.monotonic() - started)
-            server = sandbox()
+            server = sandbox("postgres")
             bare = {**os.environ, **server.endpoint.env()}
             started = time.monotonic()
+            bare_dumps = next(base.glob("peer-*"))
+            roles = [tool("psql"), "-qX", "--dbname=postgres", f"--file={bare_dumps / 'globals.sql'}"]
+            subprocess.run(roles, env=bare, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             for database in DATABASES:
-                command = [tool("pg_restore"), "--create", "--no-owner", "--no-acl", "--dbname=postgres"]
-                dump = next(base.glob("peer-*")) / database
-                subprocess.run([*command, dump], env=bare, check=True)
+                command = [tool("pg_restore"), "--create", "--dbname=postgres"]
+                subprocess.run([*command, bare_dumps / database], env=bare, check=True)
             seconds["peer"].append(time.monotonic() - started)
         ours_s, peer_s = (statistics.median(seconds[side]) for side in ("ours", "peer"))
         show("restore of untrusted dumps", ours_s, "pg_restore as superuser", peer_s)
