@@ -65,7 +65,7 @@ def provisioning(owner: Owner) -> None:
 
 
 def backup_and_restore(owner: Owner) -> None:
-    """Measure the built-in databases: with manifest, lexer and isolation, against the bare tools one after the other."""
+    """Measure the built-in databases: manifest, lexer and isolation against the bare tools, one after the other."""
     source = EmbeddedPostgres(owner, name="source", settings={"fsync": "off"})
     source.start()
     fill_databases(source, DATABASES)
