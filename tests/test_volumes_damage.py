@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import shutil
 import subprocess
 from contextlib import suppress
@@ -216,3 +217,48 @@ def test_one_file_against_another_archive_is_found_in_every_aspect(tmp_path: Pat
     details = [example.detail for item in facts.differences for example in item.examples]
     assert "other bytes" in details
     assert "0600 expected, 0755 found" in details
+
+
+@pytest.mark.parametrize("keyword", ["uid", "gid", "size", "mtime"])
+@pytest.mark.parametrize("kind", [b"0", b"5"], ids=["file", "directory"])
+def test_numbers_beyond_every_system_end_in_a_word_and_no_traceback(
+    tmp_path: Path, keyword: str, kind: bytes
+) -> None:
+    for number in ("9" * 19, "9" * 20, "9" * 21, "-1", "1e3", "0x10", "1_0"):
+        info, _ = member("d/f" if kind == b"0" else "d", kind)
+        info.pax_headers = {keyword: number}
+        archive = hostile_tar(tmp_path / "vol.tar", (info, b""))
+        shutil.rmtree(tmp_path / "sandbox", ignore_errors=True)
+        facts = restore_one(archive, tmp_path / "sandbox")
+        assert codes(facts) <= DAMAGE | {"bomb-bytes", "tar-truncated"}
+        assert codes(facts) or keyword == "mtime"
+
+
+def test_random_damage_under_right_checksums_never_ends_in_a_traceback(
+    small: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The damage gets past the headers' checksums, which are made right again."""
+    data = unpacked(small[0])
+    generator = random.Random(20261101)  # noqa: S311  (the same damage in every run)
+    pieces = (b"../", b"/", b"\0", b"..", b"\xff", b"\x80", b"7", b"=", b"\n", b" ", b"99999999999", b"-1")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for _ in range(300):
+        damaged = bytearray(data)
+        for _ in range(generator.randint(1, 4)):
+            block = generator.randrange(len(data.rstrip(b"\0")) // 512) * 512
+            at = block + generator.randrange(512)
+            piece = generator.choice(pieces)
+            damaged[at : at + len(piece)] = piece
+            damaged[block + 148 : block + 156] = b" " * 8
+            damaged[block + 148 : block + 156] = b"%06o\0 " % sum(damaged[block : block + 512])
+        found, differing, passed = restore_bytes(bytes(damaged), tmp_path, small[1])
+        assert passed == (not found and not differing)
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "source",
+            "backup",
+            "outside",
+            "damaged",
+            "sandbox",
+        }
+        assert not list(outside.iterdir())

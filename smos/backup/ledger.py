@@ -31,10 +31,11 @@ class Ledger:
     """One ledger per restored archive; a context manager. Paths have the volume's name in front."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)  # "": an unnamed temporary file
+        # "": an unnamed temporary file. One thread may restore and another compare, one after the other.
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192;"
-            "CREATE TABLE directories (path BLOB PRIMARY KEY, uid, gid, mode, mtime, xattrs) WITHOUT ROWID;"
+            "CREATE TABLE directories (path BLOB PRIMARY KEY, uid, gid, mode, mtime TEXT, xattrs) WITHOUT ROWID;"
             "CREATE TABLE overlays (path BLOB PRIMARY KEY, uid, gid, mode, xattrs) WITHOUT ROWID;"
             "CREATE TABLE devices (path BLOB PRIMARY KEY) WITHOUT ROWID;"
             "BEGIN"
@@ -60,7 +61,7 @@ class Ledger:
             return
         self._db.execute(
             "INSERT OR REPLACE INTO directories VALUES (?,?,?,?,?,?)",
-            (path, *attributes[:4], _pack(attributes.xattrs)),
+            (path, *attributes[:3], str(attributes.mtime_ns), _pack(attributes.xattrs)),
         )
 
     def directories(self) -> Iterator[tuple[bytes, Attributes]]:
@@ -68,7 +69,7 @@ class Ledger:
         for path, uid, gid, mode, mtime, xattrs in self._db.execute(
             "SELECT * FROM directories WHERE mode IS NOT NULL ORDER BY path DESC"
         ):
-            yield path, Attributes(uid, gid, mode, mtime, _unpack(xattrs))
+            yield path, Attributes(uid, gid, mode, int(mtime), _unpack(xattrs))
 
     def unlisted_directories(self) -> int:
         """Return how many directories exist that the archive does not list."""

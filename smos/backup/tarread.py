@@ -17,6 +17,7 @@ BLOCK = 512
 LONGEST_HEADER_BYTES = 4 << 20
 """Names and attributes of one member together; Linux allows 64 KiB per attribute."""
 MOST_SEGMENTS = 200_000
+LARGEST_NUMBER = (1 << 63) - 1
 REGULAR, HARD_LINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO = "0", "1", "2", "3", "4", "5", "6"
 _KINDS = {
     b"0": REGULAR, b"\0": REGULAR, b"7": REGULAR, b"S": REGULAR, b"1": HARD_LINK, b"2": SYMLINK, b"3": CHAR,
@@ -299,6 +300,8 @@ def _described(
         )
         if pax.get(b"mtime"):
             mtime_ns = _nanoseconds(pax[b"mtime"], at)
+    if max(size, uid, gid) > LARGEST_NUMBER:
+        raise TarFault("tar-corrupt", at, "a size or an owner that no system has")
     return name, link, size, uid, gid, mtime_ns
 
 
