@@ -11,6 +11,8 @@ from smos.target import Smoke, Target
 from smos.vault.recovery import VaultFacts
 
 QUESTION_TIMEOUT_MS = 60_000
+CONNECT_TIMEOUT_S = 10
+"""A server that takes connections and says nothing is not healthy; psycopg alone would wait 130 s."""
 
 
 def ask_smoke(endpoint: PostgresEndpoint, target: Target) -> tuple[SmokeFacts, ...]:
@@ -82,7 +84,9 @@ def _postgres(endpoint: PostgresEndpoint | None, target: Target) -> tuple[bool |
         return None, "no sandbox was started"
     for database in target.database_names or ("postgres",):
         try:
-            with psycopg.connect(endpoint.conninfo(database), autocommit=True) as connection:
+            with psycopg.connect(
+                endpoint.conninfo(database, connect_timeout=CONNECT_TIMEOUT_S), autocommit=True
+            ) as connection:
                 connection.execute("CREATE TEMPORARY TABLE smos_probe AS SELECT 42 AS answer")
                 row = connection.execute("SELECT answer, pg_is_in_recovery() FROM smos_probe").fetchone()
         except psycopg.Error as error:
@@ -100,7 +104,7 @@ def _vault(facts: VaultFacts | None) -> tuple[bool | None, str]:
 
 @contextmanager
 def _read_only(endpoint: PostgresEndpoint, database: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(endpoint.conninfo(database)) as connection:
+    with psycopg.connect(endpoint.conninfo(database, connect_timeout=CONNECT_TIMEOUT_S)) as connection:
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(f"SET LOCAL statement_timeout = {QUESTION_TIMEOUT_MS}")
         try:

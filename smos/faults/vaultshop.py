@@ -101,8 +101,8 @@ class VaultShop:
         return self._kept
 
     @contextmanager
-    def _running(self) -> Iterator[hvac.Client]:
-        """Run a copy of the Vault; yields a client with root rights."""
+    def at_rest(self) -> Iterator[EmbeddedOpenBao]:
+        """Run a copy of the Vault, sealed as it is after every start."""
         kept = self._keep()
         server = EmbeddedOpenBao(self._owner, name=NAME, memory=True)
         shutil.copytree(kept.data, server.data_dir, dirs_exist_ok=True)
@@ -110,12 +110,19 @@ class VaultShop:
             self._owner.give(path)
         server.start()
         try:
+            yield server
+        finally:
+            server.kill()
+            shutil.rmtree(server.data_dir)
+
+    @contextmanager
+    def _running(self) -> Iterator[hvac.Client]:
+        """Run a copy of the Vault; yields a client with root rights."""
+        kept = self._keep()
+        with self.at_rest() as server:
             client = server.endpoint.client()
             for key in kept.keys[:THRESHOLD]:
                 client.sys.submit_unseal_key(key)
             wait_until_active(client, ACTIVE_S)
             client.token = kept.token.get_secret_value()
             yield client
-        finally:
-            server.kill()
-            shutil.rmtree(server.data_dir)

@@ -56,7 +56,7 @@ class Workshop:
         return self._server
 
     def redump(
-        self, name: str, statements: tuple[LiteralString, ...], folder: Path, *, options: LiteralString = ""
+        self, name: str, statements: tuple[str, ...], folder: Path, *, options: LiteralString = ""
     ) -> None:
         """Write a dump of database `name`, changed by `statements`, into `folder` (new).
 
@@ -66,17 +66,33 @@ class Workshop:
         with self._clone(name, options):
             with self._connect(name) as connection:
                 for statement in statements:
-                    connection.execute(statement)
+                    connection.execute(statement.encode())
             self.dump(name, folder)
 
-    def redump_flat(self, name: str, kind: str, path: Path, *statements: LiteralString) -> None:
+    def redump_flat(self, name: str, kind: str, path: Path, *statements: str) -> None:
         """Write a dump in one file (kind: plain, custom, tar), after `statements`. Raises BackupError."""
         with self._clone(name, ""):
             with self._connect(name) as connection:
                 for statement in statements:
-                    connection.execute(statement)
+                    connection.execute(statement.encode())
             words = (f"--format={kind}", "--compress=0", "--no-password", f"--file={path}")
             self._tool("pg_dump", *words, f"--dbname={self.server.endpoint.conninfo(name)}")
+
+    def live(self, name: str) -> EmbeddedPostgres:
+        """Return the server as the live system, which holds the database `name` until `drop`."""
+        template = self._template(name)
+        with self._connect() as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
+            )
+        return self.server
+
+    def drop(self, name: str) -> None:
+        """Drop a database that `live` made."""
+        with self._connect() as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
 
     @contextmanager
     def _clone(self, name: str, options: LiteralString) -> Iterator[None]:

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import zstandard
 
@@ -33,6 +33,10 @@ from smos.faults.registry import Variant
 from smos.faults.vaultshop import Damage, VaultShop
 from smos.faults.workshop import Workshop
 
+if TYPE_CHECKING:
+    from smos.provision.embedded.postgres import EmbeddedPostgres
+    from smos.verdict import Judgement
+
 Strike = Callable[[Sandbox], None]
 
 
@@ -44,6 +48,7 @@ class Workspace:
     enters a phase, by the phase's name. objective_share: when set, the objectives are made this share of what the
     drill measures. attacked: says, after the check, what an attack achieved; empty when nothing outside of the
     sandbox was touched. unprivileged: the check runs as a user who is not root.
+    instead: what the drill is handed as its sandbox. judge: gives the check's judgement where no drill is needed.
     """
 
     def __init__(self, material: Material, directory: Path, workshop: Workshop, vaultshop: VaultShop) -> None:
@@ -58,6 +63,8 @@ class Workspace:
         self.objective_share: float | None = None
         self.attacked: Callable[[], str] | None = None
         self.unprivileged = False
+        self.instead: EmbeddedPostgres | None = None
+        self.judge: Callable[[str], Judgement] | None = None
         self._material = material
         self._workshop = workshop
         self.vaultshop = vaultshop
@@ -134,7 +141,7 @@ class Workspace:
 
     # --- databases ----------------------------------------------------------------------------------------
 
-    def edit_dump(self, database: str, *statements: LiteralString, options: LiteralString = "") -> None:
+    def edit_dump(self, database: str, *statements: str, options: LiteralString = "") -> None:
         """Damage a database by SQL and dump it again in its place. options: see Workshop.redump."""
         folder = self.path(f"databases/{database}")
         self.drop(folder)
