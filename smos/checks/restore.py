@@ -11,7 +11,7 @@ from smos.verdict import Finding, Problem, fail, not_proven, note
 
 BROKEN = "take the set from another copy or an older one; then find out why this backup was cut or damaged"
 REMEDIES: dict[str, str] = {
-    "extension-unavailable": "install the extension for the sandbox's PostgreSQL (docs/target.md says how it is chosen)",
+    "extension-unavailable": "install the extension for the PostgreSQL that the sandbox uses",
     "extension-version": "install the version of the extension that the source has",
     "extension-withheld": "run the drill where network namespaces are allowed (as root, or with user namespaces)",
     "version-gap": "install a PostgreSQL of the source's major version, or a newer one, for the sandbox",

@@ -279,7 +279,7 @@ class Administrator:
 
     def _grants_freely(self, name: str) -> bool:
         return (
-            name in {self._facts.administrator}
+            name == self._facts.administrator
             or "SUPERUSER" in self.withheld.get(name, WithheldRole(name="", attributes=())).attributes
         )
 

@@ -9,6 +9,7 @@ pg_restore never runs psql commands, and it connects as the unprivileged role of
 """
 
 import os
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,9 @@ from smos.drill.toc import DATA, PRE, Entry
 from smos.verdict import Problem
 
 BLOCK = 2**18
+_LARGE_OBJECTS = re.compile(
+    r"[0-9]+(?:\.\.[0-9]+)?\|(?:(?:[0-9]+\n?)*|SELECT pg_catalog\.lo_create\('[0-9]+'\);\s*)"
+)
 WHOLE = frozenset({"DATABASE", "DATABASE PROPERTIES"})
 LATER = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "SECURITY LABEL"})
 REFRESH = "MATERIALIZED VIEW DATA"
@@ -190,8 +194,14 @@ class ArchiveRestore:
         ]:
             job.refuse(HOSTILE, f"{entry.kind}: COPY", None, "not the form that pg_dump writes")
             return False
+        if entry.kind in {"BLOB METADATA", "BLOB"} and not _LARGE_OBJECTS.fullmatch(
+            f"{entry.tag}|{entry.definition}"
+        ):
+            # pg_restore puts tag and definition into its statements as they are.
+            job.refuse(HOSTILE, f"{entry.kind}", None, "not what pg_dump writes here")
+            return False
         allowed = True
-        for text in (entry.definition, entry.copy):
+        for text in ("" if entry.kind == "BLOB METADATA" else entry.definition, entry.copy):
             for statement in statements(text):
                 allowed = self._statement(job, entry, statement) and allowed
         if entry.owner and allowed:

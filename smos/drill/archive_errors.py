@@ -1,10 +1,13 @@
 """What went wrong in a pg_restore, as a code; its own words are dropped, they may quote a row."""
 
 import re
-import subprocess
 import threading
+from typing import TYPE_CHECKING
 
 from smos.drill.feed import Failure
+
+if TYPE_CHECKING:
+    import subprocess
 
 MOST_LINES = 400
 _ENTRY = re.compile(r"pg_restore: from TOC entry \d+; \d+ \d+ ([A-Z][A-Z ]*[A-Z]) ([^\s]+)")

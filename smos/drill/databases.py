@@ -49,7 +49,6 @@ class DatabasePlan:
     owner: str | None = None
     connection_limit: int | None = None
     template: bool | None = None
-    connections: bool | None = None
     comment: str | None = field(default=None, repr=False)
     grants: list[Grant] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)
@@ -82,7 +81,7 @@ class DatabasePlan:
         else:
             self._grant(reader, revoke=first == "REVOKE")
 
-    def _option(self, reader: Reader) -> None:
+    def _option(self, reader: Reader) -> None:  # noqa: C901, PLR0912  (one branch per option)
         word = reader.next().word
         if word == "CONNECTION":
             reader.expect("LIMIT")
@@ -110,11 +109,9 @@ class DatabasePlan:
             self.owner = token.name
         elif word == "IS_TEMPLATE":
             self.template = value.lower() in {"true", "on"}
-        elif word == "ALLOW_CONNECTIONS":
-            self.connections = value.lower() in {"true", "on"}
         elif word == "TABLESPACE":
             self.problems.append(Problem("tablespace-mapped", f"{value}: the sandbox has one tablespace"))
-        elif word not in {"TEMPLATE", "COLLATION_VERSION", "STRATEGY", "OID"}:
+        elif word not in {"TEMPLATE", "COLLATION_VERSION", "STRATEGY", "OID", "ALLOW_CONNECTIONS"}:
             raise ValueError("no such option")
 
     def _alter(self, reader: Reader, line: int) -> None:
@@ -240,9 +237,7 @@ class DatabasePlan:
             )
         for setting in self.settings:
             administrator.apply_setting(setting, database=name)
-        for keyword, value in (
-            ("CONNECTION LIMIT", self.connection_limit), ("IS_TEMPLATE", self.template), ("ALLOW_CONNECTIONS", self.connections or None),
-        ):  # fmt: skip
+        for keyword, value in (("CONNECTION LIMIT", self.connection_limit), ("IS_TEMPLATE", self.template)):
             if value is not None:
                 administrator.compose(
                     sql.SQL(f"ALTER DATABASE {{}} WITH {keyword} {{}}").format(me, sql.Literal(value))
@@ -264,9 +259,9 @@ def _grant_text(grant: Grant, database: sql.Identifier) -> sql.Composed:
 
 
 def database_name(argument: str) -> str | None:
-    """Return the database that a `\\connect` of pg_dump names; None for anything that could lead elsewhere.
+    r"""Return the database that a `\connect` of pg_dump names; None for anything that could lead elsewhere.
 
-    Forms: `name`, `"na""me"`, `-reuse-previous=on "dbname='na\\'me'"`.
+    Forms: `name`, `"na""me"`, `-reuse-previous=on "dbname='na\'me'"`.
     """
     plain = re.fullmatch(r"[A-Za-z_\u0080-\U0010ffff][\w$]*", argument)
     if plain is not None:

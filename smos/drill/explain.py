@@ -23,7 +23,7 @@ EXPLAINING = (
 """Gaps that leave something out, in the order in which they are named as the reason."""
 
 
-def explain(
+def explain(  # noqa: PLR0911  (one reason after another, the surest first)
     failure: Failure, gaps: Sequence[str], *, newer_tool: str, limit_s: float
 ) -> tuple[str, Problem | None]:
     """Return the gap that excuses a failure ("" for none), and what is to be recorded as one beside it.

@@ -197,7 +197,7 @@ class Job:
         else:
             self.refuse("unreadable-text", "text", flaw.line, FLAWS[flaw.code])
 
-    def _statement(self, statement: Statement) -> None:
+    def _statement(self, statement: Statement) -> None:  # noqa: C901, PLR0912  (one branch per action)
         ruling = judge(
             statement,
             server_version_num=self.context.version,

@@ -143,7 +143,7 @@ class Loading:
         wait_for(gone, what=f"the sessions of {self.role} have ended", deadline_s=ENDED_S)
 
     def settle(self, plan: DatabasePlan, owner: str | None, grants: Sequence[Statement]) -> list[Problem]:
-        """Give the database and what has no owner yet to `owner`, set rights and settings, take the loading rights back.
+        """Give the database and what has no owner yet to `owner`, set rights and settings, take loading rights back.
 
         grants: on what is not the dump's own (see sqlobjects.plain_grant). Returns gaps and notes.
         Raises psycopg.Error.
@@ -162,9 +162,9 @@ class Loading:
             unlend = "ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE CREATE, USAGE ON SCHEMAS FROM {}"
             connection.execute(sql.SQL(unlend).format(role, creator))
             # Not DROP OWNED: that would reach the rights on the databases that are still being restored.
-            for kind, name in connection.execute(_LENT.encode(), [f'"{CREATOR}"']).fetchall():
-                what = sql.Identifier(str(name))
-                connection.execute(sql.SQL(f"REVOKE ALL ON {kind} {{}} FROM {{}}").format(what, creator))
+            for kind, lent in connection.execute(_LENT.encode(), [f'"{CREATOR}"']).fetchall():
+                whom = sql.Identifier(str(lent))
+                connection.execute(sql.SQL(f"REVOKE ALL ON {kind} {{}} FROM {{}}").format(whom, creator))
             self._public(connection)
             if owner is not None:
                 connection.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(role, sql.Identifier(owner)))

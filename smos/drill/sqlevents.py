@@ -29,7 +29,7 @@ class Inserts:
 
 @dataclass(frozen=True, slots=True)
 class CopyData:
-    """A part of the data of the COPY statement before it; `last` when it ends with the line `\\.`."""
+    r"""A part of the data of the COPY statement before it; `last` when it ends with the line `\.`."""
 
     data: bytes
     line: int

@@ -47,7 +47,7 @@ def kind_of(skeleton: bytes) -> str:
     return words[0] if words[0].isalpha() else "unreadable text"
 
 
-def object_of(skeleton: bytes) -> str:
+def object_of(skeleton: bytes) -> str:  # noqa: PLR0911  (one case per form of statement)
     """Return kind and name of the object that a statement creates, alters, grants on or comments on.
 
     The same object gives the same text in each of these; empty for anything else. It may hold names from the

@@ -4,62 +4,19 @@ An allow list of what pg_dump writes. Three things may keep a statement from the
 - refused: it would reach outside (or try to), and a dump never holds it: `hostile-statement`;
 - withheld: harmless or normal, but it needs a superuser, who has no place in a restore from a backup: a gap;
 - skipped: of no use in an empty, isolated sandbox (DROP of `--clean`, subscriptions, comments on extensions).
-These rules report; what really protects is that the statements run without superuser rights behind psql's own
-`\\restrict`, in a sandbox without a network.
+These rules report; what really protects is that the statements run without superuser rights in psql's
+restricted mode, in a sandbox without a network.
 """
 
 import re
-from dataclasses import dataclass
-from enum import StrEnum
 
-from smos.drill.sqlobjects import ID, QUALIFIED, REACHES_OUT, grantees, head, object_kind, object_of, roles_in
-from smos.drill.sqlstream import Statement
+from smos.drill.ruling import HOSTILE, SUPERUSER, UNEXPECTED, Action, Ruling, hostile, lines, refuse
+from smos.drill.sqlevents import Statement
+from smos.drill.sqlobjects import ID, REACHES_OUT, grantees, head, object_kind, object_of, roles_in
+from smos.drill.sqlrules_create import CREATE_OK, EARLY, SUPERUSER_ONLY, judge_create
 from smos.drill.sqltokens import TokenKind, tokenize
 
-
-class Action(StrEnum):
-    """What happens to a statement."""
-
-    FEED = "feed"
-    SKIP = "skip"
-    NOTE = "note"  # skipped, and reported as information
-    GAP = "gap"  # skipped, and reported as not proven
-    REFUSE = "refuse"
-    DATABASE = "database"  # concerns the database as a whole: the administrator does it
-    EXTENSION = "extension"
-    GLOBAL = "global"  # belongs to the globals
-    GRANT = "grant"  # on something that is not the dump's own: the administrator does it
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """The rule's answer.
-
-    kind: the statement's kind, e.g. "CREATE TABLE". code, detail: of a refusal, gap or note (with FEED: a gap, and
-    the statement goes on in the form `text`). roles: names that must exist. subject: the object, for those that
-    follow a skipped one. early: nothing of the database's own code can have been made by it.
-    """
-
-    action: Action
-    kind: str
-    code: str = ""
-    detail: str = ""
-    text: bytes | None = None
-    roles: tuple[str, ...] = ()
-    subject: str = ""
-    early: bool = False
-
-
-HOSTILE = "hostile-statement"
-UNEXPECTED = "unexpected-statement"
-SUPERUSER = "needs-superuser"
-
 _OWNER = re.compile(rb"\sOWNER\s+TO\s+(" + ID + rb")\s*;\s*\Z", re.IGNORECASE)
-_POLICY = re.compile(
-    rb"\s*CREATE\s+POLICY\s+" + ID + rb"\s+ON\s+" + QUALIFIED + rb"(?:\s+AS\s+\w+)?(?:\s+FOR\s+\w+)?\s+TO\s+("
-    + ID + rb"(?:\s*,\s*" + ID + rb")*)",
-    re.IGNORECASE,
-)  # fmt: skip
 _LARGE_OBJECT = re.compile(
     rb"\s*SELECT\s+pg_catalog\.(?:setval|lo_create|lo_open|lo_close|lowrite|lo_unlink|loread)\s*\([^()]*\)\s*;\s*\Z",
     re.IGNORECASE,
@@ -81,18 +38,12 @@ _SETTING = re.compile(
 _AUTHORIZATION = re.compile(
     rb"\s*SET\s+SESSION\s+AUTHORIZATION\s+('(?:[^']|'')*'|" + ID + rb")\s*;\s*\Z", re.IGNORECASE
 )
-_LANGUAGE = re.compile(rb"\sLANGUAGE\s+('|" + ID + rb")", re.IGNORECASE)
-_LANGUAGE_TEXT = re.compile(rb"\sLANGUAGE\s+'?\"?(\w+)", re.IGNORECASE)
-_LIBRARY = re.compile(rb"\sAS\s+'(\$libdir/[\w.-]+|[\w-]+)'", re.IGNORECASE)
-_BASE_TYPE = re.compile(rb"\bINPUT\s*=", re.IGNORECASE)
-_LEAKPROOF = re.compile(rb"\sLEAKPROOF\b", re.IGNORECASE)
-_ICU = re.compile(rb"provider\s*=\s*\"?icu|locale_provider", re.IGNORECASE)
-_CAST = re.compile(rb"CAST\s*\(([^()]*(?:\([^()]*\))?[^()]*)\)", re.IGNORECASE)
-
 _TEMPLATE_FLAG = re.compile(
     rb"\s*UPDATE\s+pg_catalog\.pg_database\s+SET\s+datistemplate\s*=\s*(?:true|false)\s+WHERE\s+datname\s*=\s*''\s*;\s*\Z",
     re.IGNORECASE,
 )
+
+__all__ = ["HOSTILE", "SUPERUSER", "UNEXPECTED", "Action", "Ruling", "judge"]
 
 ALLOWED_SETTINGS = frozenset(
     [
@@ -123,46 +74,12 @@ SAFE_ENCODING = re.compile(
     re.IGNORECASE,
 )
 """In the others (SJIS, BIG5, GBK, …) a byte of a character may look like a quote or a backslash."""
-CREATE_OK = frozenset(
-    [
-        "SCHEMA",
-        "TABLE",
-        "VIEW",
-        "SEQUENCE",
-        "INDEX",
-        "TYPE",
-        "DOMAIN",
-        "FUNCTION",
-        "PROCEDURE",
-        "AGGREGATE",
-        "OPERATOR",
-        "COLLATION",
-        "CONVERSION",
-        "TRIGGER",
-        "RULE",
-        "POLICY",
-        "PUBLICATION",
-        "STATISTICS",
-        "CAST",
-        "SERVER",
-    ]
-) | {
-    "MATERIALIZED VIEW",
-    "FOREIGN TABLE",
-    "USER MAPPING",
-    "TEXT SEARCH CONFIGURATION",
-    "TEXT SEARCH DICTIONARY",
-}
-SUPERUSER_ONLY = frozenset({
-    "EVENT TRIGGER", "OPERATOR CLASS", "OPERATOR FAMILY", "ACCESS METHOD", "LANGUAGE", "FOREIGN DATA WRAPPER",
-    "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "TRANSFORM",
-})  # fmt: skip
 ALTER_OK = (CREATE_OK | {"ROUTINE", "LARGE OBJECT", "DEFAULT PRIVILEGES"}) - {"CAST"}
-EARLY = frozenset({"SCHEMA", "COLLATION"})
-OWN_LANGUAGES = frozenset({"sql", "plpgsql"})
 
 
-def judge(statement: Statement, *, server_version_num: int, features: tuple[str, ...]) -> Ruling:
+def judge(  # noqa: C901, PLR0911, PLR0912  (one line per kind of statement)
+    statement: Statement, *, server_version_num: int, features: tuple[str, ...]
+) -> Ruling:
     """Return what may be done with a statement of a database's dump, given what the sandbox's server is."""
     words = head(statement.skeleton)
     first = words[0] if words else ""
@@ -175,7 +92,7 @@ def judge(statement: Statement, *, server_version_num: int, features: tuple[str,
     if first == "INSERT":
         return _insert(statement, words)
     if first == "CREATE":
-        return _create(statement, words, features)
+        return judge_create(statement, words, features)
     if first == "ALTER":
         return _alter(statement, words)
     if first in {"GRANT", "REVOKE"}:
@@ -189,55 +106,25 @@ def judge(statement: Statement, *, server_version_num: int, features: tuple[str,
     if first == "REFRESH":
         return Ruling(Action.FEED, "REFRESH MATERIALIZED VIEW")
     if words[:3] == ["RESET", "SESSION", "AUTHORIZATION"]:
-        return Ruling(Action.FEED, "RESET SESSION AUTHORIZATION", text=_lines(statement, b"RESET ROLE;"))
+        return Ruling(Action.FEED, "RESET SESSION AUTHORIZATION", text=lines(statement, b"RESET ROLE;"))
     if words[:2] == ["SECURITY", "LABEL"]:
         return Ruling(Action.GAP, "SECURITY LABEL", "security-label", "a security label needs a provider")
     if first == "UPDATE" and _TEMPLATE_FLAG.match(statement.skeleton):
         return Ruling(Action.SKIP, "UPDATE pg_database")
     if not words or (first == ";" and len(words) == 1):
         return Ruling(Action.SKIP, "nothing")
-    return _refuse(" ".join(words[:2] if first in {"DO", "CALL", "LOAD"} else words[:1]), statement)
+    return refuse(" ".join(words[:2] if first in {"DO", "CALL", "LOAD"} else words[:1]), statement)
 
 
-def _refuse(kind: str, statement: Statement, detail: str = "") -> Ruling:
-    """Refuse a statement: as hostile where it could reach outside, else as one that pg_dump does not write."""
-    words = kind.split()
-    hostile = bool(words) and words[0] in {
-        "DO",
-        "CALL",
-        "LOAD",
-        "EXECUTE",
-        "PREPARE",
-        "IMPORT",
-        "CHECKPOINT",
-        "LISTEN",
-        "NOTIFY",
-    }
-    if hostile or REACHES_OUT.search(statement.skeleton):
-        return Ruling(
-            Action.REFUSE, kind, HOSTILE, detail or "it would run code or reach outside the database"
-        )
-    return Ruling(Action.GAP, kind, UNEXPECTED, detail or "pg_dump writes no such statement")
-
-
-def _hostile(kind: str, detail: str) -> Ruling:
-    return Ruling(Action.REFUSE, kind, HOSTILE, detail)
-
-
-def _lines(statement: Statement, text: bytes) -> bytes:
-    """Return `text` with as many line ends as the statement had."""
-    return text + b"\n" * statement.text.count(b"\n")
-
-
-def _set(statement: Statement, version: int) -> Ruling:
+def _set(statement: Statement, version: int) -> Ruling:  # noqa: C901, PLR0911  (one case per parameter)
     if (authorization := _AUTHORIZATION.match(statement.text)) is not None:
         token = tokenize(authorization[1])[0]
         name = token.text if token.kind is TokenKind.TEXT else token.name
         if not name or name == "default":
-            return Ruling(Action.FEED, "SET SESSION AUTHORIZATION", text=_lines(statement, b"RESET ROLE;"))
+            return Ruling(Action.FEED, "SET SESSION AUTHORIZATION", text=lines(statement, b"RESET ROLE;"))
         quoted = b'"' + name.replace('"', '""').encode() + b'"'
         return Ruling(
-            Action.FEED, "SET SESSION AUTHORIZATION", text=_lines(statement, b"SET ROLE " + quoted + b";"), roles=(name,)
+            Action.FEED, "SET SESSION AUTHORIZATION", text=lines(statement, b"SET ROLE " + quoted + b";"), roles=(name,)
         )  # fmt: skip
     match = _SETTING.match(statement.text)
     name = match[1].decode().lower() if match else ""
@@ -252,7 +139,7 @@ def _set(statement: Statement, version: int) -> Ruling:
             "text in this encoding can't be split safely",
         )
     if name == "standard_conforming_strings" and value.lower().strip(b"'") not in {b"on", b"off"}:
-        return _hostile("SET standard_conforming_strings", "a value that pg_dump never writes")
+        return hostile("SET standard_conforming_strings", "a value that pg_dump never writes")
     if name == "transaction_timeout" and version < 170000:
         return Ruling(Action.SKIP, "SET")
     if name == "default_with_oids" and version >= 120000:
@@ -277,7 +164,7 @@ def _select(statement: Statement) -> Ruling:
         return Ruling(Action.SKIP, "SELECT lo_unlink")
     if _STATISTICS.match(statement.skeleton) and not REACHES_OUT.search(statement.skeleton):
         return Ruling(Action.FEED, "SELECT statistics")
-    return _refuse("SELECT", statement)
+    return refuse("SELECT", statement)
 
 
 def _copy(statement: Statement, words: list[str]) -> Ruling:
@@ -288,149 +175,21 @@ def _copy(statement: Statement, words: list[str]) -> Ruling:
             subject=object_of(b"ALTER TABLE " + statement.skeleton.lstrip()[4:]),
         )
     if "PROGRAM" in words or re.search(rb"\bPROGRAM\b", statement.skeleton, re.IGNORECASE):
-        return _hostile("COPY PROGRAM", "it would run a shell command")
+        return hostile("COPY PROGRAM", "it would run a shell command")
     if b"'" in statement.skeleton:
-        return _hostile("COPY with a file", "it would read or write a file")
-    return _hostile("COPY", "not the form that pg_dump writes")
+        return hostile("COPY with a file", "it would read or write a file")
+    return hostile("COPY", "not the form that pg_dump writes")
 
 
 def _insert(statement: Statement, words: list[str]) -> Ruling:
     if REACHES_OUT.search(statement.skeleton):
-        return _hostile("INSERT", "it calls a function that reaches outside the database")
+        return hostile("INSERT", "it calls a function that reaches outside the database")
     if re.search(rb"\bSELECT\b", statement.skeleton, re.IGNORECASE) and "VALUES" not in words:
         return Ruling(Action.GAP, "INSERT SELECT", UNEXPECTED, "pg_dump writes no such statement")
     return Ruling(Action.FEED, "INSERT")
 
 
-def _create(statement: Statement, words: list[str], features: tuple[str, ...]) -> Ruling:  # noqa: PLR0911, C901, PLR0912
-    # One return per object that is treated in its own way.
-    kind, _ = object_kind(words[1:])
-    skeleton = statement.skeleton
-    label = f"CREATE {kind}"
-    subject = object_of(skeleton)
-    if kind == "DATABASE":
-        return Ruling(Action.DATABASE, label)
-    if kind == "EXTENSION":
-        return Ruling(Action.EXTENSION, label, early=True)
-    if kind in {"ROLE", "USER", "GROUP", "TABLESPACE"}:
-        return Ruling(Action.GLOBAL, label)
-    if kind == "SUBSCRIPTION":
-        return Ruling(
-            Action.NOTE,
-            label,
-            "subscription-disabled",
-            "subscriptions are disabled in the sandbox",
-            subject=subject,
-        )
-    if kind == "LANGUAGE" and re.search(rb"\bplpgsql\b", skeleton, re.IGNORECASE):
-        return Ruling(Action.SKIP, label, subject=subject)
-    if kind in SUPERUSER_ONLY:
-        return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can create it", subject=subject)
-    if kind == "CONVERSION" or kind not in CREATE_OK:
-        if kind == "CONVERSION":
-            return Ruling(Action.FEED, label, subject=subject)
-        return _refuse(label, statement)
-    if kind in {"FUNCTION", "PROCEDURE"}:
-        return _routine(statement, label, subject)
-    if kind == "TYPE" and (
-        _BASE_TYPE.search(skeleton)
-        or re.match(rb"\s*CREATE\s+TYPE\s+" + QUALIFIED + rb"\s*;", skeleton, re.IGNORECASE)
-    ):
-        return Ruling(
-            Action.GAP, label, SUPERUSER, "only a superuser can create a base type", subject=subject
-        )
-    if kind == "CAST" and (
-        (found := _CAST.search(skeleton)) is None
-        or b"." not in found[1]
-        or b"WITHOUT FUNCTION" in skeleton.upper()
-    ):
-        return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can create this cast", subject=subject)
-    if kind == "PUBLICATION" and re.search(
-        rb"FOR\s+(?:ALL\s+TABLES|TABLES\s+IN|ALL\s+SEQUENCES)", skeleton, re.IGNORECASE
-    ):
-        return Ruling(
-            Action.GAP, label, SUPERUSER, "only a superuser can publish all tables", subject=subject
-        )
-    if kind == "COLLATION" and _ICU.search(skeleton) and "icu" not in features:
-        name = re.match(rb"\s*CREATE\s+COLLATION\s+(" + QUALIFIED + rb")", skeleton, re.IGNORECASE)
-        if name is not None:
-            text = _lines(statement, b"CREATE COLLATION " + name[1] + b' FROM pg_catalog."C";')
-            return Ruling(
-                Action.FEED, label, "collation-unavailable",
-                "the sandbox's PostgreSQL has no ICU: the collation C took its place", text, subject=subject, early=True,
-            )  # fmt: skip
-    roles: tuple[str, ...] = ()
-    if kind == "POLICY" and (listed := _POLICY.match(skeleton)) is not None:
-        roles = roles_in(listed[1])
-    if (
-        kind == "USER MAPPING"
-        and (mapped := re.search(rb"\sFOR\s+(" + ID + rb")", skeleton, re.IGNORECASE)) is not None
-    ):
-        roles = roles_in(mapped[1])
-    if kind == "SCHEMA":
-        return _schema(statement, subject)
-    return Ruling(Action.FEED, label, subject=subject, roles=roles, early=kind in EARLY)
-
-
-def _schema(statement: Statement, subject: str) -> Ruling:
-    plain = re.match(
-        rb"\s*CREATE\s+SCHEMA\s+(?:IF\s+NOT\s+EXISTS\s+)?(" + ID + rb")\s*;\s*\Z",
-        statement.skeleton,
-        re.IGNORECASE,
-    )
-    if plain is None:
-        return Ruling(
-            Action.GAP, "CREATE SCHEMA", UNEXPECTED, "pg_dump writes no such statement", subject=subject
-        )
-    text = (
-        _lines(statement, b"CREATE SCHEMA IF NOT EXISTS " + plain[1] + b";")
-        if plain[1].lower() == b"public"
-        else None
-    )
-    return Ruling(Action.FEED, "CREATE SCHEMA", text=text, subject=subject, early=True)
-
-
-def _routine(statement: Statement, label: str, subject: str) -> Ruling:
-    found = _LANGUAGE.search(statement.skeleton)
-    spelled = _LANGUAGE_TEXT.search(statement.text) if found else None
-    language = spelled[1].decode(errors="replace").lower() if spelled else "sql"
-    if language in {"c", "internal"}:
-        if language == "c" and not _LIBRARY.search(statement.text):
-            return _hostile(f"{label} LANGUAGE c", "it would load a library from outside the installation")
-        return Ruling(
-            Action.GAP,
-            label,
-            SUPERUSER,
-            f"a function in language {language} needs a superuser",
-            subject=subject,
-        )
-    if language not in OWN_LANGUAGES and language.endswith("u"):
-        return Ruling(
-            Action.GAP,
-            label,
-            SUPERUSER,
-            "a function in an untrusted language needs a superuser",
-            subject=subject,
-        )
-    leak = _LEAKPROOF.search(statement.text)
-    quote = min(
-        (at for at in (statement.text.find(b"'"), statement.text.find(b"$")) if at >= 0),
-        default=len(statement.text),
-    )
-    if _LEAKPROOF.search(statement.skeleton) and leak is not None and leak.start() < quote:
-        text = statement.text[: leak.start()] + statement.text[leak.end() :]
-        return Ruling(
-            Action.FEED,
-            label,
-            SUPERUSER,
-            "only a superuser can mark a function as leakproof",
-            text,
-            subject=subject,
-        )
-    return Ruling(Action.FEED, label, subject=subject)
-
-
-def _alter(statement: Statement, words: list[str]) -> Ruling:
+def _alter(statement: Statement, words: list[str]) -> Ruling:  # noqa: PLR0911  (one case per object)
     kind, _ = object_kind(words[1:])
     label = f"ALTER {kind}"
     skeleton = statement.skeleton
@@ -441,14 +200,14 @@ def _alter(statement: Statement, words: list[str]) -> Ruling:
         inside = re.search(rb"\sIN\s+DATABASE\s", skeleton, re.IGNORECASE)
         return Ruling(Action.DATABASE if inside else Action.GLOBAL, label)
     if kind == "SYSTEM":
-        return _hostile("ALTER SYSTEM", "it would change the server's settings")
+        return hostile("ALTER SYSTEM", "it would change the server's settings")
     if kind == "SUBSCRIPTION":
         return Ruling(Action.SKIP, label, subject=subject)
     if kind in SUPERUSER_ONLY:
         return Ruling(Action.SKIP, label, subject=subject)
     owner = _OWNER.search(skeleton)
     if kind not in ALTER_OK or (kind in {"SERVER", "USER MAPPING"} and owner is None):
-        return _refuse(label, statement)
+        return refuse(label, statement)
     if kind == "PUBLICATION" and re.search(rb"\sTABLES\s+IN\s+SCHEMA\s", skeleton, re.IGNORECASE):
         return Ruling(Action.GAP, label, SUPERUSER, "only a superuser can publish a schema")
     roles: tuple[str, ...] = roles_in(owner[1]) if owner is not None else ()

@@ -457,7 +457,7 @@ class SqlLexer:
 
 
 def _find_copy_end(buffer: bytes, position: int) -> int | None:
-    """Return where the line `\\.` ends; None when the buffer does not hold it whole."""
+    r"""Return where the line `\.` ends; None when the buffer does not hold it whole."""
     at = buffer.find(b"\n\\.", position)
     while at >= 0:
         if (end := _COPY_END.match(buffer, at)) is not None:

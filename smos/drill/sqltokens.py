@@ -113,7 +113,7 @@ class Reader:
         return self._at >= len(self._tokens)
 
     def peek(self, ahead: int = 0) -> Token:
-        """The next token (an empty sign at the end)."""
+        """Return the next token without taking it (an empty sign at the end)."""
         at = self._at + ahead
         return self._tokens[at] if at < len(self._tokens) else Token(TokenKind.SIGN, "")
 

@@ -65,7 +65,6 @@ def stage(context: Context, source: DumpSource, folder: Path) -> Staged:
 
 
 def _tar(path: Path) -> tuple[ArchiveHeader, tuple[Entry, ...], list[str]]:
-    cut: list[str] = []
     with tarfile.open(path, "r:") as archive:
         member = archive.next()
         stream = archive.extractfile(member) if member is not None and member.name == "toc.dat" else None
@@ -73,9 +72,8 @@ def _tar(path: Path) -> tuple[ArchiveHeader, tuple[Entry, ...], list[str]]:
             raise TocError("its first member is no table of contents")
         header, entries = read_contents(stream.read(member.size))
         members = {item.name: item for item in archive}
-        for entry in entries:
-            if entry.has_data and entry.file and not _member_whole(archive, members, entry):
-                cut.append(entry.file)
+        filled = [entry for entry in entries if entry.has_data and entry.file]
+        cut = [entry.file for entry in filled if not _member_whole(archive, members, entry)]
     return header, entries, cut
 
 

@@ -89,27 +89,25 @@ class TextRestore:
         self._cluster = False
         self._cluster_complete = False
         self._preamble: list[Comment] = []
+        self._fault: Problem | None = None
         self._pool = ThreadPoolExecutor(max(1, context.jobs))
 
     def run(self) -> tuple[DatabaseRestore, ...]:
         """Restore everything in the file; facts of each database, in the order of the file."""
-        lexer, meter = SqlLexer(), Meter()
-        fault = ""
+        lexer = SqlLexer()
         with self._pool:
             try:
-                for piece in read_text(
-                    self._source.path, self._source.compression, self._context.limits, meter
-                ):
+                for piece in self._pieces():
                     self._take(lexer.feed(piece))
-                self._take(lexer.close())
-            except StreamFault as error:
-                fault = f"{error.code}: {error.detail}"
-            except LimitError as error:
-                fault = f"limit-exceeded: {error}"
-            except OSError as error:
-                fault = f"file-unreadable: {error.strerror}"
-            if fault:
-                self._broken(fault)
+                if self._fault is None:
+                    self._take(lexer.close())
+                else:
+                    self._broken(self._fault)
+            except BaseException:
+                if self._job is not None:
+                    self._job.expire("interrupted")
+                    self._job.drain()
+                raise
             if self._cluster and not self._cluster_complete:
                 self._problem("dump-incomplete", "the trailer of the cluster dump is missing")
             if self._job is None and not self._finished and self._source.database is not None:
@@ -123,12 +121,23 @@ class TextRestore:
             self._problem("dump-empty", "it holds no database")
         return tuple(restored)
 
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield the file's text; where it breaks off, `_fault` says why."""
+        source = self._source
+        try:
+            yield from read_text(source.path, source.compression, self._context.limits, Meter())
+        except StreamFault as error:
+            self._fault = Problem(error.code, error.detail)
+        except LimitError as error:
+            self._fault = Problem("limit-exceeded", str(error))
+        except OSError as error:
+            self._fault = Problem("file-unreadable", error.strerror or "it can't be read")
+
     def _problem(self, code: str, detail: str) -> None:
         self.problems.append(Problem(code, f"{self._source.path.name}: {detail}"))
 
-    def _broken(self, fault: str) -> None:
-        code, _, detail = fault.partition(": ")
-        self._problem(code, detail)
+    def _broken(self, fault: Problem) -> None:
+        self._problem(fault.code, fault.detail)
         if self._job is None and self._source.database is not None and not self._cluster:
             self._open(self._source.database)
         if self._job is not None:
@@ -201,7 +210,7 @@ class TextRestore:
             self._current().refuse(HOSTILE, kind, line, "never executed")
 
     def _global(self, event: Event) -> None:
-        """An event of a cluster dump before its first database."""
+        """Take an event of a cluster dump before its first database."""
         assert self._globals is not None  # noqa: S101  (the only caller made sure)
         if isinstance(event, Statement) and self._of_database(event):
             return
@@ -228,7 +237,7 @@ class TextRestore:
         return self._plans.setdefault(name, DatabasePlan())
 
     def _current(self) -> Job:
-        """The job of the present section; a dump without a name in it gets the caller's."""
+        """Return the job of the present section; a dump without a name in it gets the caller's."""
         if self._job is not None:
             return self._job
         created = [name for name, plan in self._plans.items() if plan.known]
