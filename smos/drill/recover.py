@@ -145,7 +145,8 @@ def _databases(
         progress=report,
         source_identifier=plan.manifest.system_identifier if plan.manifest else None,
     )
-    make_durable(sandbox.postgres)
+    if facts.databases:  # nothing was restored into a server that was refused: it may be anybody's, and is left alone
+        make_durable(sandbox.postgres)
     return facts
 
 

@@ -6,7 +6,6 @@ What is left out of a whole drill is only what the check does not look at: the o
 import os
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,14 +120,17 @@ def _of_files(check_id: str, work: Workspace) -> Judgement:
     catalog = _catalog(work)
     if check_id == "DR-08":
         return judge_retention(target, catalog, work.now, work.last_verified)
-    before = directory_state(work.backups)
-    with ThreadPoolExecutor(2) as pool:
-        sets = tuple(pool.map(lambda item: inspect_set(work.backups, item, target=target), catalog.sets))
     if check_id == "DR-01":
-        catalog = complete_names(catalog, sets)
+        # Only a set with names that its first bytes don't tell needs to be read whole.
+        unread = [item for item in catalog.sets if not all(part.names_complete for part in item.artifacts)]
+        catalog = complete_names(catalog, [inspect_set(work.backups, item, target=target) for item in unread])
         return judge_existence(target, catalog, work.now, _offsite(target, catalog))
+    before = directory_state(work.backups)
+    # What a fault does to older sets is judged by DR-01 and DR-08; the pristine run reads all of them.
+    wanted = catalog.sets if work.every_set else catalog.sets[-1:]
+    sets = tuple(inspect_set(work.backups, item, target=target) for item in wanted)
     changed = state_changes(before, directory_state(work.backups))
-    return judge_integrity(target, sets, changed, expected=[item.id for item in catalog.sets])
+    return judge_integrity(target, sets, changed, expected=[item.id for item in wanted])
 
 
 def _offsite(target: Target, catalog: Catalog) -> OffsiteFacts | None:

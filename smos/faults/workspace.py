@@ -48,7 +48,8 @@ class Workspace:
     enters a phase, by the phase's name. objective_share: when set, the objectives are made this share of what the
     drill measures. attacked: says, after the check, what an attack achieved; empty when nothing outside of the
     sandbox was touched. unprivileged: the check runs as a user who is not root.
-    instead: what the drill is handed as its sandbox. judge: gives the check's judgement where no drill is needed.
+    every_set: DR-02 reads all sets, not only the newest. instead: what the drill is handed as its sandbox. judge:
+    gives the check's judgement where no drill is needed.
     """
 
     def __init__(self, material: Material, directory: Path, workshop: Workshop, vaultshop: VaultShop) -> None:
@@ -63,6 +64,7 @@ class Workspace:
         self.objective_share: float | None = None
         self.attacked: Callable[[], str] | None = None
         self.unprivileged = False
+        self.every_set = False
         self.instead: EmbeddedPostgres | None = None
         self.judge: Callable[[str], Judgement] | None = None
         self._material = material

@@ -24,5 +24,37 @@ def test_fault_is_detected_for_the_right_reason(case: Case, fault_lab: FaultLab)
 @pytest.mark.parametrize("check_id", RECOVERY)
 def test_pristine_copy_passes(check_id: str, fault_lab: FaultLab) -> None:
     """The same check, run in the same way against a copy that nothing was done to, passes."""
-    judgement = fault_lab.judge_pristine(check_id, fault_lab.pristine(), Scope())
+    work = fault_lab.pristine()
+    work.every_set = True
+    judgement = fault_lab.judge_pristine(check_id, work, Scope())
+    assert judgement.verdict is Verdict.PASS, judgement.findings
+
+
+@pytest.mark.parametrize("database", ["smarteros", "n8n", "chatwoot", "botpress"])
+def test_a_dump_made_anew_without_damage_passes(database: str, fault_lab: FaultLab) -> None:
+    """It is the damage that is detected, not that the workshop dumped a database again."""
+    work = fault_lab.pristine()
+    work.edit_dump(database)
+    work.rehash()
+    for check_id, scope in (("DR-02", Scope()), ("DR-03", Scope(databases=(database,)))):
+        judgement = fault_lab.judge_pristine(check_id, work, scope)
+        assert judgement.verdict is Verdict.PASS, judgement.findings
+
+
+@pytest.mark.parametrize("volume", ["n8n_data", "odoo-web-data", "chatwoot-data"])
+def test_an_archive_made_anew_without_damage_passes(volume: str, fault_lab: FaultLab) -> None:
+    """It is the damage that is detected, not that a volume was restored and archived again."""
+    work = fault_lab.pristine()
+    work.rearchive(volume, lambda _root: None)
+    work.rehash()
+    for check_id, scope in (("DR-02", Scope()), ("DR-04", Scope(databases=("chatwoot",), volumes=(volume,)))):
+        judgement = fault_lab.judge_pristine(check_id, work, scope)
+        assert judgement.verdict is Verdict.PASS, judgement.findings
+
+
+def test_a_vault_that_nobody_damaged_passes(fault_lab: FaultLab) -> None:
+    """It is the damage that is detected, not that the snapshot is of another Vault with its own escrow."""
+    work = fault_lab.pristine()
+    work.damage_vault(lambda _root: None)
+    judgement = fault_lab.judge_pristine("DR-06", work, Scope())
     assert judgement.verdict is Verdict.PASS, judgement.findings

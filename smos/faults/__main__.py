@@ -1,0 +1,66 @@
+"""Prints docs/faults.md: `python -m smos.faults > docs/faults.md`."""
+
+import sys
+
+from smos.faults.registry import cases, faults
+
+HEAD = """# Faults: every check is seen to fail
+
+A check that has never failed is no evidence. `make prove` (`pytest -m negative`) takes the built-in source's week of
+backups, breaks a copy of it in {faults} named ways, runs the real driver and the real judge of each check that must
+notice, and expects the verdict, a finding code, and that the finding names what was broken. Copies that nothing was
+done to, dumps and archives that were only made anew, and a Vault that nobody damaged must pass in the same run.
+
+The result is `reports/detection.json` (schema 1), a table in `reports/summary.md`, and a page in the Allure results:
+n of N cases detected, by check and suite, and the number of false alarms. It writes no verdict on your backups.
+
+## Variants
+
+| Variant | The manifest | What it shows |
+|---|---|---|
+| as-is | as the backup wrote it | what the hashes catch, and what the content catches besides |
+| rehashed | hashes made to fit, signed again with the real key | that SHA-256 is not the only thing that catches it |
+| without-manifest | manifest and signature deleted | what is known of backups of other tools, and what is not |
+
+Without a manifest nobody can say that a row is missing: DR-03 then says NOT_PROVEN, never PASS.
+
+## Attacks are tried for real
+
+F32, F50 to F52 and F75 aim at something that exists: a file outside of the sandbox that every user may write to, a
+listener on loopback that counts connections, a running server with the source's identity. A case counts as detected
+only when the check says so *and* nothing outside of the sandbox was reached.
+
+## Adding a fault
+
+One small function in `smos/faults/`:
+
+    @fault("F22a", "A table is missing", "dump", content("table-missing", "attachments"), databases=("chatwoot",))
+    def table_missing(work: Workspace) -> None:
+        work.edit_dump("chatwoot", "DROP TABLE attachments")
+
+`content(…)` expects damage in a dump to be caught by its bytes as it is, and by its content when the hashes fit;
+`everywhere(…)` expects one finding in all three variants; `caught(…)` is a single expectation. The function gets a
+`Workspace`, a copy of its own: files (`replace`, `drop`, `flip`), dumps (`edit_dump` runs SQL on a restored clone and
+dumps it again, `edit_data` edits a data file), volumes (`rearchive`, `edit_headers`), Vault (`damage_vault`,
+`edit_escrow`), manifests (`rewrite`, `rehash`, `sign`, `date`), what is declared, and `strikes`: what to do to the
+sandbox when the drill enters a phase. A check without a fault fails the build (`tests/test_faults_registry.py`).
+
+This page is made by `python -m smos.faults > docs/faults.md`.
+
+## The faults
+
+{cases} cases.
+
+| Fault | What is broken | Strikes | Caught by |
+|---|---|---|---|
+"""
+
+
+def main() -> None:
+    """Print the page."""
+    rows = [f"| {item.id} | {item.title} | {item.breaks} | {', '.join(item.checks)} |\n" for item in faults()]
+    sys.stdout.write(HEAD.format(faults=len(rows), cases=len(cases())) + "".join(rows))
+
+
+if __name__ == "__main__":
+    main()
