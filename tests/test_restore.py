@@ -12,16 +12,17 @@ import pydantic
 import pytest
 import zstandard
 
-from tests import _restore_kit as kit
 from smos.backup.model import ArtifactKind
 from smos.checks.restore import restore_findings
 from smos.drill.restore import DumpSource, RestoreFacts, assert_sandbox, inspect_sandbox, make_durable
 from smos.drill.sandbox import OWN_PREFIX
 from smos.errors import UnsafeInputError
 from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.installations import choose_installation, find_installations
 from smos.provision.owner import Owner
 from smos.target import Limits
 from smos.verdict import Verdict
+from tests import _restore_kit as kit
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,9 @@ def layout_of_ours(folder: Path) -> None:
         ("directory", ("--compress=0",)),
         ("directory", ("--compress=0", "ours")),
     ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(word.strip("-") for word in value) or "default",
+    ids=lambda value: (
+        value if isinstance(value, str) else "-".join(word.strip("-") for word in value) or "default"
+    ),
 )
 def test_a_dump_of_any_kind_comes_back_equal(
     kind: str, words: tuple[str, ...], source: EmbeddedPostgres, sandbox: EmbeddedPostgres, owner: Owner,
@@ -154,8 +157,14 @@ def test_roles_come_back_and_superusers_are_withheld(
     WHERE member::regrole::text !~ '^"?(pg|smos)_' AND roleid::regrole::text <> 'pg_execute_server_program' ORDER BY 1, 2
     """
     assert query(sandbox, "postgres", members) == query(source, "postgres", members)
-    left = query(sandbox, "postgres", f"SELECT rolname FROM pg_roles WHERE rolname LIKE '{OWN_PREFIX}%' ORDER BY 1")
-    assert tuple(name for (name,) in left) == facts.harness_roles == (facts.sandbox.administrator, facts.sandbox.reader)
+    left = query(
+        sandbox, "postgres", f"SELECT rolname FROM pg_roles WHERE rolname LIKE '{OWN_PREFIX}%' ORDER BY 1"
+    )
+    assert (
+        tuple(name for (name,) in left)
+        == facts.harness_roles
+        == (facts.sandbox.administrator, facts.sandbox.reader)
+    )
 
 
 def test_the_restoring_role_has_no_power_and_no_password_is_recorded(
@@ -180,7 +189,10 @@ def test_a_dump_without_names_and_globals_gets_the_callers_name_and_placeholders
     assert database.name == "mine"
     assert {problem.code for problem in database.gaps} == {"role-unknown"}
     assert {"app_owner", "app_user", "granter", "postgres"} <= set(facts.roles_created)
-    assert {finding.verdict for finding in restore_findings(("mine",), facts)} == {Verdict.PASS, Verdict.NOT_PROVEN}
+    assert {finding.verdict for finding in restore_findings(("mine",), facts)} == {
+        Verdict.PASS,
+        Verdict.NOT_PROVEN,
+    }
     assert query(sandbox, "mine", "SELECT count(*) FROM app.t") == [(4,)]
 
 
@@ -201,15 +213,17 @@ def test_several_dumps_are_restored_beside_a_broken_one(
     assert [(error.code, error.kind, error.attributed) for error in failed.errors] == [
         ("42P01", "SELECT setval or large object", "")
     ]
-    assert {finding.code for finding in restore_findings(("one", "two"), facts) if finding.verdict is Verdict.FAIL} == {
-        "statement-failed"
-    }
+    assert {
+        finding.code for finding in restore_findings(("one", "two"), facts) if finding.verdict is Verdict.FAIL
+    } == {"statement-failed"}
 
 
 def test_an_error_names_the_statement_and_its_line_and_no_row(
     sandbox: EmbeddedPostgres, owner: Owner, tmp_path: Path
 ) -> None:
-    text = kit.wrap("ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (a);", rows="7\tgeheim\n7\tx\n")
+    text = kit.wrap(
+        "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (a);", rows="7\tgeheim\n7\tx\n"
+    )
     facts = kit.restore(sandbox, owner, kit.plain(tmp_path / "x.sql", "x", text))
     error = facts.databases[0].errors[0]
     assert (error.code, error.kind, error.subject) == ("23505", "ALTER TABLE", "TABLE public.t")
@@ -257,10 +271,15 @@ CREATE TABLE public.later (a integer);
     assert query(sandbox, "x", "SELECT count(*) FROM public.later") == [(0,)]
     assert not second.restored
     assert [(error.code, error.attributed) for error in second.errors] == [("42883", "needs-superuser")]
-    assert {finding.verdict for finding in restore_findings(("y",), facts)} == {Verdict.NOT_PROVEN, Verdict.PASS}
+    assert {finding.verdict for finding in restore_findings(("y",), facts)} == {
+        Verdict.NOT_PROVEN,
+        Verdict.PASS,
+    }
 
 
-def test_a_missing_extension_is_the_sandboxs_gap(sandbox: EmbeddedPostgres, owner: Owner, tmp_path: Path) -> None:
+def test_a_missing_extension_is_the_sandboxs_gap(
+    sandbox: EmbeddedPostgres, owner: Owner, tmp_path: Path
+) -> None:
     text = kit.wrap("").replace(
         "CREATE TABLE public.t",
         "CREATE EXTENSION IF NOT EXISTS postgis WITH SCHEMA public;\nCOMMENT ON EXTENSION postgis IS 'x';\n"
@@ -270,13 +289,20 @@ def test_a_missing_extension_is_the_sandboxs_gap(sandbox: EmbeddedPostgres, owne
     facts = kit.restore(sandbox, owner, kit.plain(tmp_path / "x.sql", "x", text))
     database = facts.databases[0]
     assert [problem.code for problem in database.gaps] == ["extension-unavailable"]
-    assert [(error.code, error.attributed) for error in database.errors] == [("42704", "extension-unavailable")]
-    assert {finding.verdict for finding in restore_findings(("x",), facts)} <= {Verdict.NOT_PROVEN, Verdict.PASS}
+    assert [(error.code, error.attributed) for error in database.errors] == [
+        ("42704", "extension-unavailable")
+    ]
+    assert {finding.verdict for finding in restore_findings(("x",), facts)} <= {
+        Verdict.NOT_PROVEN,
+        Verdict.PASS,
+    }
 
 
 def test_extensions_that_connect_need_a_cut_network(owner: Owner, tmp_path: Path) -> None:
     sandbox = kit.sandbox_server(owner, memory=True, no_network=False)
-    text = kit.wrap("").replace("CREATE TABLE", "CREATE EXTENSION IF NOT EXISTS dblink WITH SCHEMA public;\nCREATE TABLE", 1)
+    text = kit.wrap("").replace(
+        "CREATE TABLE", "CREATE EXTENSION IF NOT EXISTS dblink WITH SCHEMA public;\nCREATE TABLE", 1
+    )
     facts = kit.restore(sandbox, owner, kit.plain(tmp_path / "x.sql", "x", text))
     assert facts.sandbox.isolation == "configuration"
     assert [problem.code for problem in facts.databases[0].gaps] == ["extension-withheld"]
@@ -304,10 +330,14 @@ def test_a_locale_that_the_sandbox_lacks_is_replaced_and_recorded(
     database = only(facts)
     assert database.name == "far"
     assert [problem.code for problem in database.gaps].count("collation-unavailable") == 2
-    assert query(sandbox, "far", "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'far'") == [("UTF8",)]
+    assert query(
+        sandbox, "far", "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'far'"
+    ) == [("UTF8",)]
 
 
-def test_a_dump_from_a_newer_server_is_not_tried(sandbox: EmbeddedPostgres, owner: Owner, tmp_path: Path) -> None:
+def test_a_dump_from_a_newer_server_is_not_tried(
+    sandbox: EmbeddedPostgres, owner: Owner, tmp_path: Path
+) -> None:
     text = kit.wrap("").replace("version 18.1", "version 99.1")
     facts = kit.restore(sandbox, owner, kit.plain(tmp_path / "x.sql", "x", text))
     assert [problem.code for problem in facts.databases[0].gaps] == ["version-gap"]
@@ -340,7 +370,9 @@ ALTER TABLE public.t ADD CONSTRAINT c CHECK (a < 0 OR public.grow(a) > 0);
     facts = kit.restore(
         sandbox, owner, kit.plain(tmp_path / "x.sql", "x", kit.wrap(body)), limits=Limits(bytes=60_000_000)
     )
-    assert {problem.code for problem in facts.databases[0].gaps} == {"sandbox-disk-full"}, facts.databases[0].errors
+    assert {problem.code for problem in facts.databases[0].gaps} == {"sandbox-disk-full"}, facts.databases[
+        0
+    ].errors
 
 
 def test_a_sandbox_that_is_used_or_the_source_is_refused(
@@ -381,3 +413,46 @@ def test_every_finding_of_the_judge_has_a_remedy_or_is_information(
         facts, sandbox=dataclasses.replace(facts.sandbox, superusers=(*facts.sandbox.superusers, "evil"))
     )
     assert "role-elevated" in {finding.code for finding in restore_findings((), elevated)}
+
+
+MAJORS = sorted({installation.major for installation in find_installations()})
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_every_installed_version_restores_its_own_dumps_equal(
+    major: int, owner: Owner, tmp_path: Path
+) -> None:
+    installation = choose_installation(major=major)
+    source = kit.source_server(owner, memory=True, installation=installation)
+    roles = tmp_path / "globals.sql"
+    roles.write_bytes(kit.dump(source, "pg_dumpall", "--globals-only"))
+    kit.dump(source, "pg_dump", "--format=custom", f"--file={tmp_path / 'x'}", "--dbname=rich")
+    sandbox = kit.sandbox_server(owner, memory=True, installation=installation)
+    facts = kit.restore(
+        sandbox,
+        owner,
+        DumpSource(database="rich", kind=ArtifactKind.PG_DUMP_CUSTOM, path=tmp_path / "x"),
+        globals_=roles,
+    )
+    only(facts)
+    assert kit.oracle(sandbox, "rich") == kit.oracle(source, "rich")
+    withheld = {role.name: role.attributes for role in facts.roles_withheld}
+    assert withheld["boss"] == ("SUPERUSER",)
+    assert ("CREATEROLE" in withheld.get("maker", ())) is (major < 16)
+    assert query(
+        sandbox, "postgres", """SELECT rolinherit FROM pg_roles WHERE rolname = 'Weird "Role'"""
+    ) == [(False,)]
+
+
+@pytest.mark.skipif(len(MAJORS) < 2, reason="one PostgreSQL version is installed")
+def test_a_cluster_of_an_older_version_comes_up_in_a_newer_one(owner: Owner, tmp_path: Path) -> None:
+    old = kit.source_server(owner, memory=True, installation=choose_installation(major=MAJORS[0]))
+    path = tmp_path / "all.sql"
+    path.write_bytes(kit.dump(old, "pg_dumpall", "--clean"))
+    sandbox = kit.sandbox_server(owner, memory=True, installation=choose_installation(major=MAJORS[-1]))
+    facts = kit.restore(sandbox, owner, DumpSource(database=None, kind=ArtifactKind.PG_DUMPALL, path=path))
+    assert [(item.name, item.restored, item.complete) for item in facts.databases] == [
+        ('Sp ace"d', True, True),
+        ("rich", True, True),
+    ]
+    assert query(sandbox, "rich", "TABLE app.t") == query(old, "rich", "TABLE app.t")

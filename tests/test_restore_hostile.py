@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from smos.backup.model import ArtifactKind
 from smos.checks.restore import restore_findings
+from smos.drill.feed import can_restrict
 from smos.drill.restore import DumpSource, RestoreFacts
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
@@ -28,7 +31,7 @@ class Canary:
         self.folder = folder
         folder.chmod(0o777)
         for parent in folder.parents:  # pytest's folders are root's alone
-            if parent == Path("/tmp"):
+            if parent == Path(tempfile.gettempdir()):
                 break
             parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
         self.file = folder / "sang"
@@ -50,14 +53,13 @@ class Canary:
         return not list(self.folder.iterdir()) and self.visits == 0
 
     def close(self) -> None:
+        """Close the port."""
         self._socket.close()
 
 
 @pytest.fixture
 def canary() -> Iterator[Canary]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="canary-") as folder:
+    with tempfile.TemporaryDirectory(prefix="canary-") as folder:
         bird = Canary(Path(folder))
         yield bird
         bird.close()
@@ -94,7 +96,7 @@ REFUSED = {
     "setenv": "\\setenv PAGER 'touch {f}'",
     "edit": "\\e {f}",
     "large-object-export": "\\lo_export 1 {f}",
-    "connect-elsewhere": "\\connect \"host=127.0.0.1 port={p}\"",
+    "connect-elsewhere": '\\connect "host=127.0.0.1 port={p}"',
     "connect-with-words": "\\connect x y 127.0.0.1 {p}",
     "connect-url": "\\connect postgresql://127.0.0.1:{p}/x",
     "connect-then-shell": "\\connect x \\! touch {f}",
@@ -131,7 +133,7 @@ HARMLESS = {
     "command-in-insert": "INSERT INTO public.t VALUES (5, '\\! touch {f}');\nINSERT INTO public.t VALUES (6, 'a\n\\! id\nb');",
     "command-in-e-literal": "INSERT INTO public.t VALUES (5, E'\\'\\\\! touch {f}');",
     "command-in-comment": "-- \\! touch {f}\n/* \\! touch {f}\n\\i {f} */",
-    "command-in-name": "CREATE TABLE public.\"\\! touch {f}\" (\"COPY x FROM PROGRAM 'y'\" integer);",
+    "command-in-name": 'CREATE TABLE public."\\! touch {f}" ("COPY x FROM PROGRAM \'y\'" integer);',
     "command-in-object-comment": "COMMENT ON TABLE public.t IS '\\! touch {f}; ALTER SYSTEM; COPY x FROM PROGRAM ''y''';",
     "program-in-body": "CREATE FUNCTION public.f() RETURNS void LANGUAGE plpgsql AS $_$\nBEGIN\n"
     "\\! touch {f}\nCOPY public.t TO PROGRAM 'touch {f}'; PERFORM pg_read_file('/etc/passwd'); END $_$;",
@@ -200,7 +202,11 @@ def restored(
 def test_the_canary_sings_where_nothing_protects(owner: Owner, canary: Canary, tmp_path: Path) -> None:
     server = EmbeddedPostgres(owner, name="open", memory=True, settings={"fsync": "off"})
     server.start()
-    for text in ("\\! touch {f}-1", "CREATE TABLE t (a int); COPY t TO PROGRAM 'touch {f}-2';", "COPY t TO '{f}-3';"):
+    for text in (
+        "\\! touch {f}-1",
+        "CREATE TABLE t (a int); COPY t TO PROGRAM 'touch {f}-2';",
+        "COPY t TO '{f}-3';",
+    ):
         (tmp_path / "x.sql").write_text(text.replace("{f}", str(canary.file)) + "\n")
         subprocess.run(
             [server.installation.tool("psql"), "-qX", "-f", tmp_path / "x.sql", server.endpoint.conninfo()],
@@ -215,7 +221,9 @@ def test_the_canary_sings_where_nothing_protects(owner: Owner, canary: Canary, t
     assert canary.visits >= 1
 
 
-def test_no_hostile_statement_is_executed_and_each_is_named(owner: Owner, canary: Canary, tmp_path: Path) -> None:
+def test_no_hostile_statement_is_executed_and_each_is_named(
+    owner: Owner, canary: Canary, tmp_path: Path
+) -> None:
     facts, sandbox = restored(owner, canary, tmp_path, REFUSED)
     state = dict(zip(REFUSED, sorted(facts.databases, key=lambda item: int(item.name[1:])), strict=True))
     assert canary.silent
@@ -232,8 +240,12 @@ def test_no_hostile_statement_is_executed_and_each_is_named(owner: Owner, canary
     assert sandbox.running
 
 
-def test_a_refusal_names_kind_and_line_and_never_the_text(owner: Owner, canary: Canary, tmp_path: Path) -> None:
-    facts, _ = restored(owner, canary, tmp_path, {"x": "\\! touch geheim\nCOPY public.t FROM PROGRAM 'geheim';"})
+def test_a_refusal_names_kind_and_line_and_never_the_text(
+    owner: Owner, canary: Canary, tmp_path: Path
+) -> None:
+    facts, _ = restored(
+        owner, canary, tmp_path, {"x": "\\! touch geheim\nCOPY public.t FROM PROGRAM 'geheim';"}
+    )
     line = kit.wrap("\\! touch").splitlines().index("\\! touch") + 1
     details = [problem.detail for problem in facts.databases[0].refused]
     assert details[0].startswith(f"line {line}: psql command \\!")
@@ -282,8 +294,13 @@ def test_code_that_runs_during_a_restore_reaches_nothing(
     assert bad == {item.name for item in facts.databases}
 
 
-def test_without_a_network_namespace_nothing_that_connects_is_there(owner: Owner, canary: Canary, tmp_path: Path) -> None:
-    texts = {deed: EVIL.format(definer="", deed=DEEDS[deed]) + RUNS["index"] for deed in ("dblink", "foreign", "subscription")}
+def test_without_a_network_namespace_nothing_that_connects_is_there(
+    owner: Owner, canary: Canary, tmp_path: Path
+) -> None:
+    texts = {
+        deed: EVIL.format(definer="", deed=DEEDS[deed]) + RUNS["index"]
+        for deed in ("dblink", "foreign", "subscription")
+    }
     head = (
         "CREATE EXTENSION IF NOT EXISTS dblink WITH SCHEMA public;\n"
         "CREATE EXTENSION IF NOT EXISTS postgres_fdw WITH SCHEMA public;\n"
@@ -352,7 +369,9 @@ def test_globals_are_parsed_and_never_executed(owner: Owner, canary: Canary, tmp
 
 
 @pytest.mark.parametrize("kind", ["custom", "tar", "directory"])
-def test_an_archive_with_altered_statements_runs_none(kind: str, owner: Owner, canary: Canary, tmp_path: Path) -> None:
+def test_an_archive_with_altered_statements_runs_none(
+    kind: str, owner: Owner, canary: Canary, tmp_path: Path
+) -> None:
     server = EmbeddedPostgres(owner, name="made", memory=True, settings={"fsync": "off"})
     server.start()
     with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
@@ -408,3 +427,86 @@ def test_an_archive_of_the_unaltered_kind_restores(owner: Owner, tmp_path: Path)
     source = DumpSource(database="empty", kind=ArtifactKind.PG_DUMP_CUSTOM, path=tmp_path / "x")
     facts = kit.restore(sandbox, owner, source)
     assert [(item.name, item.restored, item.complete) for item in facts.databases] == [("empty", True, True)]
+
+
+def test_psql_itself_refuses_what_the_lexer_is_made_to_overlook(
+    owner: Owner, canary: Canary, tmp_path: Path
+) -> None:
+    # A trigger switches standard_conforming_strings off behind the lexer's back: from then on psql reads a
+    # backslash before a quote in another way than the lexer, and finds a command inside what it takes for a literal.
+    text = (
+        "CREATE FUNCTION public.off() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN\n"
+        " PERFORM pg_catalog.set_config('standard_conforming_strings', 'off', false); RETURN NEW; END$$;\n"
+        "CREATE TRIGGER off BEFORE INSERT ON public.t FOR EACH ROW EXECUTE FUNCTION public.off();\n"
+        "COPY public.t (a, b) FROM stdin;\n9\ty\n\\.\n"
+        "COMMENT ON TABLE public.t IS '\\' '\n\\! touch {f}\n--';\n"
+    )
+    facts, _ = restored(owner, canary, tmp_path, {"x": text})
+    assert canary.silent
+    database = facts.databases[0]
+    assert not database.restored
+    assert [error.code for error in database.errors] == ["psql-restricted"]
+    findings = restore_findings((database.name,), facts)
+    assert "hostile-statement" in {finding.code for finding in findings if finding.verdict is Verdict.FAIL}
+
+
+def test_a_psql_without_restricted_mode_is_not_used(
+    owner: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smos.drill.restore.can_restrict", lambda _version: False)
+    facts = kit.restore(
+        kit.sandbox_server(owner, memory=True), owner, kit.plain(tmp_path / "x.sql", "x", kit.wrap(""))
+    )
+    assert facts.databases == ()
+    assert "psql-unrestricted" in {problem.code for problem in facts.problems}
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [
+        (180000, True),
+        (190000, True),
+        (170006, True),
+        (170005, False),
+        (150014, True),
+        (130021, False),
+        (120020, False),
+    ],
+)
+def test_which_psql_has_restricted_mode(version: int, known: bool) -> None:
+    assert can_restrict(version) is known
+
+
+def test_a_directory_that_leads_elsewhere_is_not_followed(
+    owner: Owner, canary: Canary, tmp_path: Path
+) -> None:
+    server = EmbeddedPostgres(owner, name="made", memory=True, settings={"fsync": "off"})
+    server.start()
+    with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE t (a text); INSERT INTO t VALUES ('x'); SELECT lo_from_bytea(5, 'x')"
+        )
+    made = tmp_path / "made"
+    kit.dump(server, "pg_dump", "--format=directory", "--compress=0", f"--file={made}", "--dbname=postgres")
+    data = next(made.glob("[0-9]*.dat")).name
+    sources = []
+
+    def variant(name: str) -> Path:
+        folder = shutil.copytree(made, tmp_path / name)
+        sources.append(DumpSource(database=name, kind=ArtifactKind.PG_DUMP_DIRECTORY, path=folder))
+        return folder
+
+    folder = variant("link")
+    (folder / data).unlink()
+    (folder / data).symlink_to("/etc/passwd")
+    folder = variant("name")
+    toc = (folder / "toc.dat").read_bytes()
+    (folder / "toc.dat").write_bytes(toc.replace(data.encode(), b"../../x.dat"[: len(data)]))
+    folder = variant("blob")
+    listing = next(folder.glob("blobs*.toc"))
+    listing.write_text("5 ../../../../../../etc/passwd\n")
+    folder = variant("pipe")
+    os.mkfifo(folder / "extra")
+    facts = kit.restore(kit.sandbox_server(owner, memory=True), owner, *sources)
+    assert [item.name for item in facts.databases if item.restored] == []
+    assert {problem.code for problem in facts.problems} == {"archive-unreadable"}

@@ -79,7 +79,9 @@ def judge_all(
 
 
 @pytest.mark.parametrize("words", [(), ("--inserts",)], ids=["copy", "inserts"])
-def test_a_plain_dump_cut_anywhere(words: tuple[str, ...], owner: Owner, source: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_a_plain_dump_cut_anywhere(
+    words: tuple[str, ...], owner: Owner, source: EmbeddedPostgres, tmp_path: Path
+) -> None:
     text = kit.dump(source, "pg_dump", *words, "--dbname=small")
     trailer = text.rindex(b" complete") + len(b" complete")
     cuts = [*offsets(trailer, 40), trailer, len(text) - 1]
@@ -87,7 +89,9 @@ def test_a_plain_dump_cut_anywhere(words: tuple[str, ...], owner: Owner, source:
     assert judge_all(owner, source, sources, allowed=2) == []
 
 
-def test_a_plain_dump_cut_at_every_line_of_its_tail(owner: Owner, source: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_a_plain_dump_cut_at_every_line_of_its_tail(
+    owner: Owner, source: EmbeddedPostgres, tmp_path: Path
+) -> None:
     lines = kit.dump(source, "pg_dump", "--dbname=small").splitlines(keepends=True)
     last = next(at for at in range(len(lines) - 1, 0, -1) if b"complete" in lines[at])
     sources = [
@@ -107,7 +111,10 @@ def test_a_compressed_dump_cut_anywhere(
         (tmp_path / f"{at}").write_bytes(text[:at])
         sources.append(
             DumpSource(
-                database=f"d{at}", kind=ArtifactKind.PG_DUMP_PLAIN, path=tmp_path / f"{at}", compression=compression
+                database=f"d{at}",
+                kind=ArtifactKind.PG_DUMP_PLAIN,
+                path=tmp_path / f"{at}",
+                compression=compression,
             )
         )
     assert judge_all(owner, source, sources) == []
@@ -126,7 +133,9 @@ def test_an_archive_cut_anywhere(kind: str, owner: Owner, source: EmbeddedPostgr
     assert judge_all(owner, source, sources, allowed=3) == []
 
 
-def test_a_directory_with_a_part_cut_or_missing(owner: Owner, source: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_a_directory_with_a_part_cut_or_missing(
+    owner: Owner, source: EmbeddedPostgres, tmp_path: Path
+) -> None:
     whole = tmp_path / "whole"
     kit.dump(source, "pg_dump", "--format=directory", "--compress=0", f"--file={whole}", "--dbname=small")
     big = max((path for path in whole.glob("[0-9]*.dat")), key=lambda path: path.stat().st_size).name
@@ -142,7 +151,9 @@ def test_a_directory_with_a_part_cut_or_missing(owner: Owner, source: EmbeddedPo
         path.write_bytes(path.read_bytes()[:size])
 
     data = (whole / big).read_bytes()
-    cut(variant("row") / big, data.index(b"\n", len(data) // 2) + 1)  # between two rows: pg_restore itself is content
+    cut(
+        variant("row") / big, data.index(b"\n", len(data) // 2) + 1
+    )  # between two rows: pg_restore itself is content
     cut(variant("mid") / big, len(data) // 3)
     cut(variant("tail") / big, len(data) - 5)
     (variant("gone") / big).unlink()
@@ -152,7 +163,9 @@ def test_a_directory_with_a_part_cut_or_missing(owner: Owner, source: EmbeddedPo
     packed.with_name(f"{big}.zst").write_bytes(zstandard.compress(data)[:-7])
     packed.unlink()
     packed = variant("packedrow") / big
-    packed.with_name(f"{big}.zst").write_bytes(zstandard.compress(data[: data.index(b"\n", len(data) // 2) + 1]))
+    packed.with_name(f"{big}.zst").write_bytes(
+        zstandard.compress(data[: data.index(b"\n", len(data) // 2) + 1])
+    )
     packed.unlink()
     packed = variant("gz") / big
     packed.with_name(f"{big}.gz").write_bytes(gzip.compress(data)[:-9])
@@ -181,7 +194,9 @@ def test_an_empty_file_is_no_dump(owner: Owner, source: EmbeddedPostgres, tmp_pa
     (tmp_path / "empty").write_bytes(b"")
     sources = [
         DumpSource(
-            database=f"d{number}", kind=kind, path=tmp_path / ("none" if kind is ArtifactKind.PG_DUMP_DIRECTORY else "empty")
+            database=f"d{number}",
+            kind=kind,
+            path=tmp_path / ("none" if kind is ArtifactKind.PG_DUMP_DIRECTORY else "empty"),
         )
         for number, kind in enumerate(kinds)
     ]

@@ -203,8 +203,11 @@ class Job:
             server_version_num=self.context.version,
             features=self.context.features,
         )
-        if ruling.kind not in {"SET", "SELECT set_config"} and ruling.action is not Action.DATABASE:
-            self.complete = False
+        if ruling.kind not in {"SET", "SELECT set_config"} and ruling.action not in {
+            Action.DATABASE,
+            Action.SKIP,
+        }:
+            self.complete = False  # whatever trailer was seen before: this belongs to the database as well
         self._copying = False
         where = f"{place(statement.line)}{ruling.kind}: {ruling.detail}"
         if ruling.action is Action.REFUSE:
