@@ -142,10 +142,15 @@ def _partial(directory: Path, set_id: str) -> Iterator[Path]:
     except OSError as error:
         raise BackupError(
             f"The backup directory {directory} can't be written: {error.strerror}",
-            remedy="give a directory that this user may write to",
+            remedy="create the directory first, and let this user write to it",
         ) from error
     try:
         yield work
+    except psycopg.Error as error:
+        raise BackupError(
+            f"No backup was taken: {str(error).strip()}",
+            remedy="check the database's name, and that the role may connect and read everything",
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)  # after success the name is gone already
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from smos.checks.content import content_findings, integrity_findings
+from smos.checks.nothing import nothing_restored
 from smos.checks.restore import restore_findings
 from smos.verdict import Finding, Judgement, fail, not_proven, note
 
@@ -15,13 +16,7 @@ def judge_postgres(record: "DrillRecord") -> Judgement:
     required = record.target.database_names
     findings: list[Finding] = []
     if record.restore is None:
-        findings.append(
-            not_proven(
-                "nothing-restored",
-                "No database was restored: there is no backup set, or no sandbox",
-                "see DR-01, and the drill's log",
-            )
-        )
+        findings.extend(nothing_restored("database").findings)
     else:
         findings.extend(restore_findings(required, record.restore))
         content = {facts.database: facts for facts in record.content}
@@ -59,7 +54,7 @@ def _content(name: str, facts: "DatabaseContentFacts | None") -> list[Finding]:
 
 
 def _extensions(record: "DrillRecord") -> list[Finding]:
-    """What the target itself declares of its databases, beside what the manifest says."""
+    """Judge what the target itself declares of its databases, beside what the manifest says."""
     present = {facts.database: set(facts.extensions) for facts in record.content}
     return [
         fail(

@@ -32,6 +32,8 @@ def _ask(endpoint: PostgresEndpoint, question: Smoke) -> SmokeFacts:
                 detail = "the question has no answer (no row)"
             else:
                 answer = as_text(row[0])
+    except psycopg.OperationalError as error:
+        detail = error.sqlstate or "the database can't be connected to"
     except psycopg.Error as error:
         detail = f"{type(error).__name__} {error.sqlstate or ''}".strip()  # a message may quote rows
     return SmokeFacts(

@@ -125,7 +125,7 @@ def recover_everything(
         vault=vault,
         services=services,
         smoke=smoke,
-        ready=_is_ready(target, restore, volumes, vault, services, smoke),
+        ready=_is_ready(target, chosen_facts, restore, volumes, vault, services, smoke),
         recovery_point=point,
         recovery_point_basis=basis,
         data_bytes=reading.data_bytes + sum(volume.bytes for volume in volumes),
@@ -145,7 +145,9 @@ def _databases(
         progress=report,
         source_identifier=plan.manifest.system_identifier if plan.manifest else None,
     )
-    if facts.databases:  # nothing was restored into a server that was refused: it may be anybody's, and is left alone
+    if (
+        facts.databases
+    ):  # nothing was restored into a server that was refused: it may be anybody's, and is left alone
         make_durable(sandbox.postgres)
     return facts
 
@@ -196,6 +198,7 @@ def _recovery_point(
 
 def _is_ready(
     target: Target,
+    chosen_facts: SetFacts | None,
     restore: RestoreFacts | None,
     volumes: tuple[VolumeFacts, ...],
     vault: VaultFacts | None,
@@ -205,8 +208,10 @@ def _is_ready(
     """Tell whether the application could be let in: all that is declared came back and answers.
 
     Whether the content is the right one is for the checks to say; a sandbox that serves wrong answers to the
-    declared questions is not ready.
+    declared questions is not ready. Where nobody declared what must come back, all that the set holds must.
     """
+    if target.derived and (chosen_facts is None or any(item.problems for item in chosen_facts.artifacts)):
+        return False
     databases = {item.name for item in restore.databases if item.restored} if restore else set()
     back = {volume.name for volume in volumes if volume.restored}
     return (

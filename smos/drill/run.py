@@ -25,7 +25,6 @@ from smos.drill.phases import PhaseClock, Timing
 from smos.drill.plan import RestorePlan, choose_set, effective_target, make_plan
 from smos.drill.record import DrillRecord, SafetyFacts, save
 from smos.drill.recover import Recovery, recover_everything
-from smos.errors import TargetError
 from smos.postgres.compare import compare_content
 from smos.postgres.content import DatabaseContent
 from smos.postgres.difference import Difference
@@ -43,11 +42,6 @@ def run_drill(settings: Settings, run_dir: Path, reporter: Report, *, clock: Clo
     Raises SmosError when no drill is possible at all (for example: no sandbox can be started).
     """
     clock = clock or SystemClock()
-    if settings.provision not in {Provision.AUTO, Provision.EMBEDDED}:
-        raise TargetError(
-            f"--provision {settings.provision} is not available for the drill in this version",
-            remedy="use --provision embedded (real servers from wheels), or auto",
-        )
     with Owner("drill") as owner:
         source: SelfTestSource | None = None
         target = effective_target(settings)

@@ -1,0 +1,16 @@
+"""The judgement on what was never tried: a missing set fails DR-01 alone; the other checks know nothing then."""
+
+from smos.verdict import Judgement, not_proven
+
+
+def nothing_restored(what: str) -> Judgement:
+    """Return NOT_PROVEN: there was no backup set (or no dump in it) from which a `what` could have come back."""
+    return Judgement(
+        (
+            not_proven(
+                "nothing-restored",
+                f"No {what} was restored: there was nothing to restore it from",
+                "see DR-01 for what is missing from the backups",
+            ),
+        )
+    )
