@@ -1,6 +1,8 @@
 """Where the stacks' data files and this machine's caches are."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 _BESIDE = Path(__file__).resolve().parent.parent / "compose"
@@ -20,3 +22,9 @@ def cache_dir() -> Path:
     path = Path("/var/cache/smos") if os.geteuid() == 0 else Path.home() / ".cache" / "smos"
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     return path
+
+
+def require_regular(path: Path) -> None:
+    """Raise OSError unless `path` is a regular file: opening a FIFO would wait for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")

@@ -16,9 +16,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from smos.errors import TargetError
+from smos.paths import require_regular
 
 DEFAULT_FILE = Path("smos.yml")
-Name = Annotated[str, Field(min_length=1, max_length=255)]
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+"""No control characters: names are shown on terminals."""
+Sql = Annotated[str, Field(min_length=1, max_length=65_536)]
 Hours = Annotated[float, Field(gt=0, le=24 * 366)]
 
 
@@ -117,7 +120,7 @@ class Smoke(_Model):
 
     name: Name
     database: Name
-    sql: Name
+    sql: Sql
     expect: str | int | float | bool
 
 
@@ -126,7 +129,7 @@ class FileReference(_Model):
 
     name: Name
     database: Name
-    sql: Name
+    sql: Sql
     """Must return one column: paths relative to `prefix` inside the volume."""
     volume: Name
     prefix: str = ""
@@ -216,6 +219,7 @@ def load_target(path: Path) -> Target:
     Raises TargetError, which names the key and the remedy.
     """
     try:
+        require_regular(path)
         data = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TargetError(
@@ -251,6 +255,26 @@ def parse_target(data: Mapping[str, Any], *, origin: str) -> Target:
             f"{origin} is not a valid target:\n" + "\n".join(lines),
             remedy="correct these keys; docs/target.md lists every key with its default",
         ) from error
+
+
+def check_places(target: Target) -> Target:
+    """Return the target. Raises TargetError where two of its places must lie apart and don't."""
+    backups = target.backups
+    if backups.directory is None:
+        return target
+    directory = backups.directory.resolve()
+    if backups.offsite is not None and backups.offsite.resolve() == directory:
+        raise TargetError(
+            "backups.offsite is the backup directory itself: one copy is no second one",
+            remedy="name the directory of the other copy, or leave the key out",
+        )
+    escrow = target.vault.escrow if target.vault else None
+    if escrow is not None and escrow.resolve().is_relative_to(directory):
+        raise TargetError(
+            "vault.escrow lies in the backup directory: who has the backups would have the keys",
+            remedy="keep the escrow away from the backups, and rotate what it holds",
+        )
+    return target
 
 
 def _absolute(target: Target, base: Path) -> Target:

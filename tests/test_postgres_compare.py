@@ -1,7 +1,7 @@
 """Roles are compared by what they may do; findings are grouped; texts never show too much."""
 
 # Fixtures carry the types; statements stay on one line.
-# ruff: noqa: ANN001, ANN003, ANN201, E501
+# ruff: noqa: ANN001, ANN003, ANN201
 
 from copy import deepcopy
 

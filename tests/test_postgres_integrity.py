@@ -1,7 +1,7 @@
 """Damage of a restored database is found: pages, indexes, references; and a gap of the tools is said as such."""
 
 # Fixtures carry the types; statements stay on one line.
-# ruff: noqa: ANN001, ANN003, ANN201, ANN202, E501
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202
 
 import pytest
 

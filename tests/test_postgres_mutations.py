@@ -4,7 +4,7 @@ The source is cloned, one thing is changed in the clone, and both are compared.
 """
 
 # Fixtures carry the types; statements stay on one line.
-# ruff: noqa: ANN001, ANN002, ANN201, E501
+# ruff: noqa: ANN001, ANN002, ANN201
 
 from dataclasses import dataclass
 

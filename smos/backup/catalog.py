@@ -326,6 +326,10 @@ def _names(groups: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(sorted({name for group in groups for name in group}))
 
 
+DEEPEST = 4
+"""Levels of folders below a set that are looked into; our own sets have two."""
+
+
 def _own_set(directory: Path, name: str) -> BackupSet:
     """Read one `smos-<stamp>/`. What is on disk is listed; the manifest only adds the stamp."""
     root = directory / name
@@ -339,8 +343,13 @@ def _own_set(directory: Path, name: str) -> BackupSet:
         problems.append(Problem("manifest-unreadable", error.message))
     artifacts = tuple(_own_artifacts(directory, name, "", problems))
     stamp, source = set_stamp(name), FROM_NAME
-    if manifest:
-        started = manifest.started.astimezone(UTC)
+    started = _utc(manifest.started) if manifest else None
+    if manifest and not started:
+        problems.append(
+            Problem("manifest-unreadable", f"{name}: its manifest gives a time that no clock has")
+        )
+        manifest = None
+    if manifest and started:
         if manifest.set_id != name or (stamp and abs(stamp - started) > STAMP_TOLERANCE):
             problems.append(
                 Problem(
@@ -355,6 +364,14 @@ def _own_set(directory: Path, name: str) -> BackupSet:
     return _make_set(
         id_=name, stamp=stamp, source=source, artifacts=artifacts, problems=problems, manifest=manifest
     )
+
+
+def _utc(moment: datetime) -> datetime | None:
+    """Return the moment in UTC; None where that is before year 1 or after year 9999."""
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
 
 
 def _regular(path: Path) -> bool:
@@ -382,6 +399,8 @@ def _own_artifacts(directory: Path, set_id: str, inside: str, problems: list[Pro
                 probe = probe_dump_directory(Path(entry.path), stem=entry.name)
                 yield _artifact(path, replace(probe, databases=(entry.name,)))
                 problems.extend(probe.problems)
+            elif entry.is_dir(follow_symlinks=False) and relative.count("/") >= DEEPEST:
+                problems.append(Problem("unknown-file", f"{path}: no set of ours has folders this deep"))
             elif entry.is_dir(follow_symlinks=False):
                 yield from _own_artifacts(directory, set_id, relative, problems)
             elif entry.is_file(follow_symlinks=False):

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from smos.errors import BackupError
+from smos.paths import require_regular
 
 SIGNATURE_BYTES = 64
 
@@ -74,6 +75,7 @@ def verify_manifest(data: bytes, signature: bytes, public_key: Path) -> bool:
     Raises BackupError when the public key can't be used: then nothing is known about the signature.
     """
     try:
+        require_regular(public_key)
         key = load_pem_public_key(public_key.read_bytes())
     except OSError as error:
         raise BackupError(

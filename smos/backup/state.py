@@ -42,12 +42,16 @@ def directory_state(directory: Path, *, with_content: bool = False) -> Directory
     entries: list[FileState] = []
     unreadable: list[str] = []
 
-    def visit(folder: Path, relative: str) -> None:
+    waiting = [
+        (directory, "")
+    ]  # a list, not recursion: who can write there can also nest folders without end
+    while waiting:
+        folder, relative = waiting.pop()
         try:
             found = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
             unreadable.append(f"{printable(relative) or '.'}: {error.strerror}")
-            return
+            continue
         for entry in found:
             path = f"{relative}/{entry.name}" if relative else entry.name
             status = os.lstat(entry.path)
@@ -66,9 +70,8 @@ def directory_state(directory: Path, *, with_content: bool = False) -> Directory
                 )
             )
             if stat.S_ISDIR(status.st_mode):
-                visit(Path(entry.path), path)
-
-    visit(directory, "")
+                waiting.append((Path(entry.path), path))
+    entries.sort(key=lambda entry: entry.path)
     return DirectoryState(entries=tuple(entries), unreadable=tuple(unreadable))
 
 

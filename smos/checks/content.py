@@ -81,6 +81,8 @@ REMEDIES: dict[str, str] = {
     "tablespace-differs": "",
     "grantor-differs": "",
     "row-security-behaviour-unknown": "",
+    "manifest-content-unreadable": "take the set from another copy; find out who or what changed its manifest",
+    "roles-not-compared": "take the backup again: its manifest must say which roles there were",
     "content-unread": "see the reason; let nobody lock the table, give the role the right to read, repair damage",
     "foreign-key-violated": "rows refer to rows that are not there: restore all tables of one and the same snapshot",
     "amcheck-failed": "the restored files are damaged: restore another set, check the disk and pg_checksums",
@@ -93,7 +95,14 @@ INFORMATION = frozenset(
 )
 """Codes that say something about place or provenance, not about content or access."""
 UNPROVEN = frozenset(
-    {"content-unread", "row-security-not-probed", "integrity-not-checked", "unlogged-rows-missing"}
+    {
+        "content-unread",
+        "integrity-not-checked",
+        "manifest-content-unreadable",
+        "roles-not-compared",
+        "row-security-not-probed",
+        "unlogged-rows-missing",
+    }
 )
 
 

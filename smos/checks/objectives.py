@@ -63,7 +63,7 @@ def judge_objectives(target: Target, timing: "Timing") -> Judgement:
                 "take backups more often, or archive the write-ahead log continuously",
             )
         )
-    if timing.rpo_actual_s is not None and timing.rpo_basis != "heartbeat":
+    if timing.rpo_actual_s is not None and timing.rpo_basis == "dump-start upper bound":
         findings.append(
             note("rpo-upper-bound", "RPO actual is an upper bound: it comes from the start of the dump")
         )

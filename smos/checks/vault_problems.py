@@ -32,6 +32,12 @@ PROBLEMS: dict[str, tuple[Verdict, str, str, str]] = {
         "Vault's snapshot can't be read",
         "give the drill's user the right to read the backup directory",
     ),
+    "canary-contradicts-manifest": (
+        Verdict.FAIL,
+        "vault-canary-contradicts",
+        "The canary file and the manifest name different policies or roles",
+        "do not trust this set; find out who or what changed it",
+    ),
     "escrow-missing": (
         Verdict.NOT_PROVEN,
         "vault-escrow-missing",

@@ -119,6 +119,11 @@ PROBLEMS: dict[str, Word] = {
         f"restore to a file system like the source's (Linux, ext4 or xfs); {_SANDBOX}",
         Verdict.NOT_PROVEN,
     ),
+    "manifest-contradicts": Word(
+        "manifest-contradicts",
+        "the manifest promises another number of files",
+        "do not trust this set: a volume may have taken another one's place; take the set from another copy",
+    ),
     "entries-damaged": Word(
         "entries-damaged",
         "the list of entries can't be used",

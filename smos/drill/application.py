@@ -15,15 +15,19 @@ CONNECT_TIMEOUT_S = 10
 """A server that takes connections and says nothing is not healthy; psycopg alone would wait 130 s."""
 
 
-def ask_smoke(endpoint: PostgresEndpoint, target: Target) -> tuple[SmokeFacts, ...]:
-    """Ask every declared question of the restored databases; each in a transaction that is rolled back."""
-    return tuple(_ask(endpoint, question) for question in target.smoke)
+def ask_smoke(endpoint: PostgresEndpoint, target: Target, reader: str | None) -> tuple[SmokeFacts, ...]:
+    """Ask every declared question of the restored databases; each in a transaction that is rolled back.
+
+    reader: the sandbox's own role that asks: a view that came with the dump must not run with an administrator's
+    rights. A question may take on any restored role (SET LOCAL ROLE). None: nothing was restored.
+    """
+    return tuple(_ask(endpoint, reader, question) for question in target.smoke)
 
 
-def _ask(endpoint: PostgresEndpoint, question: Smoke) -> SmokeFacts:
+def _ask(endpoint: PostgresEndpoint, reader: str | None, question: Smoke) -> SmokeFacts:
     answer, detail = None, ""
     try:
-        with _read_only(endpoint, question.database) as connection:
+        with _read_only(endpoint, question.database, reader) as connection:
             cursor = connection.execute(question.sql)
             while cursor.nextset():
                 pass  # the answer is the last statement's
@@ -54,10 +58,12 @@ def as_text(value: object) -> str:
     return str(value)
 
 
-def names_from_database(endpoint: PostgresEndpoint, database: str, sql: str) -> tuple[list[str] | None, str]:
+def names_from_database(
+    endpoint: PostgresEndpoint, reader: str | None, database: str, sql: str
+) -> tuple[list[str] | None, str]:
     """Run a reference rule's query; return the names, or None and the reason why it could not be asked."""
     try:
-        with _read_only(endpoint, database) as connection:
+        with _read_only(endpoint, database, reader) as connection:
             return [str(row[0]) for row in connection.execute(sql) if row[0] is not None], ""
     except psycopg.Error as error:
         return None, f"{type(error).__name__} {error.sqlstate or ''}".strip()
@@ -105,8 +111,8 @@ def _vault(facts: VaultFacts | None) -> tuple[bool | None, str]:
 
 
 @contextmanager
-def _read_only(endpoint: PostgresEndpoint, database: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(endpoint.conninfo(database, connect_timeout=CONNECT_TIMEOUT_S)) as connection:
+def _read_only(endpoint: PostgresEndpoint, database: str, reader: str | None) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(endpoint.conninfo(database, reader, connect_timeout=CONNECT_TIMEOUT_S)) as connection:
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(f"SET LOCAL statement_timeout = {QUESTION_TIMEOUT_MS}")
         try:

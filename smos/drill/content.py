@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import psycopg
+from psycopg import sql
 
 from smos.drill.plan import RestorePlan
 from smos.drill.record import DatabaseContentFacts
@@ -21,6 +22,14 @@ from smos.postgres.roles import read_roles
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.verdict import Problem
 
+ATTRIBUTES = {
+    "SUPERUSER": "superuser",
+    "REPLICATION": "replication",
+    "BYPASSRLS": "bypass_row_security",
+    "CREATEROLE": "create_role",
+    "CREATEDB": "create_db",
+}
+"""PostgreSQL's words for what the sandbox may withhold from a role, and the manifest's."""
 COLLAPSE = 0.5
 """A table that lost more than half of its rows since the last verified drill is worth a word."""
 
@@ -56,15 +65,22 @@ def read_and_compare(
     """
     if restore is None:
         return ContentReading()
-    expected = {
-        entry.name: DatabaseContent.from_json(entry.content)
-        for entry in (plan.manifest.databases if plan.manifest else ())
-    }
+    expected: dict[str, DatabaseContent] = {}
+    contradictions: dict[str, tuple[Problem, ...]] = {}
+    for entry in plan.manifest.databases if plan.manifest else ():
+        try:
+            expected[entry.name] = DatabaseContent.from_json(entry.content)
+        except ValueError:
+            contradictions[entry.name] = (
+                Problem("manifest-content-unreadable", "what the manifest says of its content can't be read"),
+            )
 
     def read(name: str) -> tuple[DatabaseContentFacts, DatabaseContent, int]:
         started = time.monotonic()
         conninfo = sandbox.endpoint.conninfo(name)
-        content = read_content(lambda: psycopg.connect(conninfo), jobs=jobs)
+        # Not as the administrator: reading a row may call a cast that came with the dump.
+        as_reader = sandbox.endpoint.conninfo(name, restore.sandbox.reader)
+        content = read_content(lambda: psycopg.connect(as_reader), jobs=jobs)
         differences: tuple[Difference, ...] = ()
         compared_with = "nothing"
         if name in expected:
@@ -84,10 +100,11 @@ def read_and_compare(
             extensions=extension_names(content),
             seconds=time.monotonic() - started,
             differences=differences,
-            problems=(*problems, *_unread(content)),
+            problems=(*problems, *_unread(content), *contradictions.get(name, ())),
         )
         return facts, content, int(row[0]) if row else 0
 
+    let_reader_in(sandbox, restore)
     names = sorted(item.name for item in restore.databases if item.restored)
     with ThreadPoolExecutor(jobs) as pool:
         readings = list(pool.map(read, names))
@@ -98,6 +115,15 @@ def read_and_compare(
         heartbeats={facts.database: content.heartbeat_at for facts, content, _ in readings},
         data_bytes=sum(size for _, _, size in readings),
     )
+
+
+def let_reader_in(sandbox: EmbeddedPostgres, restore: RestoreFacts) -> None:
+    """Make the sandbox's reader a member of every restored role: a database may let in nobody else."""
+    with psycopg.connect(sandbox.endpoint.conninfo("postgres"), autocommit=True) as connection:
+        for role in restore.roles_created:
+            connection.execute(
+                sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(restore.sandbox.reader))
+            )
 
 
 def extension_names(content: DatabaseContent) -> tuple[str, ...]:
@@ -128,9 +154,21 @@ def _unread(content: DatabaseContent) -> tuple[Problem, ...]:
 
 
 def _roles(sandbox: EmbeddedPostgres, plan: RestorePlan, restore: RestoreFacts) -> tuple[Difference, ...]:
-    if plan.manifest is None or not plan.manifest.roles:
+    if plan.manifest is None:
         return ()
-    return compare_roles(plan.manifest.roles, _read_roles(sandbox), ignore=restore.harness_roles)
+    if not plan.manifest.roles.get("roles"):
+        return (Difference("roles-not-compared", "", "the manifest names no role at all", uncertain=True),)
+    actual = _read_roles(sandbox)
+    known = plan.manifest.roles["roles"]
+    elevated = tuple(
+        Difference(
+            "role-changed", f"role:{role.name}", f"the globals give it {attribute}, the manifest does not"
+        )
+        for role in restore.roles_withheld
+        for attribute in role.attributes
+        if not known.get(role.name, {}).get(ATTRIBUTES.get(attribute, ""), False)
+    )
+    return (*elevated, *compare_roles(plan.manifest.roles, actual, ignore=restore.harness_roles))
 
 
 def _read_roles(sandbox: EmbeddedPostgres) -> dict[str, object]:

@@ -12,7 +12,7 @@ from smos.drill.restore import DumpSource
 from smos.drill.sandbox import SYSTEM_DATABASES
 from smos.errors import BackupError
 from smos.paths import compose_dir
-from smos.target import Backups, Database, Scope, Settings, Target, VaultTarget, load_target
+from smos.target import Backups, Database, Scope, Settings, Target, VaultTarget, check_places, load_target
 
 FUTURE_TOLERANCE = timedelta(minutes=10)
 """Clocks differ; a stamp further ahead than this is not believed."""
@@ -58,9 +58,9 @@ def effective_target(settings: Settings) -> Target:
     """
     if settings.target is not None:
         if settings.backups is None:
-            return settings.target
+            return check_places(settings.target)
         backups = settings.target.backups.model_copy(update={"directory": settings.backups})
-        return settings.target.model_copy(update={"backups": backups})
+        return check_places(settings.target.model_copy(update={"backups": backups}))
     if settings.backups is None:
         return load_target(compose_dir() / "selftest" / "target.yml")
     return derive_target(settings.backups, read_catalog(settings.backups, timezone="UTC"))

@@ -6,14 +6,15 @@ What can't be done is recorded as a fact of its own part; one part that fails do
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from smos.backup.facts import SetFacts
 from smos.backup.inspect import complete_names, inspect_set
 from smos.backup.model import Catalog
 from smos.backup.volumes import Restoration, VolumeFacts
-from smos.drill.application import answer_services, ask_smoke
+from smos.drill.application import answer_services, ask_smoke, names_from_database
 from smos.drill.content import ContentReading, read_and_compare
 from smos.drill.phases import PhaseClock
 from smos.drill.plan import RestorePlan, derive_target, make_plan, require_restored
@@ -21,11 +22,14 @@ from smos.drill.record import ServiceFacts, SmokeFacts
 from smos.drill.restore import RestoreFacts, make_durable, restore_set
 from smos.drill.stack import Sandbox, start_sandbox
 from smos.drill.volumes import restore_volumes, verify_volumes
+from smos.errors import BackupError
 from smos.postgres.content import DatabaseContent
 from smos.provision.owner import Owner
 from smos.target import Target
 from smos.vault.facts import VaultFacts
 from smos.vault.recovery import recover
+from smos.vault.snapshot import read_canary
+from smos.verdict import Problem
 
 Report = Callable[[str], None]
 Start = Callable[[Owner, RestorePlan, Target], Sandbox]
@@ -108,12 +112,22 @@ def recover_everything(
         with phases.phase("verify"):
             report("comparing what came back with what the manifest promises")
             reading = read_and_compare(sandbox.postgres, plan, restore, last_verified, JOBS)
-            volumes = verify_volumes(restorations, destination, target, sandbox.postgres.endpoint)
+            volumes = verify_volumes(
+                restorations,
+                destination,
+                target,
+                plan.manifest,
+                partial(
+                    names_from_database,
+                    sandbox.postgres.endpoint,
+                    restore.sandbox.reader if restore else None,
+                ),
+            )
     with phases.phase("ready"):
         report("asking the application's questions")
         services = answer_services(target, sandbox.postgres.endpoint, vault)
-        smoke = ask_smoke(sandbox.postgres.endpoint, target)
-    point, basis = _recovery_point(target, plan, reading)
+        smoke = ask_smoke(sandbox.postgres.endpoint, target, restore.sandbox.reader if restore else None)
+    point, basis = _recovery_point(target, plan, reading, vault)
     return Recovery(
         target=target,
         plan=plan,
@@ -163,7 +177,7 @@ def _vault(
         return None
     with phases.phase("vault"):
         report("bringing Vault back: snapshot, key shares, logins, old ciphertext")
-        return recover(
+        facts = recover(
             sandbox.vault,
             snapshot=plan.vault_snapshot,
             canary=plan.vault_canary,
@@ -171,29 +185,47 @@ def _vault(
             target=target.vault,
             prepared=sandbox.vault_ready.result() if sandbox.vault_ready else None,
         )
+        return replace(facts, problems=(*facts.problems, *_contradictions(plan)))
+
+
+def _contradictions(plan: RestorePlan) -> tuple[Problem, ...]:
+    """Hold the canary's catalogue against the manifest's: an emptied one would be equal to anything."""
+    if plan.manifest is None or plan.manifest.vault is None or plan.vault_canary is None:
+        return ()
+    try:
+        catalog = read_canary(plan.vault_canary).catalog
+    except BackupError:
+        return ()  # `recover` has recorded that it can't be read
+    promised = plan.manifest.vault
+    if set(promised.policies) == set(catalog.policies) and set(promised.auth_roles) == set(
+        catalog.auth_roles
+    ):
+        return ()
+    return (Problem("canary-contradicts-manifest", "their lists of names differ"),)
 
 
 def _recovery_point(
-    target: Target, plan: RestorePlan, reading: ContentReading
+    target: Target, plan: RestorePlan, reading: ContentReading, vault: VaultFacts | None
 ) -> tuple[datetime | None, str]:
-    """Return the worst database's point; without a heartbeat, the start of its dump bounds what is lost from above."""
-    if not target.databases or plan.chosen is None:
-        return (
-            (plan.chosen.stamp, "dump-start upper bound")
-            if plan.chosen and plan.chosen.stamp
-            else (None, "none")
-        )
+    """Return the worst part's point; without a heartbeat, the start of its dump bounds what is lost from above."""
+    if plan.chosen is None:
+        return None, "none"
     snapshots = {entry.name: entry.snapshot_at for entry in plan.manifest.databases} if plan.manifest else {}
-    points, basis = [], "heartbeat"
+    points: list[tuple[datetime, str]] = []
     for name in target.database_names:
         beat = reading.heartbeats.get(name)
-        if beat is None:
-            basis = "dump-start upper bound"
-            beat = snapshots.get(name) or plan.chosen.stamp
-        if beat is None or name not in reading.restored:
+        bound = snapshots.get(name) or plan.chosen.stamp
+        if name not in reading.restored or (beat is None and bound is None):
             return None, "none"
-        points.append(beat)
-    return min(points), basis
+        if beat is not None:
+            points.append((beat, "heartbeat"))
+        elif bound is not None:
+            points.append((bound, "dump-start upper bound"))
+    if vault is not None and vault.taken_at is not None:
+        points.append((vault.taken_at, "Vault snapshot"))
+    if not points and plan.chosen.stamp:
+        points.append((plan.chosen.stamp, "dump-start upper bound"))
+    return min(points) if points else (None, "none")
 
 
 def _is_ready(

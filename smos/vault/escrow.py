@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer
 
+from smos.paths import require_regular
 from smos.vault.model import VaultError
 
 LARGEST_BYTES = 8 * 2**20
@@ -81,6 +82,7 @@ def read_escrow(path: Path) -> Escrow:
     Raises VaultError: `escrow-missing`, `escrow-exposed` (others may read it) or `escrow-unreadable`.
     """
     try:
+        require_regular(path)
         with path.open("rb") as file:
             facts = os.fstat(file.fileno())
             data = file.read(LARGEST_BYTES + 1)

@@ -1,6 +1,7 @@
 """What a recovery of Vault showed: plain facts, for the record and for the judge."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from smos.vault.archive import SnapshotFacts
 from smos.verdict import Problem
@@ -26,13 +27,15 @@ class LoginFacts:
 class VaultFacts:
     """What came back. None: that point was not reached. `*_missing`, `*_changed`: compared with canary.json.
 
-    sealed_below_threshold: still sealed after threshold - 1 shares. wrong_shares: how many further shares of
-    the escrow do not belong to those that unsealed it. escrow_canary_decrypts: the ciphertext of the first
-    day, kept in the escrow. isolation: how the server's network was cut. timings: (step, seconds), in order.
+    taken_at: when the snapshot was taken, UTC, as its canary says. sealed_below_threshold: still sealed after
+    threshold - 1 shares. wrong_shares: how many further shares of the escrow do not belong to those that
+    unsealed it. escrow_canary_decrypts: the ciphertext of the first day, kept in the escrow. isolation: how the
+    server's network was cut. timings: (step, seconds), in order.
     """
 
     snapshot: SnapshotFacts | None = None
     canary_present: bool = False
+    taken_at: datetime | None = None
     restored: bool = False
     sealed_below_threshold: bool | None = None
     unsealed: bool = False

@@ -202,6 +202,7 @@ class _Course:
             return None
         self.facts |= {
             "canary_present": True,
+            "taken_at": canary.taken_at,
             "expected_cluster_id": canary.cluster_id,
             "expected_version": canary.version,
         }
