@@ -158,6 +158,7 @@ def empty_gzip(work: Workspace) -> None:
     stamp = work.newest.name.removeprefix("smos-")
     empty = bytes.fromhex("1f8b08000000000000030300000000000000 0000".replace(" ", ""))
     work.replace(work.backups / f"n8n-{stamp}.sql.gz", empty)
+    work.every_set = True
 
 
 @fault(
@@ -248,6 +249,7 @@ def renamed(work: Workspace) -> None:
     name = work.newest.name
     work.drop(work.newest)
     work.sets[0].rename(work.backups / name)
+    work.every_set = True
 
 
 @fault("F10a", "The second copy is absent", "offsite", caught("DR-01", "offsite-missing", verdict=NOT_PROVEN))
