@@ -245,6 +245,11 @@ def _inspect_file(
 def _inspect_directory(directory: Path, artifact: Artifact, limits: Limits) -> ArtifactFacts:
     done = read_dump_directory(directory, artifact, limits=limits)
     content = done.content
+    problems = list(content.problems)
+    if artifact.databases and content.databases and artifact.databases != content.databases:
+        # In a set of ours the folder's name says whose dump it is, and the dump's own header must agree.
+        detail = f"{artifact.path}: its header names {content.databases[0]}"
+        problems.append(Problem("database-differs", detail))
     return _facts(
         artifact,
         content=replace(content, databases=artifact.databases or content.databases),
@@ -257,7 +262,7 @@ def _inspect_directory(directory: Path, artifact: Artifact, limits: Limits) -> A
         compression=artifact.compression,
         encryption="",
         entropy=(done.entropy, done.entropy_peak),
-        problems=list(content.problems),
+        problems=problems,
     )
 
 

@@ -137,6 +137,7 @@ INTEGRITY: dict[str, Rule] = {
     ),
     "no-stamp": EXISTENCE["no-stamp"],
     "stamp-mismatch": EXISTENCE["stamp-mismatch"],
+    "database-differs": Rule(FAIL, "holds another database than its place says", _TAMPERED),
     "stamp-older-than-header": EXISTENCE["stamp-older-than-header"],
     "name-differs": EXISTENCE["name-differs"],
 }
