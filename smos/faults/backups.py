@@ -379,14 +379,14 @@ def snapshot_flipped(work: Workspace) -> None:
 
 @fault(
     "F14c",
-    "A bit of the globals is flipped",
+    "A role's name in the globals is off by one bit",
     "bytes",
     caught("DR-02", HASHES, "globals.sql.zst"),
     caught("DR-03", ("role-missing", "role-extra"), "smarteros_support", variant=Variant.REHASHED),
     databases=("n8n",),
 )
 def globals_flipped(work: Workspace) -> None:
-    """Flip a bit in a role's name."""
+    """Flip a bit in a role's name, wherever it stands."""
     work.edit_text(
         work.path("globals.sql.zst"), lambda text: text.replace("smarteros_support", "smarteros_supporu")
     )

@@ -92,13 +92,13 @@ def hanging(work: Workspace) -> None:
 
 @fault(
     "F70e",
-    "A service restarts in a loop",
+    "A service ends every session at once, as one that restarts in a loop does",
     "service",
     caught("DR-05", ("service-unhealthy", "service-unknown"), POSTGRES),
     databases=("n8n",),
 )
 def looping(work: Workspace) -> None:
-    """Let every session that asks end in a crash of the server's own making."""
+    """Let the server end every new session before it can ask anything; the server itself keeps running."""
 
     def strike(sandbox: Sandbox) -> None:
         with admin_connection(sandbox.postgres) as connection:

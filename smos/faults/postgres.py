@@ -125,7 +125,8 @@ def values_swapped(work: Workspace) -> None:
     """Swap the notes of two orders: every count and every sum stays."""
     work.edit_dump(
         "smarteros",
-        "UPDATE app.orders o SET note = CASE o.id WHEN 3 THEN 'b' ELSE 'a' END WHERE o.id IN (3, 4)",
+        "UPDATE app.orders o SET note = p.note FROM app.orders p"
+        " WHERE (o.id, p.id) IN ((2, 3), (3, 2)) AND o.note IS DISTINCT FROM p.note",
     )
 
 
@@ -201,13 +202,13 @@ def grant_added(work: Workspace) -> None:
 
 @fault(
     "F25f",
-    "A role gained the right to see every tenant",
+    "A role gained the right to create roles",
     "globals",
     in_globals(("role-changed", "role-missing"), "smarteros_app"),
     databases=("smarteros",),
 )
 def role_elevated(work: Workspace) -> None:
-    """Give the application's role BYPASSRLS and the right to create roles."""
+    """Give the application's role CREATEROLE."""
     work.edit_text(
         work.path("globals.sql.zst"),
         lambda text: text.replace(
@@ -349,13 +350,13 @@ def index_invalid(work: Workspace) -> None:
 
 @fault(
     "F29c",
-    "An index does not hold what its table holds",
+    "An index is not in the order that it claims",
     "sandbox",
     caught("DR-03", "amcheck-failed"),
     databases=("chatwoot",),
 )
 def index_damaged(work: Workspace) -> None:
-    """Damage the pages of a primary key's index, as a failing disk does."""
+    """Let the catalogue give a primary key's index another order than its pages have; no page is touched."""
 
     def strike(sandbox: Sandbox) -> None:
         server = sandbox.postgres
