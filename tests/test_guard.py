@@ -295,19 +295,20 @@ def test_a_process_can_be_killed_while_another_thread_waits_for_it() -> None:
 
 
 def test_a_paused_process_holds_still_until_it_is_resumed() -> None:
+    mark = f"617.{os.getpid()}617"  # no other process of this machine has it in its arguments
     with Owner("test") as owner:
-        process = owner.spawn(["/bin/sh", "-c", "sleep 617; true"], name="s", log=owner.run_dir / "log")
-        wait_for(lambda: len(processes_of("617")) >= 2, what="both run", deadline_s=5)
+        process = owner.spawn(["/bin/sh", "-c", f"sleep {mark}; true"], name="s", log=owner.run_dir / "log")
+        wait_for(lambda: len(processes_of(mark)) >= 2, what="both run", deadline_s=20)
         process.pause()
 
         def states() -> set[str]:
-            return {Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] for pid in processes_of("617")}
+            return {Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] for pid in processes_of(mark)}
 
-        wait_for(lambda: states() == {"T"}, what="both hold still", deadline_s=5)
+        wait_for(lambda: states() == {"T"}, what="both hold still", deadline_s=20)
         with pytest.raises(DeadlineError):
             process.wait(0.1)
         process.resume()
-        wait_for(lambda: states() == {"S"}, what="both go on", deadline_s=5)
+        wait_for(lambda: states() == {"S"}, what="both go on", deadline_s=20)
         assert process.stop() is True
         assert process.poll() == -signal.SIGTERM
 
