@@ -112,7 +112,9 @@ def _vault(facts: VaultFacts | None) -> tuple[bool | None, str]:
 
 @contextmanager
 def _read_only(endpoint: PostgresEndpoint, database: str, reader: str | None) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(endpoint.conninfo(database, reader, connect_timeout=CONNECT_TIMEOUT_S)) as connection:
+    with psycopg.connect(
+        endpoint.conninfo(database, reader, connect_timeout=CONNECT_TIMEOUT_S, client_encoding="utf8")
+    ) as connection:
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(f"SET LOCAL statement_timeout = {QUESTION_TIMEOUT_MS}")
         try:
