@@ -42,7 +42,10 @@ SELECT lo_from_bytea(0, 'recording');
 
 @dataclass(frozen=True)
 class Dumps:
-    """What pg_dump and pg_dumpall of PostgreSQL 18 wrote. directory: {file name: bytes}, uncompressed."""
+    """What pg_dump and pg_dumpall of PostgreSQL 18 wrote.
+
+    directory: {file name: bytes}, uncompressed. directories: the same for each of DATABASES.
+    """
 
     all: bytes
     globals: bytes
@@ -51,6 +54,7 @@ class Dumps:
     custom: bytes
     tar: bytes
     directory: dict[str, bytes]
+    directories: dict[str, dict[str, bytes]]
     schema_only: bytes
     empty: bytes
 
@@ -81,8 +85,11 @@ def dumps() -> Dumps:
 
         base = f"--dbname={server.endpoint.conninfo('smarteros')}"
         cluster = f"--dbname={server.endpoint.conninfo('postgres')}"
-        folder = Path(scratch) / "dir"
-        run("pg_dump", "-Fd", "-Z0", f"--file={folder}", base)
+        directories = {}
+        for number, name in enumerate(DATABASES):
+            folder = Path(scratch) / f"dir-{number}"
+            run("pg_dump", "-Fd", "-Z0", f"--file={folder}", f"--dbname={server.endpoint.conninfo(name)}")
+            directories[name] = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
         result = Dumps(
             all=run("pg_dumpall", cluster, "--exclude-database=void"),
             globals=run("pg_dumpall", "--globals-only", cluster),
@@ -90,7 +97,8 @@ def dumps() -> Dumps:
             created=run("pg_dump", "--create", f"--dbname={server.endpoint.conninfo('n 8n')}"),
             custom=run("pg_dump", "-Fc", base),
             tar=run("pg_dump", "-Ft", base),
-            directory={path.name: path.read_bytes() for path in sorted(folder.iterdir())},
+            directory=directories["smarteros"],
+            directories=directories,
             schema_only=run("pg_dump", "--schema-only", base),
             empty=run("pg_dump", f"--dbname={server.endpoint.conninfo('void')}"),
         )
@@ -164,7 +172,7 @@ def own_set(directory: Path, at: datetime, key: Path | None = None) -> Path:
     """Write one set of our own layout, by hand: the reader is not tested with the writer's own mistakes."""
     root = directory / f"smos-{at.astimezone(UTC):%Y%m%d_%H%M%S}"
     for name in DATABASES:
-        for file, data in dumps().directory.items():
+        for file, data in dumps().directories[name].items():
             if file.endswith(".dat") and file != "toc.dat":
                 write(root / "databases" / name / f"{file}.zst", zst(data), sidecar=False)
             else:
