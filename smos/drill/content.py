@@ -41,8 +41,12 @@ class ContentReading:
     facts: tuple[DatabaseContentFacts, ...] = ()
     role_differences: tuple[Difference, ...] = ()
     contents: dict[str, DatabaseContent] = field(default_factory=dict)
-    heartbeats: dict[str, datetime | None] = field(default_factory=dict)
     data_bytes: int = 0
+
+    @property
+    def heartbeats(self) -> dict[str, datetime | None]:
+        """Newest heartbeat of each database whose content could be read."""
+        return {name: content.heartbeat_at for name, content in self.contents.items()}
 
     @property
     def restored(self) -> frozenset[str]:
@@ -100,7 +104,7 @@ def read_and_compare(
             extensions=extension_names(content),
             seconds=time.monotonic() - started,
             differences=differences,
-            problems=(*problems, *_unread(content), *contradictions.get(name, ())),
+            problems=(*problems, *content.problems, *contradictions.get(name, ())),
         )
         return facts, content, int(row[0]) if row else 0
 
@@ -112,7 +116,6 @@ def read_and_compare(
         facts=tuple(facts for facts, _, _ in readings),
         role_differences=_roles(sandbox, plan, restore),
         contents={facts.database: content for facts, content, _ in readings},
-        heartbeats={facts.database: content.heartbeat_at for facts, content, _ in readings},
         data_bytes=sum(size for _, _, size in readings),
     )
 
@@ -147,10 +150,6 @@ def _lost_since(before: DatabaseContent, now: DatabaseContent) -> tuple[Differen
             detail = f"{table.rows} rows in the last verified drill, {rows} now"
             lost.append(Difference("rows-collapsed", f"table:{name}", detail, uncertain=True))
     return tuple(item for item in lost if item.code != "rows-missing")
-
-
-def _unread(content: DatabaseContent) -> tuple[Problem, ...]:
-    return tuple(content.problems)
 
 
 def _roles(sandbox: EmbeddedPostgres, plan: RestorePlan, restore: RestoreFacts) -> tuple[Difference, ...]:
