@@ -7,7 +7,7 @@ from pathlib import Path
 import hvac
 from pydantic import SecretStr
 
-from smos.checks.vault import judge_vault
+from smos.checks.dr.vault import judge_vault
 from smos.paths import compose_dir
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner

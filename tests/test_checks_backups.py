@@ -16,8 +16,8 @@ import pytest
 
 from smos.backup.manifest import Manifest
 from smos.backup.state import compare_offsite, directory_state, state_changes
-from smos.checks.backup_rules import EXISTENCE, INTEGRITY
-from smos.checks.backups import judge_existence, judge_integrity
+from smos.checks.dr.backup_rules import EXISTENCE, INTEGRITY
+from smos.checks.dr.backups import judge_existence, judge_integrity
 from smos.target import Schedule, Target
 from smos.verdict import Judgement, Verdict
 from tests._backup_kit import (
@@ -675,7 +675,7 @@ def test_every_finding_has_a_remedy_and_is_documented() -> None:
     import re
 
     sources = [
-        Path(__file__).parent.parent / "smos" / "checks" / f"{name}.py"
+        Path(__file__).parent.parent / "smos" / "checks" / "dr" / f"{name}.py"
         for name in ("backups", "integrity", "retention")
     ]
     for source in sources:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smos.backup.catalog import read_catalog
-from smos.checks.retention import judge_retention
+from smos.checks.dr.retention import judge_retention
 from smos.target import Schedule
 from smos.verdict import Judgement, Verdict
 from tests._backup_kit import NOW, flat_set, make_target, own_set

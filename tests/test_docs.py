@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from smos.checks import content, restore
+from smos.checks.dr import content, restore
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]

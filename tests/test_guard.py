@@ -88,6 +88,11 @@ def processes_of(run: str) -> list[int]:
     return found
 
 
+def programs_of(run: str) -> set[str]:
+    """Return the names of the programs that these processes execute."""
+    return {Path(f"/proc/{pid}/comm").read_text().strip() for pid in processes_of(run)}
+
+
 def wait_until_nothing_is_left(facts: dict) -> None:
     def nothing() -> bool:
         return not processes_of(facts["id"]) and not any(Path(path).exists() for path in facts["directories"])
@@ -298,7 +303,8 @@ def test_a_paused_process_holds_still_until_it_is_resumed() -> None:
     mark = f"617.{os.getpid()}617"  # no other process of this machine has it in its arguments
     with Owner("test") as owner:
         process = owner.spawn(["/bin/sh", "-c", f"sleep {mark}; true"], name="s", log=owner.run_dir / "log")
-        wait_for(lambda: len(processes_of(mark)) >= 2, what="both run", deadline_s=20)
+        # Not only two processes: a shell that starts its child by vfork can't be stopped before the child has executed.
+        wait_for(lambda: programs_of(mark) == {"sh", "sleep"}, what="both run", deadline_s=20)
         process.pause()
 
         def states() -> set[str]:

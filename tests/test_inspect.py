@@ -27,7 +27,7 @@ from smos.backup.facts import ArtifactFacts, SetFacts
 from smos.backup.inspect import complete_names, inspect_artifact, inspect_set
 from smos.backup.model import ArtifactKind
 from smos.backup.state import directory_state, state_changes
-from smos.checks.backup_rules import INTEGRITY
+from smos.checks.dr.backup_rules import INTEGRITY
 from smos.target import Limits
 from smos.verdict import Problem, Verdict
 from tests._backup_kit import (

@@ -7,7 +7,7 @@ from copy import deepcopy
 
 import pytest
 
-from smos.checks.content import INFORMATION, LISTED_PER_CODE, REMEDIES, content_findings
+from smos.checks.dr.content import INFORMATION, LISTED_PER_CODE, REMEDIES, content_findings
 from smos.postgres.acl import Grant, parse_acl
 from smos.postgres.compare import Difference, compare_roles
 from smos.postgres.content import SequenceContent

@@ -5,7 +5,7 @@
 
 import pytest
 
-from smos.checks.content import integrity_findings
+from smos.checks.dr.content import integrity_findings
 from smos.paths import compose_dir
 from smos.postgres.compare import compare_content
 from smos.postgres.integrity import check_integrity

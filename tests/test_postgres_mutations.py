@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from smos.checks.content import content_findings
+from smos.checks.dr.content import content_findings
 from smos.postgres.compare import compare_content
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from smos.backup.model import ArtifactKind
-from smos.checks.restore import restore_findings
+from smos.checks.dr.restore import restore_findings
 from smos.drill.restore import DumpSource, RestoreFacts, assert_sandbox, inspect_sandbox, make_durable
 from smos.drill.sandbox import OWN_PREFIX
 from smos.errors import UnsafeInputError

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from smos.backup.model import ArtifactKind
-from smos.checks.restore import restore_findings
+from smos.checks.dr.restore import restore_findings
 from smos.drill.feed import can_restrict
 from smos.drill.restore import DumpSource, RestoreFacts
 from smos.provision.embedded.postgres import EmbeddedPostgres

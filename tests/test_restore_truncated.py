@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from smos.backup.model import ArtifactKind
-from smos.checks.restore import restore_findings
+from smos.checks.dr.restore import restore_findings
 from smos.drill.restore import DumpSource
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner

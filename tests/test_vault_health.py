@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from smos.checks.vault import judge_health
+from smos.checks.dr.vault import judge_health
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
 from smos.vault.bootstrap import bootstrap

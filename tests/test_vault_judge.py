@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from smos.checks.vault import judge_vault
-from smos.checks.vault_problems import PROBLEMS
+from smos.checks.dr.vault import judge_vault
+from smos.checks.dr.vault_problems import PROBLEMS
 from smos.target import VaultRole, VaultTarget
 from smos.vault.archive import SnapshotFacts, inspect_snapshot
 from smos.vault.facts import LoginFacts, VaultFacts

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, TypeAdapter
 
-from smos.checks.vault import judge_vault
+from smos.checks.dr.vault import judge_vault
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
 from smos.target import VaultTarget

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, TypeAdapter
 
-from smos.checks.vault import judge_vault
+from smos.checks.dr.vault import judge_vault
 from smos.errors import BackupError
 from smos.paths import compose_dir
 from smos.provision.embedded.openbao import EmbeddedOpenBao

@@ -14,7 +14,7 @@ import zstandard
 from smos.backup.extract import extract_archive
 from smos.backup.layout import Layout
 from smos.backup.volumes import restore_archive
-from smos.checks.volumes import judge_volumes
+from smos.checks.dr.volumes import judge_volumes
 from smos.errors import UnsafeInputError
 from smos.target import Limits
 from smos.verdict import Verdict

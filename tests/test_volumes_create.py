@@ -14,7 +14,7 @@ from smos.backup import archive as archive_module
 from smos.backup.entries import EntryType, entry_id, read_entries
 from smos.backup.tree import Copied, read_tree
 from smos.backup.volumes import create_volume_archive
-from smos.checks.volumes import judge_volumes
+from smos.checks.dr.volumes import judge_volumes
 from smos.errors import BackupError
 from smos.verdict import Verdict
 from tests._volume_kit import (

@@ -20,7 +20,7 @@ from smos.backup.entries import (
     sort_key,
 )
 from smos.backup.tree import read_tree
-from smos.checks.volumes import judge_volumes
+from smos.checks.dr.volumes import judge_volumes
 from smos.verdict import Verdict
 from tests._volume_kit import codes, hostile_tar, kinds, make_archive, member, restore_one
 

@@ -7,8 +7,8 @@ import pytest
 from smos.backup.entries import DifferenceKind, EntryDifference, EntryExample
 from smos.backup.extract_facts import ExtractFacts
 from smos.backup.volumes import ReferenceFacts, VolumeFacts
-from smos.checks.volume_words import DIFFERENCES, PROBLEMS
-from smos.checks.volumes import judge_volumes
+from smos.checks.dr.volume_words import DIFFERENCES, PROBLEMS
+from smos.checks.dr.volumes import judge_volumes
 from smos.target import FileReference
 from smos.verdict import Problem, Verdict
 

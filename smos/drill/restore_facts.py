@@ -1,4 +1,4 @@
-"""What is recorded of a restore. Facts only; `smos.checks.restore` judges them."""
+"""What is recorded of a restore. Facts only; `smos.checks.dr.restore` judges them."""
 
 from dataclasses import dataclass
 from pathlib import Path

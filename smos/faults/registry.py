@@ -6,7 +6,7 @@ Adding a fault is one small function:
     def table_missing(work: Workspace) -> None:
         work.edit_dump("chatwoot", "DROP TABLE attachments")
 
-The function breaks a copy; the real check is then run against it (smos/faults/exercise.py) and must say what the
+The function breaks a copy; the real check is then run against it (smos/faults/dr/exercise.py) and must say what the
 expectation says, in a finding that names the broken object.
 """
 
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from smos.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from smos.faults.workspace import Workspace
+    from smos.faults.dr.workspace import Workspace
 
     Inject = Callable[[Workspace], None]
 
-MODULES = ("backups", "postgres", "hostile", "volumes", "vault", "harness")
+MODULES = ("dr.backups", "dr.postgres", "dr.hostile", "dr.volumes", "dr.vault", "dr.harness")
 """Modules of this package that register faults, in the order of the matrix."""
 _ID = re.compile(r"(?P<number>F\d{2})(?P<letter>[a-z]?)")
 

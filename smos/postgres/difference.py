@@ -9,7 +9,7 @@ DETAIL_CHARS = 200
 class Difference:
     """What is not as it was.
 
-    code: kebab-case, e.g. `rows-missing`; smos/checks/content.py says what to do about each. object:
+    code: kebab-case, e.g. `rows-missing`; smos/checks/dr/content.py says what to do about each. object:
     `kind:name`. detail: what was expected and found; counts and short extracts of definitions, never a row,
     never the body of a function. uncertain: the two can't be compared fairly here (another major version
     prints definitions differently, the sandbox lacks an extension), so this proves nothing about the backup.

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.evidence import Prove
-from smos.checks.backups import judge_existence
+from smos.checks.dr.backups import judge_existence
 from smos.drill.record import DrillRecord
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.evidence import Prove
-from smos.checks.integrity import judge_integrity
+from smos.checks.dr.integrity import judge_integrity
 from smos.drill.record import DrillRecord
 
 

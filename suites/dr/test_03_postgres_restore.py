@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.evidence import Prove
-from smos.checks.postgres import judge_postgres
+from smos.checks.dr.postgres import judge_postgres
 from smos.drill.record import DrillRecord
 
 

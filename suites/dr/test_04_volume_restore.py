@@ -3,8 +3,8 @@
 import pytest
 
 from fixtures.evidence import Prove
-from smos.checks.nothing import nothing_restored
-from smos.checks.volumes import judge_volumes
+from smos.checks.dr.nothing import nothing_restored
+from smos.checks.dr.volumes import judge_volumes
 from smos.drill.record import DrillRecord
 
 

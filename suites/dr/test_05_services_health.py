@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.evidence import Prove
-from smos.checks.services import judge_services
+from smos.checks.dr.services import judge_services
 from smos.drill.record import DrillRecord
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from fixtures.evidence import Prove
-from smos.checks.nothing import nothing_restored
-from smos.checks.vault import judge_vault
+from smos.checks.dr.nothing import nothing_restored
+from smos.checks.dr.vault import judge_vault
 from smos.drill.record import DrillRecord
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.evidence import Prove
-from smos.checks.objectives import judge_objectives
+from smos.checks.dr.objectives import judge_objectives
 from smos.drill.record import DrillRecord
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.evidence import Prove
-from smos.checks.retention import judge_retention
+from smos.checks.dr.retention import judge_retention
 from smos.drill.record import DrillRecord
 
 

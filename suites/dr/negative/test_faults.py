@@ -4,7 +4,7 @@ import pytest
 
 from fixtures.faults import FaultLab
 from smos.checks.registry import CHECKS
-from smos.faults.exercise import Scope
+from smos.faults.dr.exercise import Scope
 from smos.faults.registry import Case, cases
 from smos.verdict import Verdict
 

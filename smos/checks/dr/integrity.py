@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from smos.backup.facts import ArtifactFacts, SetFacts
 from smos.backup.model import ArtifactKind
-from smos.checks.backup_rules import INTEGRITY, findings_of, listed
+from smos.checks.dr.backup_rules import INTEGRITY, findings_of, listed
 from smos.target import Target
 from smos.verdict import Finding, Judgement, fail, not_proven, note
 

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from smos.checks.content import content_findings, integrity_findings
-from smos.checks.nothing import nothing_restored
-from smos.checks.restore import restore_findings
+from smos.checks.dr.content import content_findings, integrity_findings
+from smos.checks.dr.nothing import nothing_restored
+from smos.checks.dr.restore import restore_findings
 from smos.verdict import Finding, Judgement, fail, not_proven, note
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Any
 
 import hvac
 
+from smos.faults.dr.workspace import Workspace
 from smos.faults.registry import Variant, caught, everywhere, fault
-from smos.faults.workspace import Workspace
 from smos.verdict import Verdict
 
 NOT_PROVEN = Verdict.NOT_PROVEN

@@ -2,8 +2,8 @@
 
 from smos.drill.sandbox import admin_connection
 from smos.drill.stack import Sandbox
+from smos.faults.dr.workspace import Workspace
 from smos.faults.registry import Expectation, Variant, caught, content, fault
-from smos.faults.workspace import Workspace
 from smos.verdict import Verdict
 
 NOT_PROVEN = Verdict.NOT_PROVEN

@@ -7,8 +7,8 @@ from datetime import timedelta
 import zstandard
 
 from smos.backup.signing import generate_keypair
+from smos.faults.dr.workspace import Workspace
 from smos.faults.registry import Variant, caught, everywhere, fault
-from smos.faults.workspace import Workspace
 from smos.verdict import Verdict
 
 NOT_PROVEN = Verdict.NOT_PROVEN

@@ -6,8 +6,8 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+from smos.faults.dr.workspace import Workspace
 from smos.faults.registry import Expectation, Variant, caught, fault
-from smos.faults.workspace import Workspace
 from smos.verdict import Verdict
 
 ROOT_VOLUMES = ("n8n_data",)

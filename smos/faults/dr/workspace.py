@@ -28,10 +28,10 @@ from smos.backup.state import file_sha256
 from smos.backup.volumes import Restoration, create_volume_archive
 from smos.drill.stack import Sandbox
 from smos.errors import BackupError
-from smos.faults.material import Material
+from smos.faults.dr.material import Material
+from smos.faults.dr.vaultshop import Damage, VaultShop
+from smos.faults.dr.workshop import Workshop
 from smos.faults.registry import Variant
-from smos.faults.vaultshop import Damage, VaultShop
-from smos.faults.workshop import Workshop
 
 if TYPE_CHECKING:
     from smos.provision.embedded.postgres import EmbeddedPostgres

@@ -1,6 +1,6 @@
 """DR-03, first half: every declared PostgreSQL database restores completely into an isolated, empty sandbox.
 
-What came back is compared with what should have elsewhere (`smos.checks.content`). A gap of the sandbox is never
+What came back is compared with what should have elsewhere (`smos.checks.dr.content`). A gap of the sandbox is never
 blamed on the backup: it leaves the check unproven, with the remedy.
 """
 

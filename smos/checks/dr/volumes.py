@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from smos.backup.entries import DifferenceKind, EntryDifference
 from smos.backup.references import ReferenceFacts
 from smos.backup.volumes import VolumeFacts
-from smos.checks.volume_words import DIFFERENCES, PROBLEMS, UNKNOWN_PROBLEM
+from smos.checks.dr.volume_words import DIFFERENCES, PROBLEMS, UNKNOWN_PROBLEM
 from smos.target import FileReference
 from smos.verdict import Finding, Judgement, Verdict, fail, not_proven, note
 

@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from smos.checks.dr.vault_health import judge_health
 from smos.checks.registry import CHECKS
-from smos.checks.vault_health import judge_health
 from smos.drill.sandbox import admin_connection
 from smos.drill.stack import Sandbox
 from smos.evidence.accounting import reconcile
 from smos.evidence.results import Result
+from smos.faults.dr.workspace import Workspace
 from smos.faults.registry import Variant, caught, fault
-from smos.faults.workspace import Workspace
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.target import Service
 from smos.vault.health import read_health

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from smos.backup.model import BackupSet, Catalog
 from smos.backup.names import find_stamp, set_stamp
-from smos.checks.backups import FUTURE_TOLERANCE
+from smos.checks.dr.backups import FUTURE_TOLERANCE
 from smos.target import Target
 from smos.verdict import Finding, Judgement, fail, not_proven, note
 

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from smos.faults.dr.workspace import Workspace
 from smos.faults.registry import Expectation, Variant, caught, content, fault
-from smos.faults.workspace import Workspace
 from smos.verdict import Verdict
 
 REFUSED = "hostile-statement"

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from smos.backup.model import Artifact, ArtifactKind, BackupSet, Catalog
 from smos.backup.names import FROM_DATE, find_stamp
 from smos.backup.state import OffsiteFacts
-from smos.checks.backup_rules import EXISTENCE, findings_of, listed
-from smos.checks.integrity import judge_integrity
+from smos.checks.dr.backup_rules import EXISTENCE, findings_of, listed
+from smos.checks.dr.integrity import judge_integrity
 from smos.target import Schedule, Target
 from smos.verdict import Finding, Judgement, fail, not_proven, note
 

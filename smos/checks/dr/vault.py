@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from smos.checks.vault_health import judge_health
-from smos.checks.vault_problems import OTHER_COPY, PROBLEMS, SANDBOX
+from smos.checks.dr.vault_health import judge_health
+from smos.checks.dr.vault_problems import OTHER_COPY, PROBLEMS, SANDBOX
 from smos.target import VaultTarget
 from smos.vault.facts import LoginFacts, VaultFacts
 from smos.verdict import Finding, Judgement, Problem, Verdict, fail, not_proven, note

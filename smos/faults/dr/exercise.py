@@ -14,21 +14,21 @@ from smos.backup.catalog import read_catalog
 from smos.backup.inspect import complete_names, inspect_set
 from smos.backup.model import ArtifactKind, BackupSet, Catalog
 from smos.backup.state import OffsiteFacts, compare_offsite, directory_state, state_changes
-from smos.checks.backups import judge_existence, judge_integrity
-from smos.checks.objectives import judge_objectives
-from smos.checks.postgres import judge_postgres
+from smos.checks.dr.backups import judge_existence, judge_integrity
+from smos.checks.dr.objectives import judge_objectives
+from smos.checks.dr.postgres import judge_postgres
+from smos.checks.dr.retention import judge_retention
+from smos.checks.dr.services import judge_services
+from smos.checks.dr.vault import judge_vault
+from smos.checks.dr.volumes import judge_volumes
 from smos.checks.registry import not_required
-from smos.checks.retention import judge_retention
-from smos.checks.services import judge_services
-from smos.checks.vault import judge_vault
-from smos.checks.volumes import judge_volumes
 from smos.drill.phases import PhaseClock, Timing
 from smos.drill.plan import RestorePlan, choose_set, make_plan
 from smos.drill.record import DrillRecord, SafetyFacts
 from smos.drill.recover import Recovery, recover_everything
 from smos.drill.stack import Sandbox, start_sandbox
 from smos.errors import TargetError
-from smos.faults.workspace import Strike, Workspace
+from smos.faults.dr.workspace import Strike, Workspace
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
