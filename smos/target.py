@@ -41,10 +41,6 @@ class Provision(StrEnum):
     LIVE = "live"
 
 
-NOT_YET = frozenset({Provision.DOCKER, Provision.LIVE})
-"""Refused with a message, never ignored: a run that provisions something else than asked for proves nothing."""
-
-
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -308,11 +304,6 @@ def resolve_settings(
         raise TargetError(
             f"Unknown provisioner {wanted!r}", remedy="use one of: " + ", ".join(Provision)
         ) from error
-    if chosen in NOT_YET:
-        raise TargetError(
-            f"--provision {chosen} is not part of this version",
-            remedy="use --provision embedded (real servers from wheels), or auto",
-        )
     directory = backups or env.get("SMOS_BACKUPS")
     if directory and not Path(directory).is_dir():
         raise TargetError(

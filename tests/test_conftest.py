@@ -396,10 +396,11 @@ def test_two_runs_do_not_write_to_the_same_reports(runs: Runs) -> None:
     [
         (("-n0", "--target", "nosuch.yml"), "nosuch.yml"),
         (("-n2", "--provision", "magic"), "Unknown provisioner 'magic'"),
+        (("-n2", "--provision", "docker"), "--provision docker is not part of this version for: dr"),
         (("-n0", "--backups", "nosuchdir"), "no directory nosuchdir"),
         (("-n2", "--waivers", "nosuch.yml"), "waivers file nosuch.yml"),
     ],
-    ids=["target", "provision", "backups", "waivers"],
+    ids=["target", "provision", "not-provided", "backups", "waivers"],
 )
 def test_a_wrong_option_ends_the_run_before_anything_starts(
     runs: Runs, args: tuple[str, ...], text: str

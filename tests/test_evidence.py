@@ -122,14 +122,19 @@ def test_the_eight_checks_are_required_of_a_target_that_declares_everything() ->
             "services": [{"name": "s", "kind": "postgres"}],
         }
     )
-    assert registry.required_checks(whole) == ALL == tuple(f"DR-{n:02d}" for n in range(1, 9))
-    assert registry.not_required(whole) == ()
+    assert registry.required_checks(whole, suites={"dr"}) == ALL == tuple(f"DR-{n:02d}" for n in range(1, 9))
+    assert registry.not_required(whole, suites={"dr"}) == ()
 
 
 def test_only_what_is_not_declared_is_not_required() -> None:
-    assert registry.required_checks(Target(name="empty")) == ("DR-01", "DR-02", "DR-07", "DR-08")
+    assert registry.required_checks(Target(name="empty"), suites={"dr"}) == (
+        "DR-01",
+        "DR-02",
+        "DR-07",
+        "DR-08",
+    )
     some = Target(name="some", databases=(Database(name="a"),), vault=VaultTarget())
-    assert [check_id for check_id, _ in registry.not_required(some)] == ["DR-04", "DR-05"]
+    assert [check_id for check_id, _ in registry.not_required(some, suites={"dr"})] == ["DR-04", "DR-05"]
 
 
 def test_every_check_has_controls_of_a_known_framework_and_no_control_is_left_over() -> None:

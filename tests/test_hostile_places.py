@@ -12,10 +12,11 @@ from smos.backup.catalog import read_catalog
 from smos.backup.manifest import MANIFEST_NAME, Manifest
 from smos.backup.signing import verify_manifest
 from smos.backup.state import directory_state
+from smos.checks.registry import not_provided
 from smos.drill.content import _roles as compare_restored_roles
 from smos.drill.restore_facts import WithheldRole
 from smos.errors import SmosError, TargetError
-from smos.target import check_places, load_target, parse_target, resolve_settings
+from smos.target import Provision, check_places, load_target, parse_target, resolve_settings
 from smos.vault.escrow import read_escrow
 
 
@@ -101,8 +102,9 @@ def test_names_can_not_write_to_the_terminal() -> None:
 
 @pytest.mark.parametrize("how", ["docker", "live"])
 def test_a_provisioner_of_a_later_version_is_refused_before_anything_starts(how: str) -> None:
-    with pytest.raises(TargetError, match="not part of this version"):
-        resolve_settings(provision=how, environ={})
+    provision = resolve_settings(provision=how, environ={}).provision
+    assert not_provided(provision, ["dr"]) == ("dr",)
+    assert not_provided(Provision.AUTO, ["dr"]) == not_provided(Provision.EMBEDDED, ["dr"]) == ()
 
 
 def test_a_role_that_the_globals_elevate_beyond_the_manifest_is_found(

@@ -1,36 +1,32 @@
-"""The registry of checks: stable IDs, titles in an auditor's words, and when each one is required."""
+"""The registry of checks: stable IDs, titles in an auditor's words, and when each one is required.
 
+Every suite is a package beside this module with `CHECKS` and `not_required`; adding a suite is one line in SUITES.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from types import ModuleType
+
+from smos.checks import dr
 from smos.checks.controls import CONTROLS
-from smos.target import Target
+from smos.target import Provision, Settings, Target
 from smos.verdict import Check
 
+SUITES: Mapping[str, ModuleType] = {"dr": dr}
+"""Suite (its marker, its folder under suites/) to the package that describes it, in the order of the reports."""
 
-def _dr(number: int, title: str) -> Check:
-    check_id = f"DR-{number:02d}"
-    return Check(check_id, title, CONTROLS.get(check_id, ()))
-
-
-CHECKS: tuple[Check, ...] = (
-    _dr(1, "Backups of everything declared exist, are recent, and none is missing from the schedule"),
-    _dr(2, "Every artifact is complete and unaltered"),
-    _dr(
-        3,
-        "Every declared PostgreSQL database restores completely into an isolated sandbox"
-        " and equals its source",
-    ),
-    _dr(4, "Every declared volume comes back, entry by entry, with owners, modes, links and attributes"),
-    _dr(5, "Every declared service gives positive evidence of health after recovery"),
-    _dr(
-        6,
-        "Vault comes back from its snapshot: unsealed by the escrowed shares, policies and logins work,"
-        " old ciphertext decrypts",
-    ),
-    _dr(7, "Recovery time and recovery point, measured, meet their objectives"),
-    _dr(8, "Backups are kept for the retention period, no shorter and no longer"),
+CHECKS: tuple[Check, ...] = tuple(
+    replace(item, controls=CONTROLS.get(item.id, ())) for suite in SUITES.values() for item in suite.CHECKS
 )
 """Every check, in the order of the reports."""
 
+PROVISIONERS: Mapping[str, Collection[Provision]] = {"dr": (Provision.EMBEDDED,)}
+"""How the servers of a suite can come to exist, `auto` apart. What is not named is refused, never ignored."""
+OF_A_GIVEN_TARGET = frozenset({"dr", "rls"})
+"""Suites that speak of what the target names even when their servers are provisioned: backups, a database."""
+
 _BY_ID = {item.id: item for item in CHECKS}
+_SUITE_OF = {item.id: name for name, suite in SUITES.items() for item in suite.CHECKS}
 
 
 def check(check_id: str) -> Check:
@@ -48,29 +44,38 @@ def is_known(check_id: str) -> bool:
 
 def suite_of(check_id: str) -> str:
     """Return the suite that a check belongs to: "DR-03" is of "dr"."""
-    return check_id.partition("-")[0].lower()
+    return _SUITE_OF.get(check_id, check_id.partition("-")[0].lower())
 
 
-def not_required(target: Target) -> tuple[tuple[str, str], ...]:
-    """Return (check ID, why) for every check that this target does not ask for.
+def not_required(
+    target: Target, settings: Settings | None = None, suites: Collection[str] | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Return (check ID, why) for every check that this target does not ask for. suites: None: of all.
 
     Only what the target does not declare is not required; nothing else excuses a check but a waiver.
     """
-    excused = []
-    if (
-        not target.databases and not target.derived
-    ):  # a dump that can't be read hides the names of its databases
-        excused.append(("DR-03", "the target declares no database"))
-    if not target.volumes:
-        excused.append(("DR-04", "the target declares no volume"))
-    if not target.services and not target.smoke:
-        excused.append(("DR-05", "the target declares no service and no smoke query"))
-    if target.vault is None:
-        excused.append(("DR-06", "the target declares no Vault"))
-    return tuple(excused)
+    return tuple(
+        excused
+        for name, suite in SUITES.items()
+        if suites is None or name in suites
+        for excused in suite.not_required(target, settings)
+    )
 
 
-def required_checks(target: Target) -> tuple[str, ...]:
-    """Return the IDs of the checks that this target requires, in the order of CHECKS."""
-    excused = {check_id for check_id, _ in not_required(target)}
-    return tuple(item.id for item in CHECKS if item.id not in excused)
+def required_checks(
+    target: Target, settings: Settings | None = None, suites: Collection[str] | None = None
+) -> tuple[str, ...]:
+    """Return the IDs of the checks that this target requires of these suites, in the order of CHECKS."""
+    excused = {check_id for check_id, _ in not_required(target, settings, suites)}
+    return tuple(
+        item.id
+        for item in CHECKS
+        if item.id not in excused and (suites is None or suite_of(item.id) in suites)
+    )
+
+
+def not_provided(provision: Provision, suites: Collection[str]) -> tuple[str, ...]:
+    """Return the suites that can't get their servers in this way."""
+    if provision is Provision.AUTO:
+        return ()
+    return tuple(name for name in suites if provision not in PROVISIONERS.get(name, (Provision.EMBEDDED,)))

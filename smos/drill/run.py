@@ -18,7 +18,7 @@ from smos.backup.facts import SetFacts
 from smos.backup.inspect import complete_names, inspect_set
 from smos.backup.model import BackupSet, Catalog
 from smos.backup.state import OffsiteFacts, compare_offsite, directory_state, state_changes
-from smos.checks.registry import not_required
+from smos.checks.dr import not_required
 from smos.clock import Clock, SystemClock
 from smos.drill import baseline
 from smos.drill.phases import PhaseClock, Timing

@@ -130,7 +130,8 @@ def _outcome(
             not_proven(
                 "check-missing",
                 "The target requires this check, but it left no result in this run",
-                "run the whole suite (pytest -m dr); look above for why its test did not run",
+                f"run the whole suite (pytest -m {registry.suite_of(check_id)});"
+                " look above for why its test did not run",
             )
         )
     elif silent:

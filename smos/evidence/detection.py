@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from smos.checks.registry import suite_of
 from smos.evidence.files import append_line, write_atomic, write_json
 
 FILE_NAME = "detection.json"
@@ -73,7 +75,7 @@ def read(run_dir: Path) -> tuple[list[Detection], list[Pristine]]:
     found = [row for row in rows if isinstance(row, Detection)]
     pristine = [row for row in rows if isinstance(row, Pristine)]
     return (
-        sorted(found, key=lambda row: (row.id[:3], row.id, row.check, row.variant)),
+        sorted(found, key=lambda row: (len(row.id.strip(ascii_lowercase)), row.id, row.check, row.variant)),
         sorted(pristine, key=lambda row: row.check),
     )
 
@@ -85,7 +87,7 @@ def as_json(found: Sequence[Detection], pristine: Sequence[Pristine], total: int
         "faults": [json.loads(_ROW.dump_json(row)) for row in found],
         "detected": sum(row.detected for row in found),
         "total": total,
-        "per_suite": _per(found, lambda row: row.check.partition("-")[0].lower()),
+        "per_suite": _per(found, lambda row: suite_of(row.check)),
         "per_check": _per(found, lambda row: row.check),
         "pristine": {"runs": len(pristine), "false_alarms": sum(row.alarm for row in pristine)},
     }

@@ -1,9 +1,11 @@
 """What every report of one run says about the run itself."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from smos.target import Scope
+from smos.checks.registry import OF_A_GIVEN_TARGET
+from smos.target import Provision, Scope, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +39,13 @@ class RunInfo:
         if self.self_test:
             return "self-test: proves the harness, no control is satisfied"
         return f"production: speaks about {self.target}"
+
+
+def scope_of(target: Target, provision: Provision, suites: Iterable[str]) -> Scope:
+    """Return what a run of these suites speaks about.
+
+    A suite whose servers were provisioned speaks about the stack as it is shipped, never about production; one such
+    suite makes a self-test of the whole run, which has one verdict.
+    """
+    given = provision is Provision.LIVE or OF_A_GIVEN_TARGET.issuperset(suites)
+    return target.scope if given else Scope.SELF_TEST

@@ -15,18 +15,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
-from typing import TYPE_CHECKING
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any
 
+from smos.checks.registry import suite_of
 from smos.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from smos.faults.dr.workspace import Workspace
-
-    Inject = Callable[[Workspace], None]
+    Inject = Callable[[Any], None]  # what is broken differs by suite: a backup's copy, a server, a database
 
 MODULES = ("dr.backups", "dr.postgres", "dr.hostile", "dr.volumes", "dr.vault", "dr.harness")
 """Modules of this package that register faults, in the order of the matrix."""
-_ID = re.compile(r"(?P<number>F\d{2})(?P<letter>[a-z]?)")
+_ID = re.compile(r"F(?P<number>\d{2,3})(?P<letter>[a-z]?)")
+"""F01 to F99: backups and drills; F100s: Vault; F200s: row-level security and demo; F300s: observability."""
 
 
 class Variant(StrEnum):
@@ -73,9 +74,14 @@ class Fault:
     volumes: tuple[str, ...] = ()
 
     @property
-    def number(self) -> str:
+    def number(self) -> int:
         """The catalogue's number, without the letter that tells several faults of one number apart."""
-        return self.id[:3]
+        return int(self.id.strip(ascii_lowercase + "F"))
+
+    @property
+    def suite(self) -> str:
+        """The suite whose checks must catch it; it decides what `inject` is given."""
+        return suite_of(self.expected[0].check)
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -118,6 +124,8 @@ def fault(
     cases = [(item.check, item.variant) for item in flat]
     if len(set(cases)) != len(cases):
         raise ValueError(f"{id_}: two expectations of one check and variant")
+    if len({suite_of(item.check) for item in flat}) != 1:
+        raise ValueError(f"{id_}: a fault is injected into one suite's subject")
 
     def register(inject: "Inject") -> "Inject":
         _FAULTS[id_] = Fault(
@@ -182,9 +190,14 @@ def faults() -> tuple[Fault, ...]:
     return tuple(sorted(_FAULTS.values(), key=lambda item: (item.number, item.id)))
 
 
-def cases() -> tuple[Case, ...]:
-    """Return every case, in a stable order."""
-    return tuple(Case(item, expectation) for item in faults() for expectation in item.expected)
+def cases(suite: str | None = None) -> tuple[Case, ...]:
+    """Return every case of a suite (None: of all), in a stable order."""
+    return tuple(
+        Case(item, expectation)
+        for item in faults()
+        if suite in {None, item.suite}
+        for expectation in item.expected
+    )
 
 
 def mismatch(expectation: Expectation, judgement: Judgement) -> str:

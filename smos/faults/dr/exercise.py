@@ -14,6 +14,7 @@ from smos.backup.catalog import read_catalog
 from smos.backup.inspect import complete_names, inspect_set
 from smos.backup.model import ArtifactKind, BackupSet, Catalog
 from smos.backup.state import OffsiteFacts, compare_offsite, directory_state, state_changes
+from smos.checks.dr import not_required
 from smos.checks.dr.backups import judge_existence, judge_integrity
 from smos.checks.dr.objectives import judge_objectives
 from smos.checks.dr.postgres import judge_postgres
@@ -21,7 +22,6 @@ from smos.checks.dr.retention import judge_retention
 from smos.checks.dr.services import judge_services
 from smos.checks.dr.vault import judge_vault
 from smos.checks.dr.volumes import judge_volumes
-from smos.checks.registry import not_required
 from smos.drill.phases import PhaseClock, Timing
 from smos.drill.plan import RestorePlan, choose_set, make_plan
 from smos.drill.record import DrillRecord, SafetyFacts

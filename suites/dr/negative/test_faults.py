@@ -3,15 +3,15 @@
 import pytest
 
 from fixtures.faults import FaultLab
-from smos.checks.registry import CHECKS
+from smos.checks.dr import CHECKS
 from smos.faults.dr.exercise import Scope
 from smos.faults.registry import Case, cases
 from smos.verdict import Verdict
 
 pytestmark = pytest.mark.negative
 
-RECOVERY = [check.id for check in CHECKS if check.id.startswith("DR-")]
-CASES = [case for case in cases() if case.expectation.check in RECOVERY]
+RECOVERY = [check.id for check in CHECKS]
+CASES = cases("dr")
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
