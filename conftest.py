@@ -2,7 +2,13 @@
 
 import pytest
 
-pytest_plugins = ["fixtures.target", "fixtures.backups", "fixtures.evidence", "fixtures.faults"]
+pytest_plugins = [
+    "fixtures.target",
+    "fixtures.backups",
+    "fixtures.evidence",
+    "fixtures.faults",
+    "fixtures.fault_lab",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

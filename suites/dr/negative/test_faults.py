@@ -2,7 +2,7 @@
 
 import pytest
 
-from fixtures.faults import FaultLab
+from fixtures.fault_lab import FaultLab
 from smos.checks.dr import CHECKS
 from smos.faults.dr.exercise import Scope
 from smos.faults.registry import Case, cases
