@@ -2,24 +2,29 @@
 
 The set is written under a `.partial-` name and appears by one rename when all of it is on disk: a backup that was
 interrupted is never taken for a backup. The layout is described in smos/backup/manifest.py.
+
+An encrypted set (smos/backup/envelope.py) is first written into a private directory outside of the backup directory,
+which never sees plain text; there each file lies until it was encrypted.
 """
 
 import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import psycopg
 import zstandard
 
 from smos import __version__
 from smos.backup.archive import create_volume_archive
+from smos.backup.envelope import SUFFIX, DataKey, Digest, Recipient, parse_recipient, seal
 from smos.backup.manifest import (
     MANIFEST_NAME,
     PARTIAL_PREFIX,
@@ -28,7 +33,9 @@ from smos.backup.manifest import (
     STAMP_FORMAT,
     Artifact,
     DatabaseEntry,
+    Encryption,
     Manifest,
+    Plain,
     VaultEntry,
     VolumeEntry,
 )
@@ -39,9 +46,11 @@ from smos.postgres.catalogue import read_roles
 from smos.postgres.fingerprint import read_content
 from smos.provision.base import PostgresEndpoint, VaultEndpoint
 from smos.provision.installations import PostgresInstallation
-from smos.vault.escrow import Escrow
-from smos.vault.snapshot import take_snapshot
+from smos.vault.datakey import new_data_key
+from smos.vault.escrow import AppRoleCredential
+from smos.vault.snapshot import CANARY_NAME, SNAPSHOT_NAME, take_snapshot
 
+_Entry = TypeVar("_Entry", VolumeEntry, VaultEntry)
 CHUNK_BYTES = 1 << 20
 ZSTD_LEVEL = 3
 PARALLEL_DUMP_BYTES = 64 << 20
@@ -62,12 +71,28 @@ class BackupSource:
 
 @dataclass(frozen=True, slots=True)
 class VaultAccess:
-    """A Vault and the escrow that holds the credentials of its `backup` role."""
+    """A Vault and the credential of its `backup` role.
+
+    recipient: the escrow's age recipient (`age1…`): the set is encrypted, Vault's snapshot to this recipient and all
+    the rest to a data key of Vault's. None: nothing is encrypted.
+    """
 
     endpoint: VaultEndpoint
-    escrow: Escrow
+    credential: AppRoleCredential
     kv_mount: str
     transit_key: str
+    recipient: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """What one set is encrypted with. directory: private, for plain text until it is encrypted."""
+
+    key: DataKey
+    escrow: Recipient
+    facts: Encryption
+    set_id: str
+    directory: Path
 
 
 def create_backup(
@@ -77,13 +102,15 @@ def create_backup(
     clock: Clock,
     signing_key: Path | None = None,
     jobs: int = 2,
+    staging: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Write one backup set below `directory` and return its path.
 
     clock: gives the stamp and the dates of the manifest. signing_key: Ed25519 private key (PEM) for the manifest.
     jobs: parallel sessions per large database. Databases are dumped before volumes are read, so that every file
-    that a row names was written before its volume was archived.
+    that a row names was written before its volume was archived. staging: where an encrypted set's files lie before
+    they are encrypted (default: the system's directory for temporary files); never below `directory`.
 
     Raises BackupError; nothing that looks like a backup is left behind then.
     """
@@ -93,22 +120,33 @@ def create_backup(
     if final.exists():
         raise BackupError(f"{final} exists already", remedy="two backups in one second; take it again")
     say = progress or (lambda _text: None)
-    with _partial(directory, set_id) as work:
+    with _partial(directory, set_id) as work, _envelope(source, directory, set_id, staging) as envelope:
+        # The data key is there before Vault's snapshot is taken, so that this snapshot holds the key that wraps it.
+        stage = envelope.directory if envelope else work
         with ThreadPoolExecutor(max(jobs, 2)) as pool:
-            vault = pool.submit(_vault, source, work, clock)
-            databases = [pool.submit(_database, source, name, work, clock, jobs) for name in source.databases]
-            globals_ = pool.submit(_globals, source, work)
+            vault = pool.submit(_vault, source, stage, clock)
+            databases = [
+                pool.submit(_database, source, name, stage, clock, jobs) for name in source.databases
+            ]
+            globals_ = pool.submit(_globals, source, stage)
             entries = []
             for job in databases:
                 entries.append(job.result())
                 say(f"{entries[-1].name}: dumped")
             roles, system_identifier, globals_path = globals_.result()
             volumes = list(
-                pool.map(lambda item: _volume(item[0], item[1], work), sorted(source.volumes.items()))
+                pool.map(lambda item: _volume(item[0], item[1], stage), sorted(source.volumes.items()))
             )
             vault_entry = vault.result()
-            files = sorted(path for path in work.rglob("*") if path.is_file())
-            artifacts = tuple(pool.map(lambda path: _artifact(work, path), files))
+            files = sorted(path for path in stage.rglob("*") if path.is_file())
+            if envelope:
+                artifacts = tuple(pool.map(lambda path: _sealed(envelope, work, path), files))
+            else:
+                artifacts = tuple(pool.map(lambda path: _artifact(work, path), files))
+        if envelope:
+            globals_path = globals_path and globals_path + SUFFIX
+            volumes = [_renamed(entry, "archive", "entries") for entry in volumes]
+            vault_entry = vault_entry and _renamed(vault_entry, "snapshot")
         manifest = Manifest(
             set_id=set_id,
             source=source.name,
@@ -121,6 +159,7 @@ def create_backup(
             databases=tuple(entries),
             volumes=tuple(volumes),
             vault=vault_entry,
+            encryption=envelope.facts if envelope else None,
             artifacts=artifacts,
         )
         data = manifest.to_json()
@@ -153,6 +192,54 @@ def _partial(directory: Path, set_id: str) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)  # after success the name is gone already
+
+
+@contextmanager
+def _envelope(
+    source: BackupSource, directory: Path, set_id: str, staging: Path | None
+) -> Iterator[_Envelope | None]:
+    access = source.vault
+    if access is None or access.recipient is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="smos-staging-", dir=staging) as stage:  # 0700
+        if Path(stage).resolve().is_relative_to(directory.resolve()):
+            raise BackupError(
+                f"The staging directory {stage} lies in the backup directory",
+                remedy="name another directory for temporary files: plain text must not get among the backups",
+            )
+        escrow = parse_recipient(access.recipient)
+        key, wrapped = new_data_key(access.endpoint, access.credential, access.transit_key)
+        facts = Encryption(wrapped_key=wrapped, transit_key=access.transit_key, escrow_recipient=str(escrow))
+        yield _Envelope(key, escrow, facts, set_id, Path(stage))
+
+
+def _sealed(envelope: _Envelope, work: Path, path: Path) -> Artifact:
+    """Encrypt one file of the staging directory into the set, and remove it there."""
+    relative = path.relative_to(envelope.directory)
+    target = work / relative
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if relative == Path("vault", CANARY_NAME):  # ciphertext and names; a drill reads it before it has any key
+        shutil.copyfile(path, target)
+        return _artifact(work, target)
+    target = target.with_name(target.name + SUFFIX)
+    name = target.relative_to(work).as_posix()
+    if relative == Path(
+        "vault", SNAPSHOT_NAME
+    ):  # opened without the data key, which only this very snapshot can unwrap
+        kind, recipient = "sha256", envelope.escrow
+        digest: Digest = hashlib.sha256()
+    else:
+        kind, recipient = "hmac-sha256", envelope.key.recipient
+        digest = envelope.key.digest(envelope.set_id, name)
+    done = seal(path, target, recipient, digest)
+    path.unlink()
+    plain = Plain(bytes=done.plain_bytes, digest=f"{kind}:{done.plain_digest}")
+    return Artifact(path=name, bytes=done.bytes, sha256=done.sha256, plain=plain)
+
+
+def _renamed(entry: _Entry, *fields: str) -> _Entry:
+    return entry.model_copy(update={field: getattr(entry, field) + SUFFIX for field in fields})
 
 
 def _database(source: BackupSource, name: str, work: Path, clock: Clock, jobs: int) -> DatabaseEntry:
@@ -255,7 +342,7 @@ def _vault(source: BackupSource, work: Path, clock: Clock) -> VaultEntry | None:
         return None
     return take_snapshot(
         access.endpoint,
-        access.escrow,
+        access.credential,
         work / "vault",
         kv_mount=access.kv_mount,
         transit_key=access.transit_key,

@@ -11,6 +11,9 @@ A backup set of ours is one directory `smos-<YYYYMMDD_HHMMSS>/` (UTC):
     vault/raft.snap           raft snapshot
     vault/canary.json         ciphertext made before the backup, names of policies and roles
 
+In an encrypted set (smos/backup/envelope.py) every file but the manifest, its signature and the canary is an age file,
+called as above with `.age` at the end.
+
 While it is being written the directory is called `.partial-…`; it gets its name by one atomic rename.
 """
 
@@ -33,12 +36,38 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Plain(_Model):
+    """What an encrypted file holds, decrypted.
+
+    digest: "hmac-sha256:<hex>" under the set's data key (`DataKey.digest`), which ties it to its set and name; of
+    Vault's snapshot, which must open without that key, "sha256:<hex>".
+    """
+
+    bytes: int
+    digest: Annotated[str, Field(pattern=r"^(hmac-sha256|sha256):[0-9a-f]{64}$")]
+
+
 class Artifact(_Model):
-    """One file of the set. `path` is relative to the set's directory, with forward slashes."""
+    """One file of the set. `path` is relative to the set's directory, with forward slashes.
+
+    bytes, sha256: as stored. plain: what is in it, where it is encrypted.
+    """
 
     path: str
     bytes: int
     sha256: str
+    plain: Plain | None = None
+
+
+class Encryption(_Model):
+    """How an encrypted set is opened. Nothing here is secret."""
+
+    format: Literal["age-v1"] = "age-v1"
+    wrapped_key: Annotated[str, Field(pattern=r"^vault:v[0-9]{1,9}:[A-Za-z0-9+/=_-]+$", max_length=4096)]
+    """The set's data key, wrapped by Vault's transit engine."""
+    transit_key: str
+    escrow_recipient: str
+    """age recipient of the escrow, to which Vault's own snapshot is encrypted: it needs no Vault to be opened."""
 
 
 class DatabaseEntry(_Model):
@@ -94,6 +123,8 @@ class Manifest(_Model):
     databases: tuple[DatabaseEntry, ...]
     volumes: tuple[VolumeEntry, ...]
     vault: VaultEntry | None
+    encryption: Encryption | None = None
+    """None: nothing in the set is encrypted."""
     artifacts: tuple[Artifact, ...]
 
     def to_json(self) -> bytes:

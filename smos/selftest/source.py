@@ -19,7 +19,8 @@ from smos.provision.owner import Owner
 from smos.selftest.volumes import build_volumes
 from smos.target import Target, load_target
 from smos.vault.bootstrap import bootstrap
-from smos.vault.escrow import read_escrow
+from smos.vault.escrow import escrow_recipient, read_escrow
+from smos.vault.snapshot import backup_credential
 
 DAYS = 7
 SOURCE_SETTINGS = {"fsync": "off", "synchronous_commit": "on", "max_wal_senders": "0", "wal_level": "minimal"}
@@ -84,6 +85,7 @@ def start_source(owner: Owner, clock: Clock, report: Callable[[str], None]) -> S
     target = declared.model_copy(
         update={"backups": backups, "vault": declared.vault.model_copy(update={"escrow": escrow})}
     )
+    keys_of_vault = read_escrow(escrow)
     source = BackupSource(
         name=target.name,
         postgres=postgres.endpoint,
@@ -92,19 +94,22 @@ def start_source(owner: Owner, clock: Clock, report: Callable[[str], None]) -> S
         volumes=volumes,
         vault=VaultAccess(
             vault.endpoint,
-            read_escrow(escrow),
+            backup_credential(keys_of_vault),
             declared.vault.kv_mount,
             declared.vault.transit_key,
+            escrow_recipient(keys_of_vault) if backups.encrypted else None,
         ),
     )
     running = SelfTestSource(
         target=target, postgres=postgres, vault=vault, backup_source=source, signing_key=signing_key
     )
+    staging = base / "staging"  # inside of what the owner removes, also after a kill
+    staging.mkdir(mode=0o700)
     for day in range(DAYS, -1, -1):
         shifted = ShiftedClock(timedelta(days=-day), clock) if day else clock
         live_a_day(running, shifted.now())
         report(f"backup {DAYS - day + 1} of {DAYS + 1}: the state of {shifted.now():%Y-%m-%d %H:%M} UTC")
-        create_backup(source, directory, clock=shifted, signing_key=signing_key)
+        create_backup(source, directory, clock=shifted, signing_key=signing_key, staging=staging)
     live_a_day(running, clock.now())  # written after the last backup: what a disaster loses
     return running
 

@@ -16,6 +16,7 @@ from typing import Any
 import hvac
 from pydantic import SecretStr
 
+from smos.backup.envelope import new_identity
 from smos.clock import Clock, SystemClock
 from smos.paths import compose_dir
 from smos.vault.catalog import read_catalog
@@ -221,6 +222,7 @@ class _SetUp:
         changes += self._write_policies(policies)
         changes += self._roles(roles)
         changes += self._canary()
+        changes += self._backup_identity()
         changes += self._seed(wanted)
         self._keep(cluster_id=status.get("cluster_id"))
         self.client.auth.token.revoke_self()
@@ -363,6 +365,12 @@ class _SetUp:
             )
         )
         return ["canary"]
+
+    def _backup_identity(self) -> list[str]:
+        if self.escrow.backup_identity is not None:
+            return []
+        self._keep(backup_identity=SecretStr(new_identity()))
+        return ["backup identity"]
 
     def _seed(self, wanted: Mapping[str, Sequence[str]]) -> list[str]:
         changes = []

@@ -2,8 +2,10 @@
 
     {"schema": 1, "cluster_id": …, "threshold": 3, "key_shares": [5 shares, base64],
      "approles": {"ci": {"role_id": …, "secret_id": …}, …},
-     "canary": {"ciphertext": …, "salt": …, "digest": …}, "root_token": null}
+     "canary": {"ciphertext": …, "salt": …, "digest": …}, "backup_identity": "AGE-SECRET-KEY-1…", "root_token": null}
 
+`backup_identity` opens Vault's own snapshot in encrypted backups: it depends on no Vault. Its public half
+(`smos backup recipient`) is all that the host that makes backups needs.
 `root_token` is there only while the set-up runs (so that an interrupted one can be continued); the set-up
 ends with its revocation. Shares in one file defeat the point of shares: in production split it among people.
 """
@@ -19,6 +21,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer
 
+from smos.backup.envelope import parse_identity
+from smos.errors import BackupError
 from smos.paths import require_regular
 from smos.vault.model import VaultError
 
@@ -63,9 +67,10 @@ class Escrow(_Model):
     key_shares: tuple[SecretStr, ...]
     approles: dict[str, AppRoleCredential] = {}
     canary: EscrowCanary | None = None
+    backup_identity: SecretStr | None = None
     root_token: SecretStr | None = None
 
-    @field_serializer("key_shares", "root_token", when_used="json")
+    @field_serializer("key_shares", "backup_identity", "root_token", when_used="json")
     def _plain(self, value: Any) -> Any:
         if isinstance(value, SecretStr):
             return value.get_secret_value()
@@ -81,35 +86,62 @@ def read_escrow(path: Path) -> Escrow:
 
     Raises VaultError: `escrow-missing`, `escrow-exposed` (others may read it) or `escrow-unreadable`.
     """
+    data = _read_private(
+        path,
+        "escrow file",
+        "fetch the key shares from their keepers and give the file's path as `vault.escrow`",
+    )
     try:
-        require_regular(path)
-        with path.open("rb") as file:
-            facts = os.fstat(file.fileno())
-            data = file.read(LARGEST_BYTES + 1)
-    except FileNotFoundError:
-        raise VaultError(
-            f"There is no escrow file {path}",
-            code="escrow-missing",
-            remedy="fetch the key shares from their keepers and give the file's path as `vault.escrow`",
-        ) from None
-    except OSError as error:
-        raise VaultError(
-            f"The escrow file {path} can't be read: {error.strerror}", code="escrow-unreadable"
-        ) from None
-    if not stat.S_ISREG(facts.st_mode) or facts.st_mode & 0o077:
-        raise VaultError(
-            f"The escrow file {path} is open to others (mode {stat.S_IMODE(facts.st_mode):04o})",
-            code="escrow-exposed",
-            remedy=f"chmod 600 {path}, and consider the credentials in it as known to others: rotate them",
-        )
-    try:
-        return Escrow.model_validate_json(data[:LARGEST_BYTES])
+        return Escrow.model_validate_json(data)
     except ValidationError:
         raise VaultError(
             f"{path} is not an escrow file that this version understands",
             code="escrow-unreadable",
             remedy="give the file that the set-up of this Vault wrote",
         ) from None
+
+
+def escrow_recipient(escrow: Escrow) -> str:
+    """Return the public half of the backup identity (`age1…`). Raises BackupError where there is none."""
+    if escrow.backup_identity is None:
+        raise BackupError(
+            "The escrow holds no backup identity, so Vault's snapshot can't be encrypted to it",
+            remedy="add one with `smos backup recipient --escrow FILE`, and keep the file where it is kept now",
+        )
+    return str(parse_identity(escrow.backup_identity.get_secret_value()).to_public())
+
+
+def read_credential(path: Path) -> AppRoleCredential:
+    """Read the file of one AppRole: `{"role_id": …, "secret_id": …}`, 0600. Raises VaultError as `read_escrow`."""
+    remedy = 'write {"role_id": …, "secret_id": …} of the role into a file with mode 0600'
+    data = _read_private(path, "credential file", remedy)
+    try:
+        return AppRoleCredential.model_validate_json(data)
+    except ValidationError:
+        raise VaultError(
+            f"{path} holds no credential of an AppRole", code="escrow-unreadable", remedy=remedy
+        ) from None
+
+
+def _read_private(path: Path, what: str, remedy: str) -> bytes:
+    try:
+        require_regular(path)
+        with path.open("rb") as file:
+            facts = os.fstat(file.fileno())
+            data = file.read(LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        raise VaultError(f"There is no {what} {path}", code="escrow-missing", remedy=remedy) from None
+    except OSError as error:
+        raise VaultError(
+            f"The {what} {path} can't be read: {error.strerror}", code="escrow-unreadable"
+        ) from None
+    if not stat.S_ISREG(facts.st_mode) or facts.st_mode & 0o077:
+        raise VaultError(
+            f"The {what} {path} is open to others (mode {stat.S_IMODE(facts.st_mode):04o})",
+            code="escrow-exposed",
+            remedy=f"chmod 600 {path}, and consider the credentials in it as known to others: rotate them",
+        )
+    return data[:LARGEST_BYTES]
 
 
 @contextmanager

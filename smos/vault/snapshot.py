@@ -22,7 +22,7 @@ from smos.errors import BackupError
 from smos.vault.archive import SnapshotFacts, inspect_snapshot
 from smos.vault.bootstrap import login
 from smos.vault.catalog import Catalog, read_catalog
-from smos.vault.escrow import Escrow
+from smos.vault.escrow import AppRoleCredential, Escrow
 from smos.vault.model import (
     CLIENT_ERRORS,
     REQUEST_LIMIT_S,
@@ -33,7 +33,14 @@ from smos.vault.model import (
     salted_digest,
 )
 
-__all__ = ["CanaryFile", "SnapshotFacts", "inspect_snapshot", "read_canary", "take_snapshot"]
+__all__ = [
+    "CanaryFile",
+    "SnapshotFacts",
+    "backup_credential",
+    "inspect_snapshot",
+    "read_canary",
+    "take_snapshot",
+]
 
 SNAPSHOT_NAME = "raft.snap"
 CANARY_NAME = "canary.json"
@@ -63,7 +70,7 @@ class CanaryFile(BaseModel):
 
 def take_snapshot(
     endpoint: VaultEndpoint,
-    escrow: Escrow,
+    credential: AppRoleCredential | Escrow,
     directory: Path,
     *,
     kv_mount: str = "smarteros",
@@ -72,15 +79,13 @@ def take_snapshot(
 ) -> VaultEntry:
     """Write `raft.snap` and `canary.json` (0600, atomically) into `directory`; return the manifest's entry.
 
-    The login is the role `backup` of the escrow. Paths in the entry are relative to the directory above.
+    credential: of the role `backup`, or the escrow that holds it. Paths in the entry are relative to the directory
+    above.
     Raises BackupError; a snapshot that is not whole is never left behind. VaultError: a refused catalogue.
     """
-    credential = escrow.approles.get("backup")
-    if credential is None:
-        raise BackupError(
-            "The escrow holds no credential of the role `backup`",
-            remedy="run the set-up again, or give the escrow file that it wrote",
-        )
+    if isinstance(credential, Escrow):
+        credential = backup_credential(credential)
+
     now = (clock or SystemClock()).now()
     salt, plaintext = new_salt(), base64.b64encode(secrets.token_bytes(32)).decode()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -129,6 +134,17 @@ def take_snapshot(
         policies=tuple(sorted(canary.catalog.policies)),
         auth_roles=tuple(sorted(canary.catalog.auth_roles)),
     )
+
+
+def backup_credential(escrow: Escrow) -> AppRoleCredential:
+    """Return the credential of the role `backup`. Raises BackupError."""
+    credential = escrow.approles.get("backup")
+    if credential is None:
+        raise BackupError(
+            "The escrow holds no credential of the role `backup`",
+            remedy="run the set-up again, or give the escrow file that it wrote",
+        )
+    return credential
 
 
 def read_canary(path: Path) -> CanaryFile:
