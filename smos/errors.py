@@ -41,3 +41,15 @@ class BackupError(SmosError):
 
 class UnsafeInputError(SmosError):
     """Untrusted input (a dump, an archive) tried something that is never allowed."""
+
+
+class UnreachableError(SmosError):
+    """A server that was named does not answer."""
+
+
+class AuthenticationError(SmosError):
+    """A server answered, and refused who we are."""
+
+
+class CancelledError(SmosError):
+    """The user said no, or nobody could be asked; nothing was changed."""

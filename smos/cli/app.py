@@ -1,15 +1,12 @@
 """Entry point of the `smos` command. Every command imports what it needs when it runs, so `--help` is quick."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from smos import __version__
-from smos.errors import SmosError
-
-USAGE_ERROR = 2
+from smos.cli import console
 
 app = typer.Typer(
     name="smos",
@@ -28,12 +25,8 @@ app.add_typer(heartbeat_app, name="heartbeat")
 
 
 def main() -> None:
-    """Run the command line; an expected error becomes one clear message and exit code 2."""
-    try:
-        app()
-    except SmosError as error:
-        sys.stderr.write(f"smos: {error}\n")
-        sys.exit(USAGE_ERROR)
+    """Run the command line; an expected error becomes one clear message and a documented exit code."""
+    console.run(lambda: app(standalone_mode=True))
 
 
 @app.command()

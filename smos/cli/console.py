@@ -1,0 +1,120 @@
+"""What every command of `smos` shares: where output goes, how errors end, how a person is asked.
+
+Results go to stdout, everything else (progress, questions, errors) to stderr. With `--json` stdout holds one JSON
+document, on success and on error. Colour only on a terminal and without NO_COLOR (https://no-color.org).
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from smos.cli.exits import Exit, exit_of
+from smos.errors import CancelledError, SmosError, TargetError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def run(app: Callable[[], object]) -> NoReturn:
+    """Run the command line and end the process with the documented code; an expected error is one clear message."""
+    wants_json = "--json" in sys.argv[1:]
+    try:
+        app()
+        sys.stdout.flush()
+    except SmosError as error:
+        if wants_json:
+            print_json(error_document(error))
+        sys.stderr.write(f"smos: {error}\n")
+        sys.exit(exit_of(error))
+    except SystemExit as ended:  # Typer has ended it: --help, a wrong option, `raise typer.Exit(code)`
+        if wants_json and ended.code == Exit.USAGE:
+            print_json(error_document(TargetError("Wrong usage; stderr says what", remedy="smos --help")))
+        raise
+    except KeyboardInterrupt:
+        sys.stderr.write("smos: interrupted\n")
+        sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read has left (`smos … | head`): that is no error. Python would complain again while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.OK)
+    sys.exit(Exit.OK)
+
+
+def error_document(error: SmosError) -> dict[str, Any]:
+    """Return what `--json` prints for an error."""
+    return {
+        "error": {
+            "code": exit_of(error).name.lower(),
+            "exit": int(exit_of(error)),
+            "message": error.message,
+            "remedy": error.remedy,
+        }
+    }
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document to stdout."""
+    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something that is no result: it goes to stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return a rich console that is plain in a pipe and under NO_COLOR, and wide enough that no cell is cut."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr, highlight=False, markup=False, emoji=False, width=None if stream.isatty() else 240
+    )
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows to stdout: lines and colour on a terminal, aligned plain text otherwise. A cell may be rich Text."""
+    from rich import box
+    from rich.table import Table
+
+    out = console()
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD if out.is_terminal else None,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if hasattr(cell, "plain") else str(cell) for cell in row))
+    out.print(table)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is destroyed. Raises CancelledError on no, and where nobody can be asked without --yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CancelledError(
+            f"{question} Nobody can be asked here, so nothing was changed",
+            remedy="run it on a terminal, or give --yes",
+        )
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes", "s", "si", "sí"}:
+        raise CancelledError("Cancelled: nothing was changed")
+
+
+def read_secret(prompt: str) -> str:
+    """Read a secret without echo on a terminal, or one line from stdin otherwise; never from an argument."""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        return getpass(f"{prompt}: ", stream=sys.stderr)
+    return sys.stdin.readline().rstrip("\n")
