@@ -8,6 +8,7 @@ import dataclasses
 import os
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 from smos.provision.cache import cached, listing
@@ -40,6 +41,30 @@ def reachable_program(program: Path, user: ServiceUser | None) -> Path:
     if user is None or can_read(program, user):
         return program
     return _copied(program.name, [program], program.parent) / program.name
+
+
+def reachable_packages(packages: list[Path], user: ServiceUser | None) -> Path:
+    """Return a folder for `sys.path` from which `user` can import these packages of one site-packages folder.
+
+    Raises ProvisionError when the cache can't be written.
+    """
+    base = packages[0].parent
+    if user is None or all(can_read(package / "__init__.py", user) for package in packages):
+        return base
+    libraries = [
+        folder for folder in base.glob("*.libs") if folder.name.split(".")[0].startswith(packages[0].name)
+    ]
+    return _copied(packages[0].name, [*packages, *libraries], base)
+
+
+def reachable_python(user: ServiceUser | None) -> Path | None:
+    """Return a Python of this version that `user` can run; None when only this process' own user can run one."""
+    own = Path(sys.executable)
+    if user is None:
+        return own
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    candidates = [own.resolve(), Path("/usr/bin") / name, Path("/usr/local/bin") / name]
+    return next((path for path in candidates if path.is_file() and can_read(path, user)), None)
 
 
 def _copied(label: str, sources: list[Path], base: Path) -> Path:
