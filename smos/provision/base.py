@@ -6,6 +6,7 @@ A suite sees endpoints only, so it never knows whether a server is embedded, in 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -65,9 +66,13 @@ class PostgresEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaultEndpoint:
-    """Where a Vault or OpenBao is reached; `http+unix://` with the quoted path names a socket."""
+    """Where a Vault or OpenBao is reached; `http+unix://` with the quoted path names a socket.
+
+    ca: PEM file of the authority to trust instead of the system's.
+    """
 
     url: str
+    ca: Path | None = None
 
     def client(self, token: str | None = None) -> "hvac.Client":
         """Return a client that knows this token and nothing of the environment (no VAULT_TOKEN, no proxy)."""
@@ -79,6 +84,8 @@ class VaultEndpoint:
         session = requests.Session()
         session.mount("http+unix://", SocketAdapter())  # type: ignore[no-untyped-call]  # not annotated there
         session.trust_env = False
+        if self.ca is not None:
+            session.verify = str(self.ca)
         client = hvac.Client(url=self.url, token=token or "", session=session, timeout=CLIENT_TIMEOUT_S)
         if not token:
             client.token = None

@@ -1,19 +1,23 @@
-"""A real OpenBao server on a private Unix socket.
+"""A real OpenBao server on a private Unix socket, and on TLS over loopback where that is asked for.
 
 It is only started here: initialising and unsealing it is the work of smos/vault.
 """
 
 import json
 import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import requests
 
 from smos.errors import DeadlineError, ProvisionError
 from smos.provision.base import VaultEndpoint
+from smos.provision.certificates import TlsFiles
 from smos.provision.guard import CONFIGURED
 from smos.provision.owner import OwnedProcess, Owner
+from smos.provision.ports import PortClaim
 from smos.provision.relocate import reachable_program
 from smos.provision.unixhttp import SocketAdapter
 from smos.wait import wait_for
@@ -27,8 +31,17 @@ SEALED_OR_NOT = frozenset({200, 429, 472, 473, 501, 503})
 """Answers of `sys/health` that a working server gives in one of its states."""
 
 
+Adjust = Callable[[dict[str, Any]], None]
+"""Changes a configuration, in OpenBao's JSON form, before it is written."""
+
+
 class EmbeddedOpenBao:
-    """One OpenBao server with storage of its own. `audit_path` is None when it writes no audit log."""
+    """One OpenBao server with storage of its own. `audit_path` is None when it writes no audit log.
+
+    storage: `raft`, or `inmem` (ready at once, gone with its process: no restart, no snapshot).
+    tls: adds a TLS listener on a claimed loopback port. adjust: changes the configuration at every start, for a
+    seal by another server, or for a fault. env: added to the server's small environment, which its user can read.
+    """
 
     def __init__(
         self,
@@ -39,12 +52,19 @@ class EmbeddedOpenBao:
         storage: str = "raft",
         memory: bool = False,
         audit: bool = True,
+        tls: TlsFiles | None = None,
+        adjust: Adjust | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.program = reachable_program(find_program(), owner.user)
         self._owner = owner
         self._no_network = no_network
         self._storage = storage
+        self._tls = tls
+        self._port = PortClaim() if tls is not None else None
+        self._adjust = adjust
+        self._env = dict(env or {})
         self._process: OwnedProcess | None = None
         self._isolation = CONFIGURED
         self._home = owner.directory(f"{name}-etc", read_only=True)
@@ -58,6 +78,28 @@ class EmbeddedOpenBao:
     def endpoint(self) -> VaultEndpoint:
         """Where it is reached: a socket that only its user and root can open."""
         return VaultEndpoint(url=f"http+unix://{quote(str(self._socket), safe='')}")
+
+    @property
+    def socket_path(self) -> Path:
+        """Path of its Unix socket."""
+        return self._socket
+
+    @property
+    def config_path(self) -> Path:
+        """Path of its configuration file."""
+        return self._home / "openbao.json"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process while it runs."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    @property
+    def tls_endpoint(self) -> VaultEndpoint:
+        """Where it is reached over TLS. Raises ProvisionError where it was made without."""
+        if self._tls is None or self._port is None:
+            raise ProvisionError(f"OpenBao {self.name} has no TLS listener", remedy="make it with `tls`")
+        return VaultEndpoint(url=f"https://{self._port.address}", ca=self._tls.ca)
 
     @property
     def isolation(self) -> str:
@@ -76,15 +118,15 @@ class EmbeddedOpenBao:
         """
         if self.running:
             return
-        config = self._home / "openbao.json"
-        self._owner.write(config, json.dumps(self._configuration(), indent=1))
+        config = self.config_path
+        self._owner.write(config, json.dumps(self._adjusted(), indent=1))
         self._socket.unlink(missing_ok=True)  # a killed server leaves its socket
         process = self._owner.spawn(
             [self.program, "server", f"-config={config}"],
             name=f"openbao {self.name}",
             log=self._log,
             cwd=self._work,
-            env={"TMPDIR": str(self._work)},  # it buffers there a snapshot that it is to restore
+            env={**self._env, "TMPDIR": str(self._work)},  # it buffers there a snapshot that it is to restore
             no_network=self._no_network,
             stop_signal=signal.SIGKILL,  # when the run ends its data are thrown away
         )
@@ -140,15 +182,22 @@ class EmbeddedOpenBao:
             self._process.resume()
 
     def reload(self) -> None:
-        """Send SIGHUP: it opens its audit log anew and reads its configuration again."""
+        """Send SIGHUP: it opens its audit log anew and reads its configuration, written anew, again."""
         if self._process is not None:
+            self._owner.write(self.config_path, json.dumps(self._adjusted(), indent=1))
             self._process.send_signal(signal.SIGHUP)
 
     def logs(self) -> str:
         """Return everything it has logged, over all its starts."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
 
-    def _configuration(self) -> dict[str, object]:
+    def _adjusted(self) -> dict[str, Any]:
+        configuration = self._configuration()
+        if self._adjust is not None:
+            self._adjust(configuration)
+        return configuration
+
+    def _configuration(self) -> dict[str, Any]:
         # OpenBao's raft wants a cluster address, which it takes from TCP listeners only: one on a loopback
         # port that the kernel chooses, which refuses every client by the PROXY protocol's allow list.
         listeners: list[dict[str, object]] = [
@@ -163,10 +212,26 @@ class EmbeddedOpenBao:
                 }
             },
         ]
-        storage: dict[str, object] = {"path": str(self.data_dir)}
+        if self._tls is not None and self._port is not None:
+            listeners.append(
+                {
+                    "tcp": {
+                        "address": self._port.address,
+                        "cluster_address": "127.0.0.1:0",
+                        "tls_cert_file": str(self._tls.certificate),
+                        "tls_key_file": str(self._tls.key),
+                        "tls_min_version": "tls12",
+                    }
+                }
+            )
+        storage: dict[str, object] = {}
         if self._storage == "raft":
-            storage |= {"node_id": self.name, "performance_multiplier": "1"}
-        configuration: dict[str, object] = {
+            storage = {
+                "path": str(self.data_dir),
+                "node_id": self.name,
+                "performance_multiplier": "1",
+            }
+        configuration: dict[str, Any] = {
             "ui": False,
             "log_level": "info",
             "api_addr": "http://127.0.0.1:8200",
