@@ -139,13 +139,28 @@ class VaultRole(_Model):
 
 
 class VaultTarget(_Model):
-    """The Vault that must come back first."""
+    """The Vault that must come back first; with an address, also one that can be verified where it stands."""
 
     escrow: Path | None = None
     """JSON file (0600), kept away from the backups: unseal key shares, one AppRole credential per role."""
     kv_mount: Name = "smarteros"
     transit_key: Name = "smarteros-secrets"
     roles: tuple[VaultRole, ...] = ()
+    rotation_hours: Hours = 720
+    """How often the transit key is to rotate by itself."""
+    token_ttl_hours: Hours = 1
+    """Longest life of the token that a role logs in for."""
+    address: Name | None = None
+    """`https://…`: the Vault that `--provision live` speaks about."""
+    namespace: Name | None = None
+    ca_file: Path | None = None
+    """PEM file of the authority that signed its certificate; None: the system's."""
+    token_file: Path | None = None
+    """0600: a token with the policy compose/vault/verify.hcl."""
+    credentials: Path | None = None
+    """JSON file (0600): `{"approles": {"ci": {"role_id": …, "secret_id": …}}}`."""
+    scratch_path: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")] | None = None
+    """Mounts whose names start so may be made (they are removed); None: nothing is written to it."""
 
 
 class Service(_Model):
@@ -279,7 +294,10 @@ def _absolute(target: Target, base: Path) -> Target:
             "manifest_public_key": fix(target.backups.manifest_public_key),
         }
     )
-    vault = target.vault and target.vault.model_copy(update={"escrow": fix(target.vault.escrow)})
+    places = ("escrow", "ca_file", "token_file", "credentials")
+    vault = target.vault and target.vault.model_copy(
+        update={place: fix(getattr(target.vault, place)) for place in places}
+    )
     return target.model_copy(update={"backups": backups, "vault": vault})
 
 

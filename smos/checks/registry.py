@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import ModuleType
 
-from smos.checks import dr
+from smos.checks import dr, vault
 from smos.checks.controls import CONTROLS
 from smos.target import Provision, Settings, Target
 from smos.verdict import Check
 
-SUITES: Mapping[str, ModuleType] = {"dr": dr}
+SUITES: Mapping[str, ModuleType] = {"dr": dr, "vault": vault}
 """Suite (its marker, its folder under suites/) to the package that describes it, in the order of the reports."""
 
 CHECKS: tuple[Check, ...] = tuple(
@@ -20,7 +20,10 @@ CHECKS: tuple[Check, ...] = tuple(
 )
 """Every check, in the order of the reports."""
 
-PROVISIONERS: Mapping[str, Collection[Provision]] = {"dr": (Provision.EMBEDDED,)}
+PROVISIONERS: Mapping[str, Collection[Provision]] = {
+    "dr": (Provision.EMBEDDED,),
+    "vault": (Provision.EMBEDDED, Provision.LIVE),
+}
 """How the servers of a suite can come to exist, `auto` apart. What is not named is refused, never ignored."""
 OF_A_GIVEN_TARGET = frozenset({"dr", "rls"})
 """Suites that speak of what the target names even when their servers are provisioned: backups, a database."""

@@ -1,0 +1,47 @@
+"""Run one check of the Vault suite: observe, then judge. The suite and its negative controls both come here."""
+
+from importlib import import_module
+
+from smos.errors import SmosError
+from smos.vault.model import CLIENT_ERRORS, VaultError, explain
+from smos.vault.verify.lab import VaultLab
+from smos.verdict import Judgement, not_proven
+
+AREAS = {
+    "VAULT-01": "transit",
+    "VAULT-02": "lifecycle",
+    "VAULT-03": "signatures",
+    "VAULT-04": "datakeys",
+    "VAULT-05": "kv",
+    "VAULT-06": "access",
+    "VAULT-07": "tokens",
+    "VAULT-08": "audit",
+    "VAULT-09": "seal",
+    "VAULT-10": "autounseal",
+    "VAULT-11": "telemetry",
+    "VAULT-12": "hardening",
+    "VAULT-13": "snapshot",
+}
+"""Check to its area: `observe(lab)` in smos/vault/verify, `judge(facts)` in smos/checks/vault."""
+
+
+def exercise(check_id: str, lab: VaultLab) -> Judgement:
+    """Run one check on what `lab` hands out. What stops the driver leaves the check unproven."""
+    area = AREAS[check_id]
+    observe = import_module(f"smos.vault.verify.{area}").observe
+    judge = import_module(f"smos.checks.vault.{area}").judge
+    try:
+        facts = observe(lab)
+    except VaultError as error:
+        return _stopped(error.code, error.message, error.remedy)
+    except SmosError as error:
+        return _stopped("vault-stopped", error.message, error.remedy)
+    except CLIENT_ERRORS as error:
+        return _stopped("vault-stopped", explain(error), "")
+    judgement: Judgement = judge(facts)
+    return judgement
+
+
+def _stopped(code: str, message: str, remedy: str) -> Judgement:
+    remedy = remedy or "look at Vault's log and at the rights of the token; then run the check again"
+    return Judgement((not_proven(code, f"The check could not be made: {message}", remedy),))

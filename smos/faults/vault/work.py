@@ -1,0 +1,51 @@
+"""What a fault of the Vault suite is injected into: a private Vault with root rights, and the lab that a check sees.
+
+Whatever is changed on the server is undone at the end of the case (`undo`), so that one server serves many faults.
+Where a server itself would have to lie, the wire does (`meddle`, see wire.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import hvac
+
+from smos.checks.vault.exercise import exercise
+from smos.faults.vault.wire import Meddled, Meddler
+from smos.vault.verify.lab import VaultLab
+from smos.vault.verify.stand import Stand
+from smos.verdict import Judgement
+
+
+@dataclass(slots=True)
+class VaultWork:
+    """One case. lab: what the check is run on; faults may replace it. undo: runs when the case has ended."""
+
+    stand: Stand
+    lab: VaultLab
+    undo: ExitStack = field(default_factory=ExitStack)
+
+    def root(self) -> AbstractContextManager[hvac.Client]:
+        """Yield a client of the server with root rights."""
+        return self.stand.root()
+
+    def subject(self, **changes: Any) -> None:
+        """Let the check look at something else: another mount, key, credential."""
+        self.lab = self.lab.but(subject=self.lab.subject.but(**changes))
+
+    def meddle(self, meddler: Meddler) -> None:
+        """Let the wire between check and server change requests or answers."""
+        self.subject(endpoint=Meddled(self.lab.subject.endpoint, meddler))
+
+    def run(self, check_id: str) -> Judgement:
+        """Run the real check."""
+        return exercise(check_id, self.lab)
+
+
+@contextmanager
+def working(stand: Stand, lab: VaultLab) -> Iterator[VaultWork]:
+    """Yield a case; what it changed on the server is undone at the end."""
+    work = VaultWork(stand, lab)
+    with work.undo:
+        yield work

@@ -1,0 +1,73 @@
+"""What a check of the Vault suite works with: the Vault that is verified, and private ones to break."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import hvac
+
+from smos.provision.owner import Owner
+from smos.vault.model import VaultEndpoint, VaultError
+from smos.vault.verify.stand import Stand, stand_up
+from smos.vault.verify.subject import Scratch, Subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultLab:
+    """subject: what is verified. stand: its server where it is ours, None where it is live.
+
+    owner: gives the owner of private servers; made on demand. spoil: what a fault does to every private Vault
+    before its check sees it (negative controls only).
+    """
+
+    subject: Subject
+    owner: Callable[[], Owner]
+    stand: Stand | None = None
+    spoil: Callable[[Stand], object] | None = None
+
+    @property
+    def endpoint(self) -> VaultEndpoint:
+        """Where the Vault that is verified answers."""
+        return self.subject.endpoint
+
+    @property
+    def live(self) -> bool:
+        """Whether it is somebody's own Vault: then nothing is changed outside of scratch mounts."""
+        return self.subject.live
+
+    def operator(self) -> AbstractContextManager[hvac.Client]:
+        """Yield a client with the verification's own token."""
+        return self.subject.operator()
+
+    def as_role(self, name: str) -> AbstractContextManager[hvac.Client]:
+        """Yield a client that is logged in as a role."""
+        return self.subject.as_role(name)
+
+    def scratch(self, **kinds: bool) -> AbstractContextManager[Scratch]:
+        """Yield mounts that live as long as the block: kv=True, transit=True, approle=True."""
+        return self.subject.scratch(**kinds)
+
+    def but(self, **changes: Any) -> Self:
+        """Return a copy with some fields replaced."""
+        return replace(self, **changes)
+
+    @contextmanager
+    def private_vault(self, *, name: str = "private", **options: Any) -> Iterator[Stand]:
+        """Stand a Vault up that the block may seal, kill and break; it is killed at the end. options: of stand_up.
+
+        Raises VaultError (`vault-live`) where a live Vault is verified: another server shows nothing about it.
+        """
+        if self.live:
+            raise VaultError(
+                "This can only be shown by breaking a Vault, and a live one is never broken",
+                code="vault-live",
+                remedy="run this check with --provision embedded; it then speaks about the stack as shipped",
+            )
+        stand = stand_up(self.owner(), name=name, **options)
+        try:
+            if self.spoil is not None:
+                self.spoil(stand)
+            yield stand
+        finally:
+            stand.server.kill()
