@@ -1,0 +1,201 @@
+"""Reads what isolation depends on, in a read-only transaction that is rolled back."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from smos.errors import ProvisionError
+from smos.rls import catalogue_sql as queries
+from smos.rls.schema import (
+    Column,
+    Condition,
+    DefaultPrivilege,
+    ForeignKey,
+    Function,
+    LargeObjects,
+    Policy,
+    Relation,
+    Role,
+    Schema,
+    Sequence,
+    Unique,
+)
+
+OLDEST = 150000
+CONNECT_S = 10
+
+
+class UnreachableError(ProvisionError):
+    """The database that should be probed can't be reached or refuses the login."""
+
+
+@contextmanager
+def connect(conninfo: str) -> "Iterator[psycopg.Connection[Any]]":
+    """Connect and close again. Raises UnreachableError without the connection string in its text."""
+    try:
+        info = psycopg.conninfo.conninfo_to_dict(conninfo)
+        info.setdefault("connect_timeout", CONNECT_S)
+        info.setdefault("application_name", "smos rls")
+        connection = psycopg.connect(**info)  # type: ignore[arg-type]  # libpq's keywords are open
+    except psycopg.Error as error:
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        secret = str(psycopg.conninfo.conninfo_to_dict(conninfo).get("password") or "") if _valid(conninfo) else ""
+        if secret:
+            text = text.replace(secret, "…")
+        raise UnreachableError(
+            f"The database can't be reached: {text if _valid(conninfo) else 'the connection string is malformed'}",
+            remedy="check host, port, database and role; give the password in ~/.pgpass or PGPASSWORD",
+        ) from None
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _valid(conninfo: str) -> bool:
+    try:
+        psycopg.conninfo.conninfo_to_dict(conninfo)
+    except psycopg.Error:
+        return False
+    return True
+
+
+def discover(conninfo: str) -> Schema:
+    """Read the database behind this connection string. Raises UnreachableError; ProvisionError below PostgreSQL 15."""
+    with connect(conninfo) as connection:
+        return discover_on(connection)
+
+
+def discover_on(connection: "psycopg.Connection[Any]", *, timeout_s: float = 60) -> Schema:
+    """Read the database of a connection that is outside of a transaction, or in one of its own (it is kept)."""
+    version = connection.info.server_version
+    if version < OLDEST:
+        raise ProvisionError(
+            f"PostgreSQL {version // 10000} is older than 15",
+            remedy="views with security_invoker and MERGE begin with version 15: probe a copy on a newer server",
+        )
+    with connection.transaction(force_rollback=True), connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        cursor.execute("SET LOCAL quote_all_identifiers = off")
+        cursor.execute(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}".encode())
+        cursor.execute(b"SET LOCAL lock_timeout = 5000")
+        return _read(cursor, version)
+
+
+def _read(cursor: "psycopg.Cursor[dict[str, Any]]", version: int) -> Schema:
+    def rows(query: str, **parameters: Any) -> list[dict[str, Any]]:
+        return cursor.execute(query.encode(), parameters or None).fetchall()
+
+    general = rows(queries.FACTS)[0]
+    option = "m.set_option" if version >= 160000 else "true"
+    roles = {
+        row["name"]: Role(**_frozen(row))
+        for row in rows(
+            queries.ROLES.format(set_option=f"WHERE {option}", set_option_and=f"AND {option}")
+        )
+    }
+    names = [name for name, role in roles.items() if not role.superuser]
+    relations = _relations(rows, names)
+    functions = {
+        row["oid"]: Function(
+            **{**_frozen(row), "arguments": tuple((name, kind) for name, kind in row["arguments"])}
+        )
+        for row in rows(queries.FUNCTIONS, roles=names)
+    }
+    sequences = {
+        row["oid"]: Sequence(
+            **{**row, "rights": {role: frozenset(rights) for role, rights in row["rights"].items()}}
+        )
+        for row in rows(queries.SEQUENCES, roles=names)
+    }
+    others = rows(queries.OTHER_RIGHTS, roles=names)
+    return Schema(
+        database=general["database"],
+        version_num=version,
+        user=general["user"],
+        superuser=general["superuser"],
+        roles=roles,
+        relations=relations,
+        functions=functions,
+        sequences=sequences,
+        default_privileges=tuple(DefaultPrivilege(**_frozen(row)) for row in rows(queries.DEFAULT_PRIVILEGES)),
+        large_objects=tuple(LargeObjects(**_frozen(row)) for row in rows(queries.LARGE_OBJECTS)),
+        context_defaults=tuple((row["role"], row["setting"]) for row in rows(queries.CONTEXT_DEFAULTS)),
+        settings=general["settings"],
+        extensions=tuple(general["extensions"]),
+        publications=tuple((row["name"], tuple(row["tables"])) for row in rows(queries.PUBLICATIONS)),
+        statistics_readers=tuple(row["role"] for row in others if row["statistics"]),
+        creators={row["role"]: tuple(row["creates"]) for row in others if row["creates"]},
+        can_connect=tuple(row["role"] for row in others if row["connect"]),
+    )
+
+
+def _relations(rows: Any, names: list[str]) -> dict[int, Relation]:
+    parts: dict[str, defaultdict[int, list[Any]]] = {
+        key: defaultdict(list)
+        for key in ("columns", "uniques", "foreign_keys", "conditions", "policies", "reads", "index_leads")
+    }
+    for row in rows(queries.COLUMNS):
+        oid, identity = row.pop("relation"), row.pop("identity")
+        if identity:
+            row["default"] = row["default"] or "identity"
+        parts["columns"][oid].append(Column(**_frozen(row)))
+    for row in rows(queries.INDEXES):
+        if row["lead"] is not None:
+            parts["index_leads"][row["relation"]].append(row["lead"])
+        if row["unique"] and not row["expressions"] and row["columns"]:
+            parts["uniques"][row["relation"]].append(
+                Unique(
+                    name=row["name"],
+                    columns=tuple(row["columns"]),
+                    primary=row["primary"],
+                    partial=row["partial"],
+                )
+            )
+    for row in rows(queries.CONSTRAINTS):
+        if row["kind"] == "f":
+            key = ForeignKey(
+                name=row["name"],
+                columns=tuple(row["columns"]),
+                parent=row["parent"],
+                parent_columns=tuple(row["parent_columns"]),
+            )
+            if not any(other.columns == key.columns and other.parent == key.parent
+                       for other in parts["foreign_keys"][row["relation"]]):  # fmt: skip
+                parts["foreign_keys"][row["relation"]].append(key)
+        else:
+            parts["conditions"][row["relation"]].append(
+                Condition(name=row["name"], columns=tuple(row["columns"]), expression=row["expression"])
+            )
+    for row in rows(queries.POLICIES):
+        parts["policies"][row.pop("relation")].append(Policy(**_frozen(row)))
+    for row in rows(queries.VIEW_READS):
+        parts["reads"][row["relation"]].append(row["reads"])
+    rights: defaultdict[int, dict[str, frozenset[str]]] = defaultdict(dict)
+    granted: defaultdict[int, dict[str, frozenset[str]]] = defaultdict(dict)
+    columns: defaultdict[int, dict[str, dict[str, tuple[str, ...]]]] = defaultdict(dict)
+    for row in rows(queries.RIGHTS, roles=names):
+        rights[row["relation"]][row["role"]] = frozenset(row["rights"])
+    for row in rows(queries.GRANTED):
+        granted[row["relation"]][row["role"]] = frozenset(row["rights"])
+    for row in rows(queries.COLUMN_RIGHTS, roles=names):
+        columns[row["relation"]].setdefault(row["role"], {})[row["right"]] = tuple(row["columns"])
+    found = {}
+    for row in rows(queries.RELATIONS):
+        oid = row["oid"]
+        found[oid] = Relation(
+            **_frozen(row),
+            **{key: tuple(values[oid]) for key, values in parts.items()},
+            rights=rights[oid],
+            granted=granted[oid],
+            column_rights=columns[oid],
+        )
+    return found
+
+
+def _frozen(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
