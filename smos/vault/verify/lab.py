@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 import hvac
 
+from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
 from smos.vault.model import VaultEndpoint, VaultError
 from smos.vault.verify.stand import Stand, stand_up
@@ -17,7 +19,8 @@ from smos.vault.verify.subject import Scratch, Subject
 class VaultLab:
     """subject: what is verified. stand: its server where it is ours, None where it is live.
 
-    owner: gives the owner of private servers; made on demand. spoil: what a fault does to every private Vault
+    owner: gives the owner of private servers; made on demand. servers: makes a bare one (faults put others in its
+    place). proc: where the kernel tells of processes. spoil: what a fault does to every private Vault
     before its check sees it (negative controls only).
     """
 
@@ -25,6 +28,8 @@ class VaultLab:
     owner: Callable[[], Owner]
     stand: Stand | None = None
     spoil: Callable[[Stand], object] | None = None
+    servers: Callable[..., EmbeddedOpenBao] = EmbeddedOpenBao
+    proc: Path = Path("/proc")
 
     @property
     def endpoint(self) -> VaultEndpoint:
@@ -52,18 +57,36 @@ class VaultLab:
         """Return a copy with some fields replaced."""
         return replace(self, **changes)
 
-    @contextmanager
-    def private_vault(self, *, name: str = "private", **options: Any) -> Iterator[Stand]:
-        """Stand a Vault up that the block may seal, kill and break; it is killed at the end. options: of stand_up.
-
-        Raises VaultError (`vault-live`) where a live Vault is verified: another server shows nothing about it.
-        """
+    def require_own(self) -> None:
+        """Raise VaultError (`vault-live`) where a live Vault is verified: another server shows nothing about it."""
         if self.live:
             raise VaultError(
                 "This can only be shown by breaking a Vault, and a live one is never broken",
                 code="vault-live",
                 remedy="run this check with --provision embedded; it then speaks about the stack as shipped",
             )
+
+    @contextmanager
+    def bare_server(self, name: str, **options: Any) -> Iterator[EmbeddedOpenBao]:
+        """Start a server that was never initialised; it is killed at the end. options: of EmbeddedOpenBao.
+
+        Raises VaultError (`vault-live`).
+        """
+        self.require_own()
+        server = self.servers(self.owner(), name=name, memory=True, **options)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
+
+    @contextmanager
+    def private_vault(self, *, name: str = "private", **options: Any) -> Iterator[Stand]:
+        """Stand a Vault up that the block may seal, kill and break; it is killed at the end. options: of stand_up.
+
+        Raises VaultError (`vault-live`) where a live Vault is verified: another server shows nothing about it.
+        """
+        self.require_own()
         stand = stand_up(self.owner(), name=name, **options)
         try:
             if self.spoil is not None:
