@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from smos import __version__
-from smos.cli import console
+from smos.cli import config, console
 
 app = typer.Typer(
     name="smos",
@@ -20,6 +20,8 @@ backup_app = typer.Typer(
 heartbeat_app = typer.Typer(
     help="Recovery point evidence: one row per beat, in the database itself.", no_args_is_help=True
 )
+app.command("init")(config.init)
+app.add_typer(config.app, name="config")
 app.add_typer(backup_app, name="backup")
 app.add_typer(heartbeat_app, name="heartbeat")
 
