@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from smos.backup.envelope import SUFFIX
 from smos.backup.manifest import MANIFEST_NAME, SET_PREFIX, SIGNATURE_NAME, Manifest, read_manifest
 from smos.backup.model import Artifact, ArtifactKind, BackupSet, Catalog
 from smos.backup.names import (
@@ -31,7 +32,14 @@ from smos.backup.names import (
     set_stamp,
     stem,
 )
-from smos.backup.probe import TOC_NAME, Probe, looks_like_json, probe_dump_directory, probe_file
+from smos.backup.probe import (
+    TOC_NAME,
+    Probe,
+    is_dump_directory,
+    looks_like_json,
+    probe_dump_directory,
+    probe_file,
+)
 from smos.backup.streams import read_head
 from smos.errors import BackupError
 from smos.verdict import Problem
@@ -395,7 +403,7 @@ def _own_artifacts(directory: Path, set_id: str, inside: str, problems: list[Pro
             problems.append(Problem("unknown-file", f"{printable(path)}: a symbolic link, or no plain name"))
             continue
         try:
-            if entry.is_dir(follow_symlinks=False) and (Path(entry.path) / TOC_NAME).is_file():
+            if entry.is_dir(follow_symlinks=False) and is_dump_directory(Path(entry.path)):
                 probe = probe_dump_directory(Path(entry.path), stem=entry.name)
                 yield _artifact(path, replace(probe, databases=(entry.name,)))
                 problems.extend(probe.problems)
@@ -420,6 +428,8 @@ def _own_file(path: Path, relative: str, shown: str) -> Probe:
     part, _, name = relative.rpartition("/")
     volume = name.partition(".tar")[0]
     probe = probe_file(path, shown=shown, stem=volume if part == "volumes" else stem(name, None))
+    if probe.encryption == "age" and name.endswith(SUFFIX):
+        return _sealed_file(probe, part, name.removesuffix(SUFFIX))
     if part == "volumes" and probe.kind in {ArtifactKind.VOLUME_ARCHIVE, ArtifactKind.OTHER_ARCHIVE}:
         return replace(probe, kind=ArtifactKind.VOLUME_ARCHIVE, volumes=(volume,), names_complete=True)
     if probe.kind is ArtifactKind.PG_DUMPALL and name.startswith("globals."):
@@ -440,6 +450,20 @@ def _own_file(path: Path, relative: str, shown: str) -> Probe:
         return probe
     problems = tuple(item for item in probe.problems if item.code not in {"unknown-file", "empty-content"})
     return replace(probe, kind=place, problems=problems)
+
+
+def _sealed_file(probe: Probe, part: str, name: str) -> Probe:
+    """Say what an encrypted file of our own set claims to be by its place; reading it decrypted shows whether it is."""
+    kind, volumes = ArtifactKind.UNKNOWN, probe.volumes
+    if not part and name.startswith("globals."):
+        kind = ArtifactKind.GLOBALS
+    elif part == "volumes" and ".jsonl" in name:
+        kind = ArtifactKind.VOLUME_ENTRIES
+    elif part == "volumes" and ".tar" in name:
+        kind, volumes = ArtifactKind.VOLUME_ARCHIVE, (name.partition(".tar")[0],)
+    elif part == "vault" and name == "raft.snap":
+        kind = ArtifactKind.VAULT_SNAPSHOT
+    return replace(probe, kind=kind, volumes=volumes, names_complete=kind is not ArtifactKind.UNKNOWN)
 
 
 def credible_sets(catalog: Catalog, now: datetime, tolerance: timedelta) -> tuple[BackupSet, ...]:

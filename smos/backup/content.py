@@ -176,7 +176,7 @@ class CustomReader:
             header = parse_archive_header(head)
         except TocError:
             header = None
-        seekable = artifact.compression == "none"
+        seekable = artifact.compression == "none" and not artifact.encryption
         timeout_s = min(limits.restore_seconds, START_S + artifact.stored_bytes / SLOWEST_BYTES_PER_S)
         self._restoring = _Restoring(
             header, source=path if seekable else None, timeout_s=timeout_s, tool=tool

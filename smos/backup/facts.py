@@ -45,7 +45,8 @@ class ArtifactFacts:
     the content, over all samples and of the worst 4 KiB. has_objects, has_rows: whether a dump creates and
     fills anything (None: no dump, or not known). server_version, dump_version: as the dump's header says.
     members, unsafe, outward, examples: of a tar, see TarFacts. read_by: what read the content to its end,
-    empty when nothing did. seconds: monotonic.
+    empty when nothing did. seconds: monotonic. decrypted: None: not encrypted; True: opened, authenticated to its end,
+    and the plaintext that the manifest declares.
     """
 
     path: str
@@ -73,6 +74,7 @@ class ArtifactFacts:
     read_by: str
     seconds: float
     problems: tuple[Problem, ...]
+    decrypted: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +82,8 @@ class SetFacts:
     """What one set turned out to be.
 
     signature: valid, invalid, missing, unverifiable, or not-required (the target pins no key). missing,
-    extra: files that the manifest names and that are not there, and the reverse. problems: of the set as a
-    whole; those of its artifacts are with them.
+    extra: files that the manifest names and that are not there, and the reverse. encrypted: by its manifest. problems:
+    of the set as a whole; those of its artifacts are with them.
     """
 
     set_id: str
@@ -91,5 +93,6 @@ class SetFacts:
     artifacts: tuple[ArtifactFacts, ...]
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    encrypted: bool = False
     seconds: float = 0.0
     problems: tuple[Problem, ...] = ()

@@ -6,7 +6,7 @@ Nothing is executed, nothing is written.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +16,13 @@ from pydantic import ValidationError
 
 from smos.backup.content import ContentReader, OpaqueReader, ToolFinder, choose_reader, find_restore_tool
 from smos.backup.dumpdir import ENTROPY_LIMIT, read_dump_directory
+from smos.backup.envelope import SUFFIX, Opening
 from smos.backup.facts import ArtifactFacts, ContentFacts, FileFacts, SetFacts
 from smos.backup.manifest import MANIFEST_NAME, SIGNATURE_NAME, Manifest
 from smos.backup.model import Artifact, ArtifactKind, BackupSet, Catalog
 from smos.backup.names import find_stamp, printable, stem
 from smos.backup.onepass import PassFacts, read_whole
+from smos.backup.opening import SetKeys, SetOpener, stored_problems
 from smos.backup.signing import verify_manifest
 from smos.backup.state import (
     DirectoryState,
@@ -60,7 +62,11 @@ _NEVER_ENCRYPTED = {
     ArtifactKind.VAULT_SNAPSHOT,  # Vault's own barrier encrypts it
     ArtifactKind.VAULT_CANARY,  # ciphertext
 }
+_ALWAYS_PLAIN = _NEVER_ENCRYPTED - {ArtifactKind.VAULT_SNAPSHOT}
+"""In an encrypted set, too: they are read before there is any key."""
 _UNHASHED = {ArtifactKind.MANIFEST, ArtifactKind.SIGNATURE}
+KeysOf = Callable[[Manifest], SetKeys]
+"""Gives the keys of the encrypted set with this manifest."""
 
 
 def inspect_artifact(
@@ -72,13 +78,15 @@ def inspect_artifact(
     limits: Limits,
     find_tool: ToolFinder | None = None,
     volumes: Iterable[str] = (),
+    opener: SetOpener | None = None,
 ) -> ArtifactFacts:
     """Read one artifact whole and record what it is.
 
     directory: the backup directory. declared_sha256: hex, from a manifest; without it the hash list beside
     the file counts (`artifact.declared_hash`). encrypted_expected: what differs from it is a problem.
     limits: bounds on what untrusted input may make of itself. find_tool: gives the pg_restore to use; None:
-    what this machine has. volumes: names that the target declares.
+    what this machine has. volumes: names that the target declares. opener: of a set that its manifest calls encrypted;
+    then every artifact must be, and must open.
 
     A file that can't be read is a problem in the result, not an exception.
     """
@@ -86,7 +94,7 @@ def inspect_artifact(
     finder = find_tool or find_restore_tool
     try:
         if artifact.kind is ArtifactKind.PG_DUMP_DIRECTORY:
-            facts = _inspect_directory(directory, artifact, limits)
+            facts = _inspect_directory(directory, artifact, limits, opener)
         else:
             facts = _inspect_file(
                 directory,
@@ -95,10 +103,12 @@ def inspect_artifact(
                 finder=finder,
                 volumes=frozenset(volumes),
                 sha256=declared_sha256,
+                opener=None if artifact.kind in _ALWAYS_PLAIN else opener,
             )
     except OSError as error:
         facts = _unread(artifact, Problem("unreadable", f"{artifact.path}: {error.strerror}"))
-    more = (*_encryption(facts, expected=encrypted_expected), *_entropy(facts))
+    told = () if opener else _encryption(facts, expected=encrypted_expected)
+    more = (*told, *_entropy(facts))
     return replace(facts, problems=(*facts.problems, *more), seconds=round(time.monotonic() - started, 4))
 
 
@@ -109,18 +119,29 @@ def inspect_set(
     target: Target,
     find_tool: ToolFinder | None = None,
     jobs: int = JOBS,
+    keys_of: KeysOf | None = None,
+    copy_to: Path | None = None,
+    known: Mapping[str, ArtifactFacts] | None = None,
 ) -> SetFacts:
     """Inspect all artifacts of a set, in `jobs` threads, and compare them with its manifest where it has one.
 
     directory: the backup directory. target: gives the limits, whether encryption is expected, and the
-    public key that the manifest must be signed with.
+    public key that the manifest must be signed with. keys_of: opens an encrypted set. copy_to: a private directory
+    that gets the plaintext of what opens, whole and authenticated. known: facts of artifacts that were read before.
     """
     started = time.monotonic()
     problems: list[Problem] = list(backup_set.problems)
     manifest_bytes, manifest = _read_manifest(directory / backup_set.id, backup_set, problems)
     signature = _signature(directory, backup_set, manifest_bytes, target, problems)
+    opener = None
+    if manifest is not None and manifest.encryption is not None:
+        keys = keys_of(manifest) if keys_of else SetKeys()
+        problems += keys.problems
+        opener = SetOpener(backup_set.id, manifest, keys, copy_to)
 
     def inspect(artifact: Artifact) -> ArtifactFacts:
+        if known and artifact.path in known:
+            return known[artifact.path]
         return inspect_artifact(
             directory,
             artifact,
@@ -129,6 +150,7 @@ def inspect_set(
             limits=target.limits,
             find_tool=find_tool,
             volumes=target.volumes,
+            opener=opener,
         )
 
     # The largest first, so that the threads end at about the same time.
@@ -149,6 +171,7 @@ def inspect_set(
         artifacts=facts,
         missing=missing,
         extra=extra,
+        encrypted=opener is not None,
         seconds=round(time.monotonic() - started, 4),
         problems=tuple(problem for problem in dict.fromkeys(problems) if problem not in told),
     )
@@ -186,10 +209,12 @@ def _inspect_file(
     finder: ToolFinder,
     volumes: frozenset[str],
     sha256: str | None,
+    opener: SetOpener | None,
 ) -> ArtifactFacts:
     path = directory / artifact.path
-    name = path.name
-    reader: ContentReader = OpaqueReader(ArtifactKind.UNKNOWN)
+    name = path.name.removesuffix(SUFFIX) if opener else path.name
+    way = opener.opening(artifact.path) if opener else None
+    reader: ContentReader = OpaqueReader(artifact.kind if opener else ArtifactKind.UNKNOWN)
 
     def choose(head: bytes) -> ContentReader:
         nonlocal reader
@@ -209,12 +234,25 @@ def _inspect_file(
         algorithm, declared = "sha256", sha256
     algorithms = (algorithm,) if algorithm else ()
     try:
-        done = read_whole(path, shown=artifact.path, limits=limits, choose=choose, algorithms=algorithms)
+        done = read_whole(
+            path,
+            shown=artifact.path,
+            limits=limits,
+            choose=choose,
+            algorithms=algorithms,
+            opening=way if isinstance(way, Opening) else None,
+        )
     except OSError:
         reader.result(shown=artifact.path, whole=False)  # ends what it may have started
         raise
     content = reader.result(shown=artifact.path, whole=done.whole)
     problems = [*done.problems, *content.problems, *_emptiness(artifact, done, content)]
+    decrypted: bool | None = None
+    if way is not None:
+        decrypted = isinstance(way, Opening) and way.opened
+        problems += stored_problems(artifact.path, done.encryption, way)
+        if not decrypted:  # nothing that was read of it counts
+            content = ContentFacts(kind=artifact.kind)
     fits: bool | None = None
     if declared:
         fits = done.other[algorithm] == declared.lower()
@@ -239,11 +277,14 @@ def _inspect_file(
         encryption=done.encryption,
         entropy=(done.entropy, done.entropy_peak),
         problems=problems,
+        decrypted=decrypted,
     )
 
 
-def _inspect_directory(directory: Path, artifact: Artifact, limits: Limits) -> ArtifactFacts:
-    done = read_dump_directory(directory, artifact, limits=limits)
+def _inspect_directory(
+    directory: Path, artifact: Artifact, limits: Limits, opener: SetOpener | None
+) -> ArtifactFacts:
+    done = read_dump_directory(directory, artifact, limits=limits, opener=opener)
     content = done.content
     problems = list(content.problems)
     if artifact.databases and content.databases and artifact.databases != content.databases:
@@ -260,9 +301,10 @@ def _inspect_directory(directory: Path, artifact: Artifact, limits: Limits) -> A
         declared_by="",
         fits=None,
         compression=artifact.compression,
-        encryption="",
+        encryption=done.encryption,
         entropy=(done.entropy, done.entropy_peak),
         problems=problems,
+        decrypted=done.decrypted,
     )
 
 
@@ -297,6 +339,7 @@ def _facts(
     encryption: str,
     entropy: tuple[float, float],
     problems: list[Problem],
+    decrypted: bool | None = None,
 ) -> ArtifactFacts:
     return ArtifactFacts(
         path=artifact.path,
@@ -324,6 +367,7 @@ def _facts(
         read_by=content.read_by,
         seconds=0.0,
         problems=tuple(problems),
+        decrypted=decrypted,
     )
 
 
@@ -352,6 +396,8 @@ def _encryption(facts: ArtifactFacts, *, expected: bool) -> list[Problem]:
 
 def _entropy(facts: ArtifactFacts) -> list[Problem]:
     """Tell encrypted content where text or a known format should be (what ransomware leaves)."""
+    if facts.decrypted is False or (facts.encryption and facts.decrypted is None):
+        return []
     codes = {problem.code for problem in facts.problems}
     text = facts.kind in _TEXT or facts.kind is ArtifactKind.PG_DUMP_DIRECTORY
     if text and facts.entropy_peak > ENTROPY_LIMIT:

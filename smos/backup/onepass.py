@@ -1,13 +1,16 @@
-"""One pass over one stored file: its hash, decompression to the end, entropy, and a consumer."""
+"""One pass over one stored file: its hash, decryption, decompression to the end, entropy, and a consumer."""
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
+from smos.backup.envelope import Opening, is_sealed
 from smos.backup.streams import (
     EntropyMeter,
     StreamFault,
@@ -53,6 +56,8 @@ class _State:
     stored_bytes: int = 0
     content_bytes: int = 0
     entropy: EntropyMeter = field(default_factory=EntropyMeter)
+    compression: str = "none"
+    peek: bytes = b""
 
 
 def read_whole(
@@ -62,12 +67,13 @@ def read_whole(
     limits: Limits,
     choose: Callable[[bytes], Consumer | None],
     algorithms: tuple[str, ...] = (),
+    opening: Opening | None = None,
 ) -> PassFacts:
     """Read a regular file once, in constant memory.
 
     shown: its name in problems. choose: called with the first PEEK_BYTES of the content (or all of it),
-    gives the consumer. algorithms: hashes besides SHA-256. The stored bytes are hashed to the end whatever
-    the content is.
+    gives the consumer. algorithms: hashes besides SHA-256. opening: how it is opened where it is encrypted. The stored
+    bytes are hashed, and the plaintext is authenticated, to the end whatever the content is.
 
     Raises OSError when the file can't be read.
     """
@@ -86,30 +92,22 @@ def read_whole(
 
         source = stored()
         first = next(source, b"")
-        compression = detect_compression(first)
-        content = decompress(chain((first,), source), compression) if first else iter(())
-        peek = b""
-        try:
-            for piece in content:
-                peek += piece
-                if len(peek) >= PEEK_BYTES:
-                    break
-            consumer = choose(peek)
-            for piece in chain((peek,), content):
-                state.content_bytes += len(piece)
-                state.entropy.feed(piece)
-                _check_limits(state, limits)
-                if consumer is not None:
-                    consumer.feed(piece)
-        except StreamFault as fault:
-            problems.append(Problem(fault.code, f"{shown}: {fault.detail}"))
+        blocks = chain((first,), source)
+        sealed = opening is not None and is_sealed(first)
+        plain: Iterator[bytes] = opening.plain(blocks) if opening is not None and sealed else blocks
+        # The second round: whatever its content is worth, was the plaintext authenticated to its end?
+        for consume in (partial(_consume, state, limits, choose), _drain):
+            try:
+                consume(plain)
+            except StreamFault as fault:
+                problems.append(Problem(fault.code, f"{shown}: {fault.detail}"))
         for _ in source:
             pass  # only the hash is wanted of what follows after a fault
     return PassFacts(
         stored_bytes=state.stored_bytes,
         content_bytes=state.content_bytes,
-        compression=compression,
-        encryption=detect_encryption(peek[:64]),
+        compression=state.compression,
+        encryption="age" if sealed else detect_encryption(state.peek[:64]),
         sha256=hashes["sha256"].hexdigest(),
         other={name: digest.hexdigest() for name, digest in hashes.items()},
         entropy=round(state.entropy.bits, 3),
@@ -117,6 +115,30 @@ def read_whole(
         whole=not problems,
         problems=tuple(problems),
     )
+
+
+def _consume(
+    state: _State, limits: Limits, choose: Callable[[bytes], Consumer | None], plain: Iterator[bytes]
+) -> None:
+    """Decompress what the file holds and hand it to the consumer that its beginning asks for."""
+    head = next(plain, b"")
+    state.compression = detect_compression(head)
+    content = decompress(chain((head,), plain), state.compression) if head else iter(())
+    for piece in content:
+        state.peek += piece
+        if len(state.peek) >= PEEK_BYTES:
+            break
+    consumer = choose(state.peek)
+    for piece in chain((state.peek,), content):
+        state.content_bytes += len(piece)
+        state.entropy.feed(piece)
+        _check_limits(state, limits)
+        if consumer is not None:
+            consumer.feed(piece)
+
+
+def _drain(plain: Iterator[bytes]) -> None:
+    deque(plain, maxlen=0)
 
 
 def _check_limits(state: _State, limits: Limits) -> None:

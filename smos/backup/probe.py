@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from smos.backup.envelope import SUFFIX
 from smos.backup.model import ArtifactKind
 from smos.backup.names import claimed_compression
 from smos.backup.pgdump import (
@@ -28,6 +29,7 @@ MORE_BYTES = 256 << 10
 BLOCK_BYTES = 1 << 20
 """Read where that gave nothing yet: a block of bzip2 (900 kB) or zstd (128 KiB) comes out whole or not at all."""
 TOC_NAME = "toc.dat"
+SEALED_TOC_NAME = TOC_NAME + SUFFIX
 _VAULT_MEMBERS = {"meta.json", "state.bin", "SHA256SUMS", "SHA256SUMS.sealed"}
 _JSON = re.compile(rb"\s*[\[{]")
 
@@ -97,20 +99,21 @@ def probe_file(path: Path, *, shown: str, stem: str, known_volumes: Collection[s
 
 
 def probe_dump_directory(path: Path, *, stem: str) -> Probe:
-    """Probe a directory that holds a `toc.dat`. Raises OSError when it can't be read."""
+    """Probe a directory that holds a `toc.dat`, or an encrypted one. Raises OSError when it can't be read."""
     size, mtime = 0, 0.0
     with os.scandir(path) as entries:
         for entry in entries:
             status = entry.stat(follow_symlinks=False)
             size += status.st_size
             mtime = max(mtime, status.st_mtime)
-    head = read_head(path / TOC_NAME)
+    plain = (path / TOC_NAME).is_file()
+    head = read_head(path / (TOC_NAME if plain else SEALED_TOC_NAME))
     header = _header(head.content)
     database = header.database if header and header.database else stem
     return Probe(
         kind=ArtifactKind.PG_DUMP_DIRECTORY,
         compression="none",
-        encryption="",
+        encryption=head.encryption,
         stored_bytes=size,
         mtime=datetime.fromtimestamp(mtime, UTC),
         databases=(database,) if database else (),
@@ -206,3 +209,8 @@ def _problems(head: Head, shown: str, size: int) -> list[Problem]:
     if head.complete and not head.content:
         return [Problem("empty-content", f"{shown}: {size} bytes that decompress to nothing")]
     return []
+
+
+def is_dump_directory(path: Path) -> bool:
+    """Tell whether a directory holds a dump's table of contents, encrypted or not."""
+    return (path / TOC_NAME).is_file() or (path / SEALED_TOC_NAME).is_file()

@@ -114,7 +114,25 @@ INTEGRITY: dict[str, Rule] = {
     "encrypted-not-read": Rule(
         NOT_PROVEN,
         "is encrypted, so its content was not read",
-        "give the drill decrypted copies from the escrow key",
+        "give the escrow as `vault.escrow`, and see DR-06 for whether Vault came back; what another tool encrypted,"
+        " give as decrypted copies",
+    ),
+    "encryption-differs": Rule(FAIL, "is encrypted in another way than it was written", _TAMPERED),
+    "decryption-failed": Rule(
+        FAIL, "does not open: cut, changed, or encrypted to another key than its set's", _TAMPERED
+    ),
+    "plaintext-differs": Rule(FAIL, "opens to something that was not written under this name", _TAMPERED),
+    "data-key-undecryptable": Rule(
+        FAIL,
+        "can't be opened by the Vault that came back",
+        "keep every version of the transit key that a kept backup needs (min_decryption_version, trimming); if the"
+        " key is whole, the wrapped key in the manifest was changed",
+    ),
+    "data-key-not-asked": Rule(
+        NOT_PROVEN, "has a key that nobody could be asked to unwrap", "see DR-06 for why Vault did not answer"
+    ),
+    "sandbox-full": Rule(
+        NOT_PROVEN, "could not be decrypted into the sandbox", "give the sandbox more disk, and run again"
     ),
     "high-entropy": Rule(
         FAIL,

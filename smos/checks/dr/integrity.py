@@ -60,6 +60,7 @@ def judge_integrity(
                     "stamp": facts.stamp.isoformat() if facts.stamp else None,
                     "manifested": facts.manifested,
                     "signature": facts.signature,
+                    "encrypted": facts.encrypted,
                     "seconds": facts.seconds,
                     "stored_bytes": sum(artifact.stored_bytes for artifact in facts.artifacts),
                     "content_bytes": sum(artifact.content_bytes for artifact in facts.artifacts),
@@ -84,6 +85,8 @@ def _shown(artifact: ArtifactFacts) -> dict[str, object]:
         "server_version": artifact.server_version,
         "entropy": artifact.entropy,
         "read_by": artifact.read_by,
+        "encryption": artifact.encryption,
+        "decrypted": artifact.decrypted,
     }
 
 
@@ -141,7 +144,9 @@ def _emptiness(target: Target, where: str, facts: SetFacts) -> list[Finding]:
     findings = []
     size = sum(artifact.content_bytes for artifact in facts.artifacts if artifact.kind not in _UNHASHED)
     unread = any(
-        problem.code in {"unreadable", "limit-reached"} for a in facts.artifacts for problem in a.problems
+        problem.code in {"unreadable", "limit-reached", "encrypted-not-read"}
+        for a in facts.artifacts
+        for problem in a.problems
     )
     if size < target.backups.minimum_bytes and not unread:
         text = f"{where}: {size} bytes altogether, decompressed; at least {target.backups.minimum_bytes} are expected"
