@@ -78,11 +78,10 @@ def note(code: str, message: str) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A claim with a stable ID. `controls` are the IDs it is evidence for (filled from controls data)."""
+    """A claim with a stable ID. Which controls it is evidence for is data: smos/evidence/controls.yml."""
 
     id: str
     title: str
-    controls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,16 @@ Every suite is a package beside this module with `CHECKS` and `not_required`; ad
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from types import ModuleType
 
 from smos.checks import dr, vault
-from smos.checks.controls import CONTROLS
 from smos.target import Provision, Settings, Target
 from smos.verdict import Check
 
 SUITES: Mapping[str, ModuleType] = {"dr": dr, "vault": vault}
 """Suite (its marker, its folder under suites/) to the package that describes it, in the order of the reports."""
 
-CHECKS: tuple[Check, ...] = tuple(
-    replace(item, controls=CONTROLS.get(item.id, ())) for suite in SUITES.values() for item in suite.CHECKS
-)
+CHECKS: tuple[Check, ...] = tuple(item for suite in SUITES.values() for item in suite.CHECKS)
 """Every check, in the order of the reports."""
 
 PROVISIONERS: Mapping[str, Collection[Provision]] = {

@@ -14,6 +14,7 @@ class RunInfo:
 
     provision, sandbox: how the servers came to exist, how strong the isolation was ("none": no drill took
     place). backup_set: the set that was restored, None where there was none. not_required: (check ID, why).
+    valid_days: how long the run counts as evidence, see `evidence.valid_days`.
     """
 
     run_id: str
@@ -27,6 +28,7 @@ class RunInfo:
     rto_objective_s: float
     rpo_objective_s: float
     not_required: tuple[tuple[str, str], ...]
+    valid_days: int = 92
 
     @property
     def self_test(self) -> bool:

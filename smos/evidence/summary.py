@@ -1,10 +1,12 @@
 """`summary.md`: one page for people; the same text is the step summary on GitHub."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from smos.drill.phases import Timing
 from smos.evidence.accounting import CheckOutcome, RunOutcome
+from smos.evidence.coverage import ControlCoverage, State, coverage
 from smos.evidence.files import write_atomic
 from smos.evidence.redact import redact
 from smos.evidence.run import RunInfo
@@ -15,6 +17,13 @@ FILE_NAME = "summary.md"
 MOST_FINDINGS = 20
 """Findings shown for one check; the rest is counted and lies in verdict.json."""
 _SIGN = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.NOT_PROVEN: "❓", Verdict.ERROR: "💥"}
+_STATE = {
+    State.PROVEN: "✅",
+    State.WAIVED: "⏸",
+    State.NOT_PROVEN: "❓",
+    State.HARNESS_ERROR: "💥",
+    State.FAILED: "❌",
+}
 
 
 def summary_markdown(info: RunInfo, outcome: RunOutcome, timing: Timing | None) -> str:
@@ -30,10 +39,13 @@ def summary_markdown(info: RunInfo, outcome: RunOutcome, timing: Timing | None) 
                 f"**Run:** `{info.run_id}`, {info.started:%Y-%m-%d %H:%M:%S} UTC",
             )
         ),
-        _checks_table(info, outcome),
+        _checks_table(outcome),
     ]
     if timing is not None:
         parts.append(_timing_table(info, timing))
+    rows = coverage(info, outcome)
+    if rows:
+        parts.append(_coverage_table(rows))
     if info.not_required:
         parts.append(
             "Not required of this target: "
@@ -52,14 +64,36 @@ def write_summary(reports: Path, text: str, step_summary: Path | None) -> None:
             handle.write(text + "\n")
 
 
-def _checks_table(info: RunInfo, outcome: RunOutcome) -> str:
-    head = "| Check | Verdict | Claim |" + ("" if info.self_test else " Evidence for |")
-    rows = [head, "|---|---|---|" + ("" if info.self_test else "---|")]
+def _checks_table(outcome: RunOutcome) -> str:
+    rows = ["| Check | Verdict | Claim |", "|---|---|---|"]
     for item in outcome.checks:
         verdict = f"{_SIGN[item.verdict]} {item.verdict.value}" + (" (waived)" if item.excused else "")
-        row = f"| {item.check.id} | {verdict} | {_cell(item.check.title)} |"
-        rows.append(row if info.self_test else f"{row} {_cell(', '.join(item.check.controls))} |")
+        rows.append(f"| {item.check.id} | {verdict} | {_cell(item.check.title)} |")
     return "\n".join(rows)
+
+
+def _coverage_table(rows: Sequence[ControlCoverage]) -> str:
+    lines = [
+        "## Evidence for controls",
+        "",
+        "| Control | State | Required | Executed | Passed | Failed | Not proven | Waived | Harness error | Valid until |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        counts = (
+            row.required,
+            row.executed,
+            row.passed,
+            row.failed,
+            row.not_proven,
+            row.waived,
+            row.harness_error,
+        )
+        numbers = " | ".join(str(len(ids)) for ids in counts)
+        end = row.valid_until.isoformat() if row.valid_until else ""
+        lines.append(f"| {_cell(row.control)} | {_STATE[row.state]} {row.state} | {numbers} | {end} |")
+    lines += ["", "A check is evidence for a part of a control; the reasons and limits are in evidence.html."]
+    return "\n".join(lines)
 
 
 def _timing_table(info: RunInfo, timing: Timing) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from smos.evidence.accounting import CheckOutcome, RunOutcome
+from smos.evidence.controls import controls
+from smos.evidence.coverage import coverage, coverage_json, valid_until
 from smos.evidence.files import write_json
 from smos.evidence.redact import redact_json
 from smos.evidence.results import findings_json
@@ -21,6 +23,9 @@ def verdict_json(info: RunInfo, outcome: RunOutcome) -> dict[str, Any]:
         "verdict": outcome.verdict.value,
         "checks": [_check_json(info, item) for item in outcome.checks],
         "missing": list(outcome.missing),
+        "coverage": coverage_json(coverage(info, outcome)),
+        "valid_until": valid_until(info).isoformat(),
+        "not_required": [{"check": check_id, "why": why} for check_id, why in info.not_required],
     }
 
 
@@ -34,7 +39,15 @@ def write_unfinished(reports: Path, info: RunInfo, required: Sequence[str]) -> N
 
     So a killed run is never mistaken for the one before it. Raises OSError.
     """
-    document = {**_head(info), "verdict": Verdict.ERROR.value, "checks": [], "missing": list(required)}
+    document = {
+        **_head(info),
+        "verdict": Verdict.ERROR.value,
+        "checks": [],
+        "missing": list(required),
+        "coverage": [],
+        "valid_until": None,
+        "not_required": [],
+    }
     write_json(reports / FILE_NAME, document)
 
 
@@ -63,6 +76,6 @@ def _check_json(info: RunInfo, item: CheckOutcome) -> dict[str, Any]:
         "waiver": waiver,
         "findings": findings_json(item.findings),
         "facts": item.facts,
-        "controls": [] if info.self_test else list(item.check.controls),
+        "controls": [] if info.self_test else list(controls().of_check(item.check.id)),
         "seconds": round(item.seconds, 6),
     }
