@@ -36,7 +36,7 @@ class ClickHouse:
 
     def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         """Return the rows of a query as dicts; `{name:Type}` in it is bound from `parameters`."""
-        answer = self._send(sql, parameters, format="JSON")
+        answer = self._send(sql, parameters, output="JSON")
         rows: list[dict[str, Any]] = answer.json()["data"]
         return rows
 
@@ -46,9 +46,9 @@ class ClickHouse:
         (value,) = row.values()
         return value
 
-    def execute(self, sql: str, **parameters: Any) -> None:
-        """Carry out a statement that returns nothing."""
-        self._send(sql, parameters)
+    def execute(self, sql: str, *, in_database: bool = True, **parameters: Any) -> None:
+        """Carry out a statement that returns nothing. in_database: off where the database is yet to be made."""
+        self._send(sql, parameters, database=self.endpoint.database if in_database else "default")
 
     def insert(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Insert rows given as dicts (JSONEachRow)."""
@@ -77,10 +77,20 @@ class ClickHouse:
     ) -> None:
         self.close()
 
-    def _send(self, sql: str, parameters: Mapping[str, Any], format: str | None = None) -> httpx.Response:  # noqa: A002  (ClickHouse's word)
+    def _send(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any],
+        *,
+        output: str | None = None,
+        database: str | None = None,
+    ) -> httpx.Response:
         given = {f"param_{name}": _escaped(str(value)) for name, value in parameters.items()}
-        given |= {"database": self.endpoint.database, "output_format_json_quote_64bit_integers": "0"}
-        headers = {"X-ClickHouse-Format": format} if format else {}
+        given |= {
+            "database": database or self.endpoint.database,
+            "output_format_json_quote_64bit_integers": "0",
+        }
+        headers = {"X-ClickHouse-Format": output} if output else {}
         return self._checked(self._http.post("/", params=given, content=sql.encode(), headers=headers))
 
     @staticmethod

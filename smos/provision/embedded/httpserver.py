@@ -26,7 +26,7 @@ class Launch:
 
 
 class HttpServer:
-    """One server process on loopback. What it is comes from `_launch` and `_ready_url`.
+    """One server process on loopback. What it is comes from `_launch`, and `_ready_url` or `_answers`.
 
     make: what it is, for messages ("ClickHouse").
     """
@@ -75,14 +75,14 @@ class HttpServer:
                         remedy="the reason is in the log below",
                         log=process.log_tail(),
                     )
-                return client.get(self._ready_url()).status_code == httpx.codes.OK
+                return self._answers(client)
 
             try:
                 wait_for(
                     ready,
                     what=f"{self.make} {self.name} is ready",
                     deadline_s=timeout_s,
-                    transient=(httpx.TransportError,),
+                    transient=(httpx.TransportError, OSError),
                     on_timeout=process.log_tail,
                 )
             except DeadlineError as error:
@@ -118,6 +118,10 @@ class HttpServer:
     def _launch(self) -> Launch:
         """Write its configuration and return how it is started."""
         raise NotImplementedError
+
+    def _answers(self, client: httpx.Client) -> bool:
+        """Ask it whether it is ready."""
+        return client.get(self._ready_url()).status_code == httpx.codes.OK
 
     def _ready_url(self) -> str:
         """Return the URL that answers 200 when it is ready."""
