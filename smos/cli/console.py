@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from smos.cli.exits import Exit, exit_of
 from smos.errors import CancelledError, SmosError, TargetError
+from smos.verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 
 def run(app: Callable[[], object]) -> NoReturn:
@@ -118,3 +120,21 @@ def read_secret(prompt: str) -> str:
 
         return getpass(f"{prompt}: ", stream=sys.stderr)
     return sys.stdin.readline().rstrip("\n")
+
+
+def verdict(value: Verdict) -> "Text":
+    """Return a verdict for a table, coloured on a terminal."""
+    from rich.text import Text
+
+    style = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.NOT_PROVEN: "yellow"}
+    return Text(value.value, style=style.get(value, "magenta"))
+
+
+def exit_of_verdict(value: Verdict) -> Exit:
+    """Return the exit code of a verdict, the same as with pytest."""
+    return {
+        Verdict.PASS: Exit.OK,
+        Verdict.FAIL: Exit.FAILED,
+        Verdict.NOT_PROVEN: Exit.NOT_PROVEN,
+        Verdict.ERROR: Exit.BROKEN,
+    }[value]

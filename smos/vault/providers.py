@@ -1,7 +1,7 @@
 """The registry of MCP providers (compose/vault/providers.yml): whose secrets Vault keeps, and where."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -17,6 +17,20 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ProviderTest(_Model):
+    """A request that changes nothing and that only valid credentials get answered; `{key}`: a value of the secret.
+
+    json_: the body of a POST. field: what the answer must hold, where any request is answered with 200.
+    """
+
+    url: str
+    method: Literal["GET", "POST"] = "GET"
+    headers: dict[str, str] = {}
+    basic: tuple[str, str] | None = None
+    json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
+    field: str | None = None
+
+
 class Provider(_Model):
     """One provider. `keys` empty and `path` None: it holds no secret."""
 
@@ -26,7 +40,7 @@ class Provider(_Model):
     agent: Agent
     path: str | None = None
     keys: tuple[str, ...]
-    health: str | None = None
+    test: ProviderTest | None = None
 
 
 class OtherSecret(_Model):
