@@ -33,6 +33,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--reports", dest="smos_reports", metavar="DIR", help="where the reports go (default: reports)"
     )
     group.addoption(
+        "--signing-key",
+        dest="smos_signing_key",
+        metavar="KEY",
+        help="sign what the run leaves: an Ed25519 private key (PEM, 0600), or hv:NAME of a signing Vault",
+    )
+    group.addoption(
+        "--approver",
+        dest="smos_approver",
+        metavar="NAME",
+        help="who approved this run, for the signed statement",
+    )
+    group.addoption(
+        "--lang",
+        dest="smos_language",
+        metavar="LANG",
+        help="language of evidence.html: en or es (default: LANG)",
+    )
+    group.addoption(
         "--waivers",
         dest="smos_waivers",
         metavar="FILE",

@@ -171,6 +171,31 @@ class Service(_Model):
     """postgres and vault are asked in the sandbox; this version can't ask the others: NOT_PROVEN."""
 
 
+class Evidence(_Model):
+    """Who signs what a run leaves, who approved it, how long it counts, and in which language people read it."""
+
+    signing_key: str | None = None
+    """Path of an Ed25519 private key (PEM, 0600), or `hv:NAME`: a key of a signing Vault's transit engine, which
+    VAULT_ADDR and VAULT_TOKEN name. None: nothing is signed."""
+    public_key: Path | None = None
+    """Public key (PEM) that `smos evidence verify` pins; kept by whoever verifies."""
+    approver: Name | None = None
+    """Who approved that this run takes place."""
+    timestamp_url: Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")] | None = None
+    """RFC 3161 time-stamping authority. None: the statement carries only its own clock."""
+    valid_days: Annotated[int, Field(ge=1, le=3660)] = 92
+    """How long a run counts as evidence: a quarter."""
+    language: Literal["en", "es"] | None = None
+    """Language of evidence.html. None: as LANG says, else English."""
+
+    @property
+    def key_file(self) -> Path | None:
+        """The signing key's path, where it is a file."""
+        if self.signing_key is None or self.signing_key.startswith("hv:"):
+            return None
+        return Path(self.signing_key)
+
+
 class Limits(_Model):
     """Bounds that untrusted backups can't exceed in the sandbox."""
 
@@ -198,6 +223,7 @@ class Target(_Model):
     smoke: tuple[Smoke, ...] = ()
     references: tuple[FileReference, ...] = ()
     limits: Limits = Limits()
+    evidence: Evidence = Evidence()
     derived: bool = False
     """True where nobody declared a target: what the newest backup set holds is then taken as the wish list,
     and the report says that completeness can't be proven."""
@@ -217,6 +243,7 @@ class Settings(_Model):
     provision: Provision
     backups: Path | None
     reports: Path
+    evidence: Evidence = Evidence()
 
 
 def load_target(path: Path) -> Target:
@@ -280,6 +307,12 @@ def check_places(target: Target) -> Target:
             "vault.escrow lies in the backup directory: who has the backups would have the keys",
             remedy="keep the escrow away from the backups, and rotate what it holds",
         )
+    key = target.evidence.key_file
+    if key is not None and key.resolve().is_relative_to(directory):
+        raise TargetError(
+            "evidence.signing_key lies in the backup directory: who has the backups could sign in your name",
+            remedy="keep the key away from what it speaks about, and replace it",
+        )
     return target
 
 
@@ -298,7 +331,14 @@ def _absolute(target: Target, base: Path) -> Target:
     vault = target.vault and target.vault.model_copy(
         update={place: fix(getattr(target.vault, place)) for place in places}
     )
-    return target.model_copy(update={"backups": backups, "vault": vault})
+    key = target.evidence.key_file
+    evidence = target.evidence.model_copy(
+        update={
+            "signing_key": target.evidence.signing_key if key is None else str(fix(key)),
+            "public_key": fix(target.evidence.public_key),
+        }
+    )
+    return target.model_copy(update={"backups": backups, "vault": vault, "evidence": evidence})
 
 
 def resolve_settings(
@@ -307,9 +347,12 @@ def resolve_settings(
     provision: str | None = None,
     backups: str | None = None,
     reports: str | None = None,
+    signing_key: str | None = None,
+    approver: str | None = None,
+    language: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Apply precedence to the four settings that a run has; the arguments are the flags (None: not given).
+    """Apply precedence to the settings that a run has; the arguments are the flags (None: not given).
 
     Raises TargetError for a missing directory, an unknown provisioner or a bad target file.
     """
@@ -327,10 +370,36 @@ def resolve_settings(
         raise TargetError(
             f"There is no directory {directory}", remedy="give --backups an existing directory of backups"
         )
+    loaded = load_target(Path(target_path)) if target_path else None
     return Settings(
-        target=load_target(Path(target_path)) if target_path else None,
+        target=loaded,
         target_file=Path(target_path) if target_path else None,
         provision=chosen,
         backups=Path(directory).resolve() if directory else None,
         reports=Path(reports or env.get("SMOS_REPORTS") or "reports").resolve(),
+        evidence=resolve_evidence(
+            loaded.evidence if loaded else Evidence(), signing_key, approver, language, env
+        ),
+    )
+
+
+def resolve_evidence(
+    declared: Evidence,
+    signing_key: str | None = None,
+    approver: str | None = None,
+    language: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Evidence:
+    """Apply precedence to who signs, who approved and the language. Raises TargetError for an unknown language."""
+    env = os.environ if environ is None else environ
+    locale = (env.get("LC_ALL") or env.get("LANG") or "")[:2]
+    wanted = language or env.get("SMOS_LANGUAGE") or declared.language or ("es" if locale == "es" else "en")
+    if wanted not in {"en", "es"}:
+        raise TargetError(f"There is no report in the language {wanted!r}", remedy="use en or es")
+    return declared.model_copy(
+        update={
+            "signing_key": signing_key or env.get("SMOS_SIGNING_KEY") or declared.signing_key,
+            "approver": approver or env.get("SMOS_APPROVER") or declared.approver,
+            "language": wanted,
+        }
     )
