@@ -70,11 +70,18 @@ def names_from_database(
 
 
 def answer_services(
-    target: Target, endpoint: PostgresEndpoint | None, vault: VaultFacts | None
+    target: Target, endpoint: PostgresEndpoint | None, vault: VaultFacts | None, not_decrypted: str = ""
 ) -> tuple[ServiceFacts, ...]:
-    """Ask every declared service that this sandbox can hold; one that it can't hold stays unknown."""
+    """Ask every declared service that this sandbox can hold; one that it can't hold stays unknown.
+
+    not_decrypted: why no data could be restored, so that a database's absence says nothing about its service.
+    """
     asks: dict[str, Callable[[], tuple[bool | None, str]]] = {
-        "postgres": lambda: _postgres(endpoint, target),
+        "postgres": lambda: (
+            (None, f"its backup was not decrypted: {not_decrypted}")
+            if not_decrypted
+            else _postgres(endpoint, target)
+        ),
         "vault": lambda: _vault(vault),
     }
 

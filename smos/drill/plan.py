@@ -108,7 +108,7 @@ def choose_set(catalog: Catalog, now: datetime | None) -> BackupSet | None:
 
 
 def make_plan(catalog: Catalog, chosen: BackupSet | None) -> RestorePlan:
-    """Sort the chosen set's artifacts by purpose."""
+    """Sort the chosen set's artifacts by purpose; of what is encrypted, only Vault's snapshot is named."""
     if chosen is None:
         return RestorePlan(
             chosen=None, manifest=None, problem="there is no backup set", dumps=(), globals_path=None, volumes=(),
@@ -123,7 +123,8 @@ def make_plan(catalog: Catalog, chosen: BackupSet | None) -> RestorePlan:
             problem = error.message
     by_kind: dict[ArtifactKind, list[Artifact]] = {}
     for artifact in chosen.artifacts:
-        by_kind.setdefault(artifact.kind, []).append(artifact)
+        if not artifact.encryption or artifact.kind is ArtifactKind.VAULT_SNAPSHOT:
+            by_kind.setdefault(artifact.kind, []).append(artifact)
 
     def first(kind: ArtifactKind) -> Path | None:
         found = by_kind.get(kind, [])
@@ -139,7 +140,7 @@ def make_plan(catalog: Catalog, chosen: BackupSet | None) -> RestorePlan:
             compression=artifact.compression,
         )
         for artifact in chosen.artifacts
-        if artifact.kind in DUMPS
+        if artifact.kind in DUMPS and not artifact.encryption
     )
     return RestorePlan(
         chosen=chosen,

@@ -75,6 +75,22 @@ class SafetyFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionFacts:
+    """How the encrypted set was opened.
+
+    transit_key, key_version: what wraps its data key. escrow_recipient: what Vault's own snapshot is encrypted to.
+    files: how many were decrypted. reason: why nothing could be; else empty.
+    """
+
+    format: str
+    transit_key: str
+    key_version: int
+    escrow_recipient: str
+    files: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrillRecord:
     """One whole recovery exercise. Times are UTC, durations seconds, sizes bytes."""
 
@@ -103,6 +119,13 @@ class DrillRecord:
     safety: SafetyFacts
     timing: Timing
     not_required: tuple[tuple[str, str], ...]
+    encryption: EncryptionFacts | None = None
+    """None: the set that was restored is not encrypted."""
+
+    @property
+    def not_decrypted(self) -> str:
+        """Why nothing of an encrypted set could be restored; empty where it could, or is not encrypted."""
+        return self.encryption.reason if self.encryption else ""
 
 
 _ADAPTER = TypeAdapter(DrillRecord)

@@ -16,9 +16,10 @@ from smos.backup.model import Catalog
 from smos.backup.volumes import Restoration, VolumeFacts
 from smos.drill.application import answer_services, ask_smoke, names_from_database
 from smos.drill.content import ContentReading, read_and_compare
+from smos.drill.keyring import KeyRing, decrypted_plan, encryption_facts, is_encrypted, open_snapshot
 from smos.drill.phases import PhaseClock
 from smos.drill.plan import RestorePlan, derive_target, make_plan, require_restored
-from smos.drill.record import ServiceFacts, SmokeFacts
+from smos.drill.record import EncryptionFacts, ServiceFacts, SmokeFacts
 from smos.drill.restore import RestoreFacts, make_durable, restore_set
 from smos.drill.stack import Sandbox, start_sandbox
 from smos.drill.volumes import restore_volumes, verify_volumes
@@ -41,7 +42,7 @@ class Recovery:
     """What came back. ready: everything that the target declares answered in the sandbox.
 
     target, plan: with the names that only reading the set to its end tells. recovery_point: newest committed write
-    that survived in the worst database (UTC); basis: how it is known.
+    that survived in the worst database (UTC); basis: how it is known. keys: opens the other sets as well.
     """
 
     target: Target
@@ -58,6 +59,8 @@ class Recovery:
     recovery_point: datetime | None
     recovery_point_basis: str
     data_bytes: int
+    encryption: EncryptionFacts | None
+    keys: KeyRing
 
 
 def recover_everything(
@@ -80,23 +83,34 @@ def recover_everything(
     with phases.phase("provision"):
         report("starting the sandbox")
         sandbox = start(owner, plan, target)
-    chosen_facts = None
-    if plan.chosen is not None:
-        with phases.phase("fetch"):
-            report(f"reading {plan.chosen.id}: hashes and structure of every artifact")
-            chosen_facts = inspect_set(catalog.directory, plan.chosen, target=target)
-            # Only now is it known what is inside a dump or an archive of several.
-            catalog = complete_names(catalog, (chosen_facts,))
-            plan = make_plan(catalog, next(item for item in catalog.sets if item.id == plan.chosen.id))
-            if target.derived:
-                target = derive_target(catalog.directory, catalog)
-    vault = _vault(target, plan, sandbox, phases, report)
-    phases.exclude("decrypt", "the backups are not encrypted")
+    ring = KeyRing(target.vault)
+    chosen_facts, encryption, vault = None, None, None
+    if is_encrypted(plan):
+        plan, chosen_facts, vault, encryption = _encrypted(
+            target, catalog, plan, sandbox, owner, phases, ring, report
+        )
+        if target.derived:
+            target = derive_target(catalog.directory, catalog)
+    else:
+        if plan.chosen is not None:
+            with phases.phase("fetch"):
+                report(f"reading {plan.chosen.id}: hashes and structure of every artifact")
+                chosen_facts = inspect_set(catalog.directory, plan.chosen, target=target)
+                # Only now is it known what is inside a dump or an archive of several.
+                catalog = complete_names(catalog, (chosen_facts,))
+                plan = make_plan(catalog, next(item for item in catalog.sets if item.id == plan.chosen.id))
+                if target.derived:
+                    target = derive_target(catalog.directory, catalog)
+        vault = _vault(target, plan, sandbox, phases, report)
+        phases.exclude("decrypt", "the backups are not encrypted")
+    not_decrypted = encryption.reason if encryption else ""
     restore = None
     destination = owner.directory("volumes")
     with ExitStack() as stack:
         restorations: list[Restoration] = []
-        if plan.chosen is not None:
+        if not_decrypted:
+            phases.exclude("restore", f"the backups were not decrypted: {not_decrypted}")
+        elif plan.chosen is not None:
             with phases.phase("restore"), ThreadPoolExecutor(1) as pool:
                 report(f"restoring {len(plan.dumps)} dumps and {len(plan.volumes)} volumes")
                 loading = (
@@ -125,7 +139,7 @@ def recover_everything(
             )
     with phases.phase("ready"):
         report("asking the application's questions")
-        services = answer_services(target, sandbox.postgres.endpoint, vault)
+        services = answer_services(target, sandbox.postgres.endpoint, vault, not_decrypted)
         smoke = ask_smoke(sandbox.postgres.endpoint, target, restore.sandbox.reader if restore else None)
     point, basis = _recovery_point(target, plan, reading, vault)
     return Recovery(
@@ -143,7 +157,50 @@ def recover_everything(
         recovery_point=point,
         recovery_point_basis=basis,
         data_bytes=reading.data_bytes + sum(volume.bytes for volume in volumes),
+        encryption=encryption,
+        keys=ring,
     )
+
+
+def _encrypted(
+    target: Target,
+    catalog: Catalog,
+    plan: RestorePlan,
+    sandbox: Sandbox,
+    owner: Owner,
+    phases: PhaseClock,
+    ring: KeyRing,
+    report: Report,
+) -> tuple[RestorePlan, SetFacts | None, VaultFacts | None, EncryptionFacts | None]:
+    """Bring Vault back from what the escrow alone opens; then open the rest, in one reading, with the unwrapped key."""
+    manifest, chosen = plan.manifest, plan.chosen
+    assert manifest is not None and chosen is not None  # noqa: S101, PT018  (the caller asked)
+    private = owner.directory("decrypted")
+    with phases.phase("fetch"):
+        report(f"reading {chosen.id}: Vault's snapshot, which the escrow opens")
+        plan, known, closed = open_snapshot(catalog, plan, target, ring, private)
+    if closed is not None:
+        phases.exclude("vault", "its snapshot could not be opened")
+        vault: VaultFacts | None = closed
+    else:
+        vault = _vault(target, plan, sandbox, phases, report)
+    if vault is not None and vault.unsealed and sandbox.vault is not None:
+        ring.connect(sandbox.vault.endpoint)
+    keys = ring.keys_of(manifest)
+    if keys.data_key is None:
+        phases.exclude("decrypt", keys.no_data_key)
+    with phases.phase("decrypt" if keys.data_key is not None else "fetch"):
+        report(f"reading {chosen.id}: hashes, decryption and structure of every artifact")
+        facts = inspect_set(
+            catalog.directory,
+            chosen,
+            target=target,
+            keys_of=ring.keys_of,
+            copy_to=private,
+            known=known,
+        )
+        plan, files = decrypted_plan(plan, facts, private, target)
+    return plan, facts, vault, encryption_facts(plan, keys, files)
 
 
 def _databases(

@@ -138,6 +138,7 @@ def _drill(
         ),
         timing=timing,
         not_required=not_required(target),
+        encryption=recovery.encryption,
     )
 
 
@@ -185,7 +186,7 @@ def _inspect_others(
     def inspect(item: BackupSet) -> SetFacts:
         if recovery.chosen_facts is not None and plan.chosen is not None and item.id == plan.chosen.id:
             return recovery.chosen_facts
-        return inspect_set(catalog.directory, item, target=target)
+        return inspect_set(catalog.directory, item, target=target, keys_of=recovery.keys.keys_of)
 
     with ThreadPoolExecutor(2) as pool:
         return tuple(pool.map(inspect, catalog.sets))

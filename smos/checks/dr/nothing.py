@@ -14,3 +14,16 @@ def nothing_restored(what: str) -> Judgement:
             ),
         )
     )
+
+
+def not_decrypted(what: str, reason: str) -> Judgement:
+    """Return NOT_PROVEN: the set is encrypted and could not be opened, so no `what` could come back."""
+    return Judgement(
+        (
+            not_proven(
+                "backup-not-decrypted",
+                f"No {what} was restored: the backup is encrypted and was not decrypted: {reason}",
+                "see DR-06 for Vault, which holds the key, and DR-02 for the backup's own key",
+            ),
+        )
+    )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from smos.checks.dr.content import content_findings, integrity_findings
-from smos.checks.dr.nothing import nothing_restored
+from smos.checks.dr.nothing import not_decrypted, nothing_restored
 from smos.checks.dr.restore import restore_findings
 from smos.verdict import Finding, Judgement, fail, not_proven, note
 
@@ -15,7 +15,9 @@ def judge_postgres(record: "DrillRecord") -> Judgement:
     """Judge restore, content and isolation of every declared database from the record of one drill."""
     required = record.target.database_names
     findings: list[Finding] = []
-    if record.restore is None:
+    if record.not_decrypted:
+        findings.extend(not_decrypted("database", record.not_decrypted).findings)
+    elif record.restore is None:
         findings.extend(nothing_restored("database").findings)
     else:
         findings.extend(restore_findings(required, record.restore))

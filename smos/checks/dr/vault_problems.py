@@ -32,6 +32,18 @@ PROBLEMS: dict[str, tuple[Verdict, str, str, str]] = {
         "Vault's snapshot can't be read",
         "give the drill's user the right to read the backup directory",
     ),
+    "snapshot-key-lost": (
+        Verdict.FAIL,
+        "vault-snapshot-key-lost",
+        "Vault's snapshot is encrypted, and the escrow does not open it",
+        "put the identity (AGE-SECRET-KEY-1…) that belongs to that recipient into the escrow as `backup_identity`",
+    ),
+    "snapshot-not-opened": (
+        Verdict.FAIL,
+        "vault-snapshot-corrupt",
+        "Vault's snapshot does not decrypt",
+        OTHER_COPY,
+    ),
     "canary-contradicts-manifest": (
         Verdict.FAIL,
         "vault-canary-contradicts",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from smos.backup.entries import DifferenceKind, EntryDifference
 from smos.backup.references import ReferenceFacts
 from smos.backup.volumes import VolumeFacts
+from smos.checks.dr.nothing import not_decrypted
 from smos.checks.dr.volume_words import DIFFERENCES, PROBLEMS, UNKNOWN_PROBLEM
 from smos.target import FileReference
 from smos.verdict import Finding, Judgement, Verdict, fail, not_proven, note
@@ -14,12 +15,19 @@ SHOWN = 5
 
 
 def judge_volumes(
-    required: Sequence[str], facts: Sequence[VolumeFacts], rules: Sequence[FileReference] = ()
+    required: Sequence[str],
+    facts: Sequence[VolumeFacts],
+    rules: Sequence[FileReference] = (),
+    *,
+    closed: str = "",
 ) -> Judgement:
     """Judge the restore of the `required` volumes, and the declared `rules` that name files in them.
 
-    What the target does not require is not judged, though the set may hold it.
+    What the target does not require is not judged, though the set may hold it. closed: why an encrypted set could
+    not be opened.
     """
+    if closed:
+        return Judgement(not_decrypted("volume", closed).findings, _facts(required, facts))
     by_name = {item.name: item for item in facts}
     findings: list[Finding] = []
     for name in required:

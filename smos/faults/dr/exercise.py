@@ -160,7 +160,9 @@ def _of_record(check_id: str, record: DrillRecord) -> Judgement:
     if check_id == "DR-03":
         return judge_postgres(record)
     if check_id == "DR-04":
-        return judge_volumes(record.target.volumes, record.volumes, record.target.references)
+        return judge_volumes(
+            record.target.volumes, record.volumes, record.target.references, closed=record.not_decrypted
+        )
     if check_id == "DR-05":
         return judge_services(record.target, record.services, record.smoke)
     if check_id == "DR-07":
