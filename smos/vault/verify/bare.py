@@ -13,6 +13,9 @@ from smos.vault.bootstrap import wait_until_active
 from smos.vault.model import REQUEST_LIMIT_S, VaultEndpoint
 from smos.vault.verify.probe import Probe, ask
 
+LIVE = "live"
+"""Detail of a record that holds only what could be asked of a live Vault."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
