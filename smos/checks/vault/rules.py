@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from smos.vault.verify import probe
 from smos.vault.verify.probe import Probe, ProbeFacts
 from smos.verdict import Finding, Judgement, fail, not_proven
 
@@ -73,7 +74,7 @@ def _of(rule: Rule, probes: list[Probe]) -> Iterator[Finding]:
             yield fail(rule.code, f"{rule.sentence}{seen}", rule.remedy)
         elif item.status is None:
             text = item.seen or "nobody answered"
-            code = NO_ANSWER if not item.seen.startswith("not asked") else NOT_ASKED
+            code = NOT_ASKED if item.seen.startswith(probe.NOT_ASKED) else NO_ANSWER
             yield not_proven(code, f"{rule.claim}: {text}", ASK)
         elif item.status not in rule.right:
             code = NO_RIGHT if item.status in {401, 403} else OTHER_ANSWER

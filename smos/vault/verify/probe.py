@@ -13,6 +13,9 @@ import requests
 
 from smos.vault.model import explain, status_of
 
+NOT_ASKED = "not asked"
+"""How `seen` starts where a request could not even be made."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
@@ -51,13 +54,15 @@ def ask(request: Callable[[], Any]) -> Asked:
         return None, None, explain(error)
 
 
-def probe(claim: str, request: Callable[[], Any], holds: Callable[[Any], bool] | None = None) -> Probe:
+def probe(
+    claim: str, request: Callable[[], Any], holds: Callable[[Any], bool] | None = None, what: str = ""
+) -> Probe:
     """Make one request and record it. holds: compares the answer of a success (an ill-formed answer holds not)."""
-    status, answer, reason = ask(request)
-    if status != 200 or holds is None:
-        return Probe(claim=claim, status=status, seen=reason)
     try:
-        held = bool(holds(answer))
+        status, answer, reason = ask(request)
+        held = bool(holds(answer)) if status == 200 and holds is not None else None
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        return Probe(claim=claim, status=status, holds=False, seen=f"ill-formed: {type(error).__name__}")
-    return Probe(claim=claim, status=status, holds=held)
+        status, held, reason = 200, False, f"ill-formed answer ({type(error).__name__})"
+    return Probe(
+        claim=claim, status=status, holds=held, seen=": ".join(part for part in (what, reason) if part)
+    )

@@ -17,6 +17,8 @@ from smos.wait import wait_for
 SCRATCH_PREFIX = "smos-scratch"
 """compose/vault/verify.hcl grants everything below mounts of this name, and nothing else to write."""
 MOUNT_S = 30.0
+SERVICE_TOKENS = ("s.", "hvs.")
+"""How service tokens start: OpenBao, Vault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,12 @@ class Subject:
                 raise VaultError(
                     f"{name} can't log in: {explain(error)}", code="vault-login-failed"
                 ) from None
-            yield client
+            try:
+                yield client
+            finally:
+                if str(client.token).startswith(SERVICE_TOKENS):  # batch tokens can't be revoked
+                    with suppress(*CLIENT_ERRORS):  # it ends by itself soon
+                        client.auth.token.revoke_self()
 
     @contextmanager
     def scratch(
