@@ -8,6 +8,7 @@ pytest_plugins = [
     "fixtures.evidence",
     "fixtures.faults",
     "fixtures.fault_lab",
+    "fixtures.vault",
 ]
 
 
