@@ -81,6 +81,12 @@ KEYS: Mapping[str, Key] = {
             secret=True,
             aliases=("SLACK_WEBHOOK_URL",),
         ),
+        Key(
+            name="slack.token",
+            help="the bot token that may write to channels",
+            secret=True,
+            aliases=("SLACK_BOT_TOKEN",),
+        ),
     )
 }
 """Key to its description, in the order of `config list`."""
