@@ -8,7 +8,7 @@ joins such pairs in pytest's arguments when the interpreter starts, before pytes
 Source: pytest's documentation, "Initialization: determining rootdir and configfile".
 """
 
-OPTIONS = ("--target", "--backups", "--reports", "--waivers")
+OPTIONS = ("--target", "--backups", "--reports", "--waivers", "--signing-key", "--approver", "--lang")
 
 
 def join_arguments(arguments: list[str]) -> None:

@@ -61,6 +61,7 @@ def load(path: Path) -> SimpleNamespace:
         sandbox="network-namespace",
         started=datetime(2026, 10, 1, 6, 0, tzinfo=UTC),
         chosen_set="smos-20261001_020000",
+        sets=(),
         timing=_TIMING.validate_json(data),
     )
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from smos.checks import registry
 from smos.drill.phases import PHASES, PhaseClock, Timing
 from smos.errors import TargetError
-from smos.evidence import allure, ci, history, reports, rto, summary, verdict_file
+from smos.evidence import allure, ci, history, origin, reports, rto, summary, verdict_file
 from smos.evidence.accounting import RunOutcome, exit_code, reconcile
 from smos.evidence.files import append_line, write_atomic
 from smos.evidence.redact import MARK, redact, redact_json
@@ -105,6 +105,20 @@ def timing() -> Timing:
         rpo_actual_s=None,
         rpo_basis="none",
         data_bytes=5 * 2**20,
+    )
+
+
+def run_document(folder: Path, scope: str = "self-test") -> dict:
+    """Make run.json of a run without a drill."""
+    return origin.run_json(
+        info(scope),
+        finished=datetime(2026, 11, 23, 6, 5, tzinfo=UTC),
+        target=Target(name="one"),
+        required=ALL,
+        sets=(),
+        approver="ana.perez",
+        ci=ci.read_ci({}),
+        reports=folder,
     )
 
 
@@ -499,7 +513,9 @@ def test_verdict_json_is_as_documented(scope: str, tmp_path: Path) -> None:
 def test_an_unfinished_run_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     folder = tmp_path / "allure-results"
     context = ci.read_ci({})
-    reports.finish(tmp_path, folder, info=info(), outcome=outcome(), timing=timing(), ci=context)
+    reports.finish(
+        tmp_path, folder, info=info(), outcome=outcome(), timing=timing(), ci=context, run=run_document(tmp_path)
+    )
     assert json.loads((tmp_path / "verdict.json").read_bytes())["verdict"] == "PASS"
     reports.begin(tmp_path, info(), ALL)
     document = json.loads((tmp_path / "verdict.json").read_bytes())

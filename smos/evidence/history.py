@@ -1,7 +1,13 @@
-"""`history.jsonl`: one line a run, appended and never rewritten: trends, and "when was it last proven?"."""
+"""`history.jsonl`: one line a run, appended and never rewritten: trends, and "when was it last proven?".
 
+Each line names the digest of the one before, so that a line that is changed, dropped or moved breaks the chain; the
+newest line is held by the signed statement of its run.
+"""
+
+import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +20,17 @@ from smos.evidence.run import RunInfo
 FILE_NAME = "history.jsonl"
 
 
-def history_json(info: RunInfo, outcome: RunOutcome, timing: Timing | None) -> dict[str, Any]:
-    """Return the line of a run. `set` is the backup set that was restored."""
+TAIL_BYTES = 2**20
+"""The last line is looked for in the last MiB; a line is some kB."""
+
+
+def history_json(
+    info: RunInfo, outcome: RunOutcome, timing: Timing | None, previous: str | None = None
+) -> dict[str, Any]:
+    """Return the line of a run. `set` is the backup set that was restored; previous: digest of the line before."""
     return {
         "schema": 1,
+        "previous": previous,
         "run_id": info.run_id,
         "started": info.started.isoformat(),
         "scope": info.scope,
@@ -41,8 +54,57 @@ def history_json(info: RunInfo, outcome: RunOutcome, timing: Timing | None) -> d
 
 def append_history(reports: Path, info: RunInfo, outcome: RunOutcome, timing: Timing | None) -> None:
     """Append the line of this run. Raises OSError."""
-    line = json.dumps(redact_json(history_json(info, outcome, timing)), ensure_ascii=False)
-    append_line(reports / FILE_NAME, line)
+    path = reports / FILE_NAME
+    line = json.dumps(redact_json(history_json(info, outcome, timing, last_digest(path))), ensure_ascii=False)
+    append_line(path, line)
+
+
+def last_digest(path: Path) -> str | None:
+    """Return the SHA-256 of the last line that is not empty (without its newline); None where there is none."""
+    try:
+        with path.open("rb") as handle:
+            end = handle.seek(0, os.SEEK_END)
+            handle.seek(max(0, end - TAIL_BYTES))
+            lines = [line for line in handle.read().split(b"\n") if line.strip()]
+    except FileNotFoundError:
+        return None
+    return hashlib.sha256(lines[-1]).hexdigest() if lines else None
+
+
+def chain_problems(lines: Sequence[bytes]) -> list[str]:
+    """Return a sentence for every place where the chain of a history is broken.
+
+    Lines that were written before there was a chain name no predecessor; they may only stand at the beginning.
+    """
+    kept = [line for line in lines if line.strip()]
+    digests = [hashlib.sha256(line).hexdigest() for line in kept]
+    problems = []
+    chained = False
+    for number, line in enumerate(kept, start=1):
+        try:
+            run = json.loads(line)
+            named = run.get("previous") if isinstance(run, dict) else None
+            name = f"line {number} (run {run.get('run_id')})" if isinstance(run, dict) else f"line {number}"
+        except (ValueError, RecursionError):
+            problems += [f"line {number} is no JSON object"] if chained else []
+            continue
+        before = digests[number - 2] if number > 1 else None
+        if named is None:
+            if chained:
+                problems.append(f"{name} names no predecessor, although earlier lines do")
+            continue
+        chained = True
+        if named == before:
+            continue
+        if named in digests:
+            problems.append(f"{name} is out of order: it was written after line {digests.index(named) + 1}")
+        elif number == 1:
+            problems.append(f"{name} is the first, but it names a predecessor: earlier lines were dropped")
+        else:
+            problems.append(
+                f"before {name} something is missing or changed: line {number - 1} is not what it follows"
+            )
+    return problems
 
 
 def read_history(reports: Path) -> Iterator[dict[str, Any]]:

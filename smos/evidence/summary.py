@@ -73,11 +73,13 @@ def _checks_table(outcome: RunOutcome) -> str:
 
 
 def _coverage_table(rows: Sequence[ControlCoverage]) -> str:
+    head = ["Control", "State", "Required", "Executed", "Passed", "Failed", "Not proven", "Waived"]
+    head += ["Harness error", "Valid until"]
     lines = [
         "## Evidence for controls",
         "",
-        "| Control | State | Required | Executed | Passed | Failed | Not proven | Waived | Harness error | Valid until |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(head)} |",
+        "|---" * len(head) + "|",
     ]
     for row in rows:
         counts = (
