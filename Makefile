@@ -4,6 +4,7 @@ BIN := .venv/bin
 REPORTS ?= reports
 JOBS ?= 2
 ARGS ?=
+DEV_EXTRAS := dev cli notify
 
 .DEFAULT_GOAL := help
 .PHONY: help dr test prove lint report bench clean doctor
@@ -24,6 +25,9 @@ lint: .venv/ready-dev ## ruff and strict types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --quiet .github
+	@if command -v go >/dev/null; then $(MAKE) --silent $(BIN)/actionlint && $(BIN)/actionlint; \
+	else echo "Go is not here: actionlint did not look at the workflows"; fi
 
 report: ## render reports/allure-results as HTML (needs Node.js; the results stay without it)
 	@if command -v npx >/dev/null; then npx --yes allure@3 generate $(REPORTS)/allure-results --output $(REPORTS)/allure; \
@@ -50,6 +54,13 @@ clean: ## remove what runs leave; the virtual environment and the history stay
 	$(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
 	@touch $@
 
-.venv/ready-dev: .venv/uv uv.lock pyproject.toml
-	$(BIN)/uv sync --quiet --frozen --inexact --extra dev --python $(BIN)/python
+.venv/ready-notify: .venv/uv uv.lock pyproject.toml
+	$(BIN)/uv sync --quiet --frozen --inexact --extra notify --python $(BIN)/python
 	@touch $@ .venv/ready
+
+.venv/ready-dev: .venv/uv uv.lock pyproject.toml
+	$(BIN)/uv sync --quiet --frozen --inexact $(DEV_EXTRAS:%=--extra %) --python $(BIN)/python
+	@touch $@ .venv/ready .venv/ready-notify
+
+$(BIN)/actionlint: .venv/uv
+	GOBIN=$(CURDIR)/$(BIN) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12

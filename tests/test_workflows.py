@@ -1,0 +1,173 @@
+"""The workflows can't run here; their commands can: in order, in a clean clone, with what GitHub's runner gives."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+MONTHLY = ROOT / ".github" / "workflows" / "dr-test-monthly.yml"
+
+
+def load(path: Path) -> dict:
+    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+
+
+def steps(document: dict) -> list[dict]:
+    return [step for job in document["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_has_no_more_rights_than_it_needs_and_ends(path: Path) -> None:
+    document = load(path)
+    assert document["permissions"] == {}
+    for job in document["jobs"].values():
+        assert set(job["permissions"].values()) <= {"read"}
+        assert job["timeout-minutes"] <= 300
+    for step in steps(document):
+        if "uses" in step:
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+        if step.get("uses", "").startswith("actions/upload-artifact@"):
+            assert step["with"]["if-no-files-found"] == "error"
+            assert step["if"] == "always()"
+        assert "${{" not in step.get("run", ""), "an expression in a script is an injection"
+
+
+def test_the_drill_is_monthly_at_three_in_santiago_and_never_cut_off() -> None:
+    document = load(MONTHLY)
+    trigger = document[True] if True in document else document["on"]
+    assert trigger["schedule"] == [{"cron": "0 3 1 * *", "timezone": "America/Santiago"}]
+    assert set(trigger["workflow_dispatch"]["inputs"]) == {"target", "channel"}
+    assert document["concurrency"]["cancel-in-progress"] is False
+    (upload,) = [step for step in steps(document) if "upload-artifact" in step.get("uses", "")]
+    assert upload["with"]["retention-days"] == 90
+
+
+class Listener:
+    """Stands in for Slack and for the external monitor, on loopback."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, bytes]] = []
+        self.status = 200
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                outer.seen.append((self.command, self.path, body))
+                self.send_response(outer.status)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            do_GET = do_POST  # noqa: N815  (the same)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    found = Listener()
+    thread = threading.Thread(target=found.server.serve_forever)
+    thread.start()
+    yield found
+    found.server.shutdown()
+    thread.join()
+    found.server.server_close()
+
+
+def condition(step: dict, env: dict[str, str], *, failed: bool) -> bool:
+    """Decide the conditions that the file uses; one that is not known here fails the test."""
+    text = step.get("if", "success()").strip()
+    known = {
+        "always()": True,
+        "success()": not failed,
+        "${{ !cancelled() && env.TARGET != '' }}": env["TARGET"] != "",
+    }
+    return known[text]
+
+
+def run_steps(clone: Path, env: dict[str, str], secrets: dict[str, str]) -> list[tuple[str, int]]:
+    done, failed = [], False
+    for step in steps(load(MONTHLY)):
+        if "run" not in step or not condition(step, env, failed=failed):
+            continue
+        own = {
+            name: secrets.get(value[len("${{ secrets.") : -len(" }}")], "")
+            for name, value in step.get("env", {}).items()
+        }
+        result = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+            cwd=clone,
+            env=env | own,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        done.append((step["name"], result.returncode))
+        failed = failed or result.returncode != 0
+        (clone / "log").open("a").write(f"== {step['name']}\n{result.stdout}{result.stderr}\n")
+    return done
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("git") is None, reason="a clean clone is made with git")
+def test_the_commands_of_the_monthly_drill_work_in_a_clean_clone(tmp_path: Path, listener: Listener) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True, timeout=120)
+    summary, target = tmp_path / "summary.md", clone / "targets" / "mine.yml"
+    target.parent.mkdir(exist_ok=True)
+    (tmp_path / "backups").mkdir()
+    target.write_text(
+        f"schema: 1\nname: mine\nbackups: {{directory: {tmp_path / 'backups'}}}\ndatabases: [{{name: a}}]\n"
+    )
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", str(tmp_path)),
+        "CI": "true",
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_STEP_SUMMARY": str(summary),
+        "SMOS_HOME": str(tmp_path / "home"),
+        "TARGET": "",
+        "CHANNEL": "",
+        "RUN_URL": "https://ci.example/1",
+    } | {name: value for name, value in os.environ.items() if name.startswith(("UV_", "PIP_"))}
+    secrets = {
+        "SLACK_WEBHOOK_URL": f"{listener.url}/services/canary",
+        "DEAD_MAN_URL": f"{listener.url}/alive",
+    }
+
+    proven = run_steps(clone, env, secrets)
+    log = (clone / "log").read_text()
+    assert [code for _, code in proven] == [0, 0, 0, 0], log
+    assert [path for _, path, _ in listener.seen] == ["/services/canary", "/alive"]
+    assert "PASS" in json.loads(listener.seen[0][2])["text"]
+    assert "PASS" in summary.read_text()
+
+    listener.seen.clear()
+    unproven = dict(run_steps(clone, env | {"TARGET": "targets/mine.yml"}, secrets))
+    assert unproven["Recovery drill"] in {1, 10}, (clone / "log").read_text()
+    assert unproven["Tell the channel"] == 0
+    assert [path for _, path, _ in listener.seen] == ["/services/canary"]  # the monitor was told nothing
+    assert "PASS" not in json.loads(listener.seen[0][2])["text"]
+
+    listener.status = 404
+    assert dict(run_steps(clone, env, secrets))["Tell the channel"] == 3
+    assert (clone / "reports" / "self-test" / "verdict.json").is_file()
+    assert "canary" not in (clone / "log").read_text()
