@@ -74,3 +74,11 @@ path "auth/token/accessors" {
 path "auth/token/lookup-accessor" {
   capabilities = ["update"]
 }
+
+path "sys/auth/token/tune" {
+  capabilities = ["read"]
+}
+
+path "sys/policies/acl/default" {
+  capabilities = ["read"]
+}

@@ -15,6 +15,7 @@ import requests
 from smos.errors import DeadlineError, ProvisionError
 from smos.provision.base import VaultEndpoint
 from smos.provision.certificates import TlsFiles
+from smos.provision.embedded.stack import rendered
 from smos.provision.guard import CONFIGURED
 from smos.provision.owner import OwnedProcess, Owner
 from smos.provision.ports import PortClaim
@@ -40,7 +41,9 @@ class EmbeddedOpenBao:
 
     storage: `raft`, or `inmem` (ready at once, gone with its process: no restart, no snapshot).
     tls: adds a TLS listener on a claimed loopback port. adjust: changes the configuration at every start, for a
-    seal by another server, or for a fault. env: added to the server's small environment, which its user can read.
+    seal by another server, or for a fault. stack: text of the compose stack's configuration, used (its places
+    exchanged, the Unix socket added) instead of the harness' own; needs `tls`.
+    env: added to the server's small environment, which its user can read.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class EmbeddedOpenBao:
         audit: bool = True,
         tls: TlsFiles | None = None,
         adjust: Adjust | None = None,
+        stack: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
@@ -64,6 +68,7 @@ class EmbeddedOpenBao:
         self._tls = tls
         self._port = PortClaim() if tls is not None else None
         self._adjust = adjust
+        self._stack = stack
         self._env = dict(env or {})
         self._process: OwnedProcess | None = None
         self._isolation = CONFIGURED
@@ -87,7 +92,7 @@ class EmbeddedOpenBao:
     @property
     def config_path(self) -> Path:
         """Path of its configuration file."""
-        return self._home / "openbao.json"
+        return self._home / ("stack.hcl" if self._stack is not None else "openbao.json")
 
     @property
     def pid(self) -> int | None:
@@ -118,11 +123,10 @@ class EmbeddedOpenBao:
         """
         if self.running:
             return
-        config = self.config_path
-        self._owner.write(config, json.dumps(self._adjusted(), indent=1))
+        configs = self._write_configuration()
         self._socket.unlink(missing_ok=True)  # a killed server leaves its socket
         process = self._owner.spawn(
-            [self.program, "server", f"-config={config}"],
+            [self.program, "server", *(f"-config={path}" for path in configs)],
             name=f"openbao {self.name}",
             log=self._log,
             cwd=self._work,
@@ -184,12 +188,36 @@ class EmbeddedOpenBao:
     def reload(self) -> None:
         """Send SIGHUP: it opens its audit log anew and reads its configuration, written anew, again."""
         if self._process is not None:
-            self._owner.write(self.config_path, json.dumps(self._adjusted(), indent=1))
+            self._write_configuration()
             self._process.send_signal(signal.SIGHUP)
 
     def logs(self) -> str:
         """Return everything it has logged, over all its starts."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
+
+    def _write_configuration(self) -> list[Path]:
+        if self._stack is None:
+            self._owner.write(self.config_path, json.dumps(self._adjusted(), indent=1))
+            return [self.config_path]
+        if self._tls is None or self._port is None:
+            raise ProvisionError(
+                f"OpenBao {self.name} can't use the stack's configuration without TLS",
+                remedy="make it with `tls`",
+            )
+        text = rendered(
+            self._stack,
+            address=self._port.address,
+            data=self.data_dir,
+            certificate=self._tls.certificate,
+            key=self._tls.key,
+        )
+        self._owner.write(self.config_path, text)
+        addition = self._home / "socket.json"
+        self._owner.write(addition, json.dumps({"listener": [self._unix_listener()]}))
+        return [self.config_path, addition]
+
+    def _unix_listener(self) -> dict[str, object]:
+        return {"unix": {"address": str(self._socket), "socket_mode": "0600", "tls_disable": True}}
 
     def _adjusted(self) -> dict[str, Any]:
         configuration = self._configuration()
@@ -201,7 +229,7 @@ class EmbeddedOpenBao:
         # OpenBao's raft wants a cluster address, which it takes from TCP listeners only: one on a loopback
         # port that the kernel chooses, which refuses every client by the PROXY protocol's allow list.
         listeners: list[dict[str, object]] = [
-            {"unix": {"address": str(self._socket), "socket_mode": "0600", "tls_disable": True}},
+            self._unix_listener(),
             {
                 "tcp": {
                     "address": "127.0.0.1:0",
