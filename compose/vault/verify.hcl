@@ -76,7 +76,11 @@ path "auth/token/lookup-accessor" {
 }
 
 path "sys/auth/token/tune" {
-  capabilities = ["read"]
+  capabilities = ["read", "sudo"]
+}
+
+path "sys/config/state/sanitized" {
+  capabilities = ["read", "sudo"]
 }
 
 path "sys/policies/acl/default" {

@@ -1,0 +1,188 @@
+"""VAULT-12: how hard a Vault is to abuse: tokens, audit, TLS, doors that must be shut, its process, its files.
+
+Shown on a private Vault that runs on the compose stack's own configuration, set up as the platform sets it up. A
+live Vault is asked the same things, but for its process and its files.
+"""
+
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hvac
+
+from smos.provision.certificates import make_certificate
+from smos.provision.embedded.stack import stack_text
+from smos.vault.model import REQUEST_LIMIT_S, VaultEndpoint, opened
+from smos.vault.verify.bare import LIVE, looked, send
+from smos.vault.verify.lab import VaultLab
+from smos.vault.verify.probe import Probe, ProbeFacts, ask, probe
+from smos.vault.verify.process import read_process
+from smos.vault.verify.stand import Stand
+from smos.vault.verify.subject import Subject
+from smos.vault.verify.tls import TlsFacts, read_tls
+
+LONGEST_LEASE_S = 32 * 86_400
+"""The server's own default is 32 days."""
+MOST_ACCESSORS = 5_000
+SHUT = (
+    ("generate-root", "v1/sys/generate-root/attempt"),
+    ("rekey", "v1/sys/rekey/init"),
+    ("pprof", "v1/sys/pprof/goroutine"),
+    ("host-info", "v1/sys/host-info"),
+    ("raw-storage", "v1/sys/raw/core/keyring"),
+    ("ui", "ui/"),
+)
+"""Asked without a token. Reading the state of an attempt begins none."""
+FOREIGN = ("smarteros", "transit", "sys/policies", "sys/mounts", "sys/raw", "sys/storage", "sys/audit")
+"""What no policy may grant to everybody."""
+
+
+def observe(lab: VaultLab) -> ProbeFacts:
+    """Look at the Vault that is verified, where it is live; else at one that runs on the stack's configuration."""
+    if lab.live:
+        look = _Look(lab.subject)
+        probes = (*look.tokens(), *look.api(), *look.live_tls())
+        return ProbeFacts(probes=probes, details=look.details | {LIVE: True})
+    owner = lab.owner()
+    tls = make_certificate(owner, owner.directory("stack-tls", read_only=True))
+    server = lab.servers(owner, name="stack", memory=True, tls=tls, stack=stack_text())
+    with lab.private_vault(name="stack", server=server) as stand:
+        look = _Look(stand.subject)
+        probes = (
+            *look.tokens(),
+            *look.api(),
+            *look.tls(read_tls(server.tls_endpoint.url, ca=tls.ca)),
+            *look.process(server.pid, lab.proc),
+            *look.files(stand, tls.key),
+        )
+        return ProbeFacts(probes=probes, details=look.details)
+
+
+@dataclass(slots=True)
+class _Look:
+    subject: Subject
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def _endpoint(self) -> VaultEndpoint:
+        return self.subject.endpoint
+
+    def tokens(self) -> Iterator[Probe]:
+        """Count root tokens by their accessors; how long tokens live; what everybody may do."""
+        with self.subject.operator() as client:
+            yield self._root_tokens(client)
+            yield probe("audit-on", client.sys.list_enabled_audit_devices, lambda found: bool(found["data"]))
+            status, answer, reason = ask(send(client, "GET", "sys/auth/token/tune"))
+            longest = None if status != 200 else int(answer["data"]["max_lease_ttl"])
+            self.details["longest lease, seconds"] = longest
+            held = None if longest is None else longest < LONGEST_LEASE_S
+            seen = reason if longest is None else f"a token may live {longest} s"
+            yield Probe(claim="lease-bound", status=status, holds=held, seen=seen)
+            yield probe(
+                "raw-storage-off",
+                send(client, "GET", "sys/config/state/sanitized"),
+                lambda found: found["data"]["raw_storage_endpoint"] is False,
+            )
+            yield probe(
+                "default-policy",
+                send(client, "GET", "sys/policies/acl/default"),
+                lambda found: not any(f'"{item}' in found["data"]["policy"] for item in FOREIGN),
+            )
+            for role in sorted(self.subject.credentials):
+                yield self._role(client, role)
+
+    def _root_tokens(self, client: hvac.Client) -> Probe:
+        status, answer, reason = ask(client.auth.token.list_accessors)
+        if status != 200:
+            return Probe(claim="no-root-token", status=status, seen=reason)
+        accessors = answer["data"]["keys"]
+        if len(accessors) > MOST_ACCESSORS:
+            return looked("no-root-token", None, f"{len(accessors)} tokens are too many to look at")
+        roots = 0
+        for accessor in accessors:
+            status, found, reason = ask(
+                send(client, "POST", "auth/token/lookup-accessor", {"accessor": accessor})
+            )
+            if status == 200:
+                roots += "root" in (found["data"]["policies"] or [])
+            elif status not in {400, 403, 404}:  # it ended meanwhile
+                return Probe(claim="no-root-token", status=status, seen=reason)
+            elif status == 403 and "invalid accessor" not in reason:
+                return Probe(claim="no-root-token", status=403, seen=reason)
+        self.details |= {"tokens": len(accessors), "root tokens": roots}
+        return looked("no-root-token", roots == 0, f"{roots} of {len(accessors)} tokens have the policy root")
+
+    def _role(self, client: hvac.Client, role: str) -> Probe:
+        limit = self.subject.token_ttl_s
+
+        def bounded(found: Any) -> bool:
+            longest = found["data"]["token_max_ttl"] or found["data"]["token_ttl"]
+            return 0 < int(longest) <= limit
+
+        seen = probe("role-bound", send(client, "GET", f"auth/approle/role/{role}"), bounded)
+        return Probe(
+            claim="role-bound", status=seen.status, holds=seen.holds, seen=f"role {role} {seen.seen}".rstrip()
+        )
+
+    def api(self) -> Iterator[Probe]:
+        """Knock, without a token, at doors that must be shut."""
+        with opened(self._endpoint) as client:
+            for claim, path in SHUT:
+                # Not through hvac: it knows no 405, and follows redirects.
+                answer = client.session.get(
+                    f"{client.url}/{path}", timeout=REQUEST_LIMIT_S, allow_redirects=False
+                )
+                yield Probe(claim=claim, status=answer.status_code, seen=path)
+
+    def live_tls(self) -> Iterator[Probe]:
+        """Look at the listener of a live Vault; plain HTTP reaches no further than loopback (live_subject)."""
+        url = str(getattr(self._endpoint, "url", ""))
+        if url.startswith("https://"):
+            yield from self.tls(read_tls(url, ca=getattr(self._endpoint, "ca", None)))
+
+    def tls(self, facts: TlsFacts) -> Iterator[Probe]:
+        """Say what the listener showed."""
+        self.details["tls"] = asdict(facts)
+        agreed = f"{facts.version}, {facts.days_left} days left" if facts.version else facts.reason
+        yield looked("tls-verified", facts.verified, agreed)
+        if facts.verified:
+            yield looked("tls-old", None if facts.takes_old is None else not facts.takes_old)
+            yield looked("tls-plain", None if facts.takes_plain is None else not facts.takes_plain)
+
+    def process(self, pid: int | None, proc: Path) -> Iterator[Probe]:
+        """Say what the kernel tells of the server."""
+        if pid is None:
+            yield looked("no-superuser", None, "the server does not run")
+            return
+        facts = read_process(pid, proc)
+        self.details["process"] = asdict(facts)
+        yield looked(
+            "no-superuser",
+            None if facts.uids is None else 0 not in facts.uids and not facts.capabilities,
+            f"users {facts.uids}, capabilities {facts.capabilities or 0:x}",
+        )
+        core = facts.core_bytes
+        yield looked("no-core-dumps", None if core is None else core == 0, f"core limit {core}")
+        swapped = facts.swapped_bytes
+        yield looked("not-swapped", None if swapped is None else swapped == 0, f"{swapped} bytes in swap")
+
+    def files(self, stand: Stand, key: Path) -> Iterator[Probe]:
+        """Look at the modes of what must not be open: storage, configuration, key, escrow, audit log."""
+        server = stand.server
+        places = {
+            "storage": server.data_dir,
+            "storage's database": server.data_dir / "vault.db",
+            "configuration": server.config_path,
+            "TLS key": key,
+            "escrow": stand.escrow,
+        }
+        if server.audit_path is not None:
+            places["audit log"] = server.audit_path
+        modes = {name: stat.S_IMODE(path.stat().st_mode) for name, path in places.items()}
+        self.details["modes"] = {name: f"{mode:04o}" for name, mode in modes.items()}
+        for name, mode in modes.items():
+            # The configuration and the key are read by the server's group; nobody else may.
+            mask = 0o027 if name in {"configuration", "TLS key"} else 0o077
+            yield looked("private-files", not mode & mask, f"{name}: mode {mode:04o}")
