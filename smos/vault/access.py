@@ -2,7 +2,8 @@
 
 The expectation (compose/vault/access-matrix.yml) is written from the platform's documentation, never from the
 policies. A write that is expected to be refused carries no data, so it changes nothing even where a policy is
-too wide. Deletes can't be made harmless: this belongs on a Vault of the harness' own.
+too wide. Deletes can't be made harmless, nor can writes that are granted: those belong on a Vault of the harness'
+own. Elsewhere (`harmless`) only reads and lists are requested, and the rest is asked of the server's own account.
 """
 
 import json
@@ -23,7 +24,7 @@ from ruamel.yaml.error import YAMLError
 from smos.errors import TargetError
 from smos.paths import compose_dir
 from smos.vault.bootstrap import login
-from smos.vault.escrow import Escrow
+from smos.vault.escrow import AppRoleCredential, Escrow
 from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, VaultEndpoint, VaultError, explain, opened
 
 WORKERS = 4
@@ -93,12 +94,18 @@ class Matrix(_Model):
             return rule.path + end
         return f"{self.kv_mount}/{'metadata' if verb is Verb.LIST else 'data'}/{rule.path}{end}"
 
+    def bare_path(self, rule: PathRule, verb: Verb) -> str:
+        """Return the path as people write it, without what KV v2 puts in between: granting it grants nothing."""
+        return f"{self.kv_mount}/{rule.path}" + ("/" if verb is Verb.LIST else "")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessFacts:
     """One cell: what was expected, what the request got, what the server says about itself.
 
     status: HTTP status, None without an answer. capable: what sys/capabilities-self says, None if not asked.
+    requested: whether a request was made at all. without_data: whether the server's account grants this at the path
+    without KV v2's `data/` or `metadata/`, where it is of no use; None if not asked.
     """
 
     role: str
@@ -107,6 +114,8 @@ class AccessFacts:
     expected: bool
     status: int | None
     capable: bool | None
+    requested: bool = True
+    without_data: bool | None = None
 
     @property
     def granted(self) -> bool | None:
@@ -153,20 +162,29 @@ def try_access(
     Raises VaultError when a role can't log in: nothing could be said about it.
     """
 
-    def one(role: str) -> list[AccessFacts]:
-        return list(_role(endpoint, escrow, matrix, role, verbs))
+    def one(role: str) -> tuple[AccessFacts, ...]:
+        return try_role(endpoint, escrow.approles.get(role), matrix, role, verbs)
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return tuple(facts for found in pool.map(one, matrix.roles) for facts in found)
 
 
-def _role(
-    endpoint: VaultEndpoint, escrow: Escrow, matrix: Matrix, role: str, verbs: tuple[Verb, ...]
-) -> Iterator[AccessFacts]:
-    credential = escrow.approles.get(role)
+def try_role(
+    endpoint: VaultEndpoint,
+    credential: AppRoleCredential | None,
+    matrix: Matrix,
+    role: str,
+    verbs: tuple[Verb, ...] = tuple(Verb),
+    *,
+    harmless: bool = False,
+) -> tuple[AccessFacts, ...]:
+    """Try every path and verb as one role. harmless: request nothing that could change something.
+
+    Raises VaultError (`role-unknown`, `login-failed`).
+    """
     if credential is None:
         raise VaultError(
-            f"The escrow holds no credential of {role}",
+            f"No credential of {role} is known",
             code="role-unknown",
             remedy="set the role up, or take it out of the matrix",
         )
@@ -175,26 +193,38 @@ def _role(
             login(client, credential)
         except CLIENT_ERRORS as error:
             raise VaultError(f"{role} can't log in: {explain(error)}", code="login-failed") from None
-        yield from _cells(_Line(client), matrix, role, verbs)
+        return tuple(_cells(_Line(client), matrix, role, verbs, harmless=harmless))
 
 
-def _cells(line: "_Line", matrix: Matrix, role: str, verbs: tuple[Verb, ...]) -> Iterator[AccessFacts]:
+def _cells(
+    line: "_Line", matrix: Matrix, role: str, verbs: tuple[Verb, ...], *, harmless: bool
+) -> Iterator[AccessFacts]:
     cells = [(rule, verb, matrix.api_path(rule, verb)) for rule in matrix.paths for verb in verbs]
-    capabilities = line.capabilities(sorted({path for _, _, path in cells}))
+    bare = {path: matrix.bare_path(rule, verb) for rule, verb, path in cells if not rule.system}
+    capabilities = line.capabilities(sorted({path for _, _, path in cells} | set(bare.values())))
+
+    def capable(path: str, verb: Verb) -> bool | None:
+        known = capabilities.get(path)
+        return None if known is None else bool(known & (_CAPABILITIES[verb] | {"root"}))
+
     for rule, verb, path in cells:
         expected = matrix.grants(rule, verb, role)
-        known = capabilities.get(path)
-        body: object = None
-        if verb is Verb.WRITE:
-            body = HARMLESS if expected and not rule.system else {}
-        status, _ = line.ask(_METHODS[verb], path, body)
+        requested = not harmless or verb in {Verb.READ, Verb.LIST}
+        status = None
+        if requested:
+            body: object = None
+            if verb is Verb.WRITE:
+                body = HARMLESS if expected and not rule.system else {}
+            status, _ = line.ask(_METHODS[verb], path, body)
         yield AccessFacts(
             role=role,
             path=path,
             verb=verb,
             expected=expected,
             status=status,
-            capable=None if known is None else bool(known & (_CAPABILITIES[verb] | {"root"})),
+            capable=capable(path, verb),
+            requested=requested,
+            without_data=capable(bare[path], verb) if path in bare else None,
         )
 
 
@@ -210,6 +240,8 @@ class _Line:
         adapter = client.session.get_adapter(client.url)
         self._pool = adapter.get_connection_with_tls_context(request, client.session.verify)
         self._headers = {"X-Vault-Token": client.token, "X-Vault-Request": "true"}
+        if client.adapter.namespace:
+            self._headers["X-Vault-Namespace"] = client.adapter.namespace
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int | None, bytes]:
         """Return status and answer; (None, b"") when nobody answered."""
