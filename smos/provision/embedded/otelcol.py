@@ -8,9 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from smos.errors import ProvisionError
 from smos.provision.embedded.httpserver import HttpServer, Launch
-from smos.provision.embedded.otelcol_build import build_collector, configuration, find_collector
+from smos.provision.embedded.otelcol_build import configuration, require_collector
 from smos.provision.owner import Owner
 from smos.provision.ports import PortClaim
 from smos.provision.relocate import reachable_program
@@ -48,8 +47,7 @@ class EmbeddedOtelcol(HttpServer):
 
     ttl: how long rows are kept, e.g. "72h". environment: further variables that the configuration names.
     program: a collector to use instead of the one built (see otelcol_build).
-    Raises ProvisionError when it was not built and can't be built here: building takes minutes, so suites
-    look for it with `find_collector` first and say what is missing.
+    Raises ProvisionError when it was not built: that takes minutes, so it is done before (make otelcol).
     """
 
     make = "OpenTelemetry Collector"
@@ -67,7 +65,7 @@ class EmbeddedOtelcol(HttpServer):
         program: Path | None = None,
     ) -> None:
         super().__init__(owner, name=name)
-        self._program = reachable_program(program or find_collector() or build_collector(), owner.user)
+        self._program = reachable_program(program or require_collector(), owner.user)
         self._clickhouse = clickhouse
         self._config = config or configuration()
         self.ttl = ttl
@@ -128,14 +126,3 @@ class EmbeddedOtelcol(HttpServer):
 
     def _ready_url(self) -> str:
         return self.endpoint.health
-
-
-def require_collector() -> Path:
-    """Return the built collector. Raises ProvisionError that says how to build it: nothing is built here."""
-    found = find_collector()
-    if found is None:
-        raise ProvisionError(
-            "The OpenTelemetry Collector is not built, so the shipped configuration can't be proven",
-            remedy="make otelcol (needs Go and a module proxy, about five minutes, once)",
-        )
-    return found
