@@ -7,7 +7,7 @@ ARGS ?=
 DEV_EXTRAS := dev cli notify
 
 .DEFAULT_GOAL := help
-.PHONY: help dr test prove lint report bench clean doctor
+.PHONY: help dr test prove lint report bench clean doctor otelcol observability-deps
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ help: ## show this list
 dr: .venv/ready ## the disaster-recovery drill: back up, lose, restore, compare, time
 	$(BIN)/pytest -m dr --reports $(REPORTS) $(ARGS)
 
-test: .venv/ready-dev ## everything that can run here, the harness' own tests included
+test: .venv/ready-dev .venv/ready-observability ## everything that can run here, the harness' own tests included
 	$(BIN)/pytest tests suites -n $(JOBS) --reports $(REPORTS) $(ARGS)
 
 prove: .venv/ready-dev ## every check is seen to fail: the fault matrix
@@ -28,6 +28,12 @@ lint: .venv/ready-dev ## ruff and strict types
 	$(BIN)/zizmor --offline --quiet .github
 	@if command -v go >/dev/null; then $(MAKE) --silent $(BIN)/actionlint && $(BIN)/actionlint; \
 	else echo "Go is not here: actionlint did not look at the workflows"; fi
+
+otelcol: .venv/ready ## build the OpenTelemetry Collector from its manifest (needs Go; some five minutes, once)
+	$(BIN)/python -m smos.provision.embedded.observability_deps collector
+
+observability-deps: .venv/ready-dev .venv/ready-observability ## what the observability suite runs with; says what can't be had
+	$(BIN)/python -m smos.provision.embedded.observability_deps
 
 report: ## render reports/allure-results as HTML (needs Node.js; the results stay without it)
 	@if command -v npx >/dev/null; then npx --yes allure@3 generate $(REPORTS)/allure-results --output $(REPORTS)/allure; \
@@ -64,3 +70,8 @@ clean: ## remove what runs leave; the virtual environment and the history stay
 
 $(BIN)/actionlint: .venv/uv
 	GOBIN=$(CURDIR)/$(BIN) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+# Not touched where a part can't be had (no Go): it is tried again, and the tests that need it fail and say so.
+.venv/ready-observability: .venv/uv uv.lock pyproject.toml compose/observability/builder.yml
+	$(BIN)/uv sync --quiet --frozen --inexact --extra observability --python $(BIN)/python
+	@if $(BIN)/python -m smos.provision.embedded.observability_deps; then touch $@ .venv/ready; fi
