@@ -74,7 +74,8 @@ def last_digest(path: Path) -> str | None:
 def chain_problems(lines: Sequence[bytes]) -> list[str]:
     """Return a sentence for every place where the chain of a history is broken.
 
-    Lines that were written before there was a chain name no predecessor; they may only stand at the beginning.
+    Lines from before there was a chain have no `previous`; they may only stand at the beginning. A line that a killed
+    run left half is held by the one after it.
     """
     kept = [line for line in lines if line.strip()]
     digests = [hashlib.sha256(line).hexdigest() for line in kept]
@@ -83,27 +84,25 @@ def chain_problems(lines: Sequence[bytes]) -> list[str]:
     for number, line in enumerate(kept, start=1):
         try:
             run = json.loads(line)
-            named = run.get("previous") if isinstance(run, dict) else None
-            name = f"line {number} (run {run.get('run_id')})" if isinstance(run, dict) else f"line {number}"
         except (ValueError, RecursionError):
-            problems += [f"line {number} is no JSON object"] if chained else []
             continue
-        before = digests[number - 2] if number > 1 else None
-        if named is None:
+        if not isinstance(run, dict) or "previous" not in run:
             if chained:
-                problems.append(f"{name} names no predecessor, although earlier lines do")
+                problems.append(f"line {number} names no predecessor, although earlier lines do")
             continue
         chained = True
-        if named == before:
+        named = run["previous"]
+        if named == (digests[number - 2] if number > 1 else None):
             continue
+        name = f"line {number} (run {run.get('run_id')})"
         if named in digests:
             problems.append(f"{name} is out of order: it was written after line {digests.index(named) + 1}")
         elif number == 1:
             problems.append(f"{name} is the first, but it names a predecessor: earlier lines were dropped")
+        elif named is None:
+            problems.append(f"{name} was the first, but {number - 1} lines stand before it")
         else:
-            problems.append(
-                f"before {name} something is missing or changed: line {number - 1} is not what it follows"
-            )
+            problems.append(f"before {name} a line is missing or changed: line {number - 1} is not what it follows")
     return problems
 
 
