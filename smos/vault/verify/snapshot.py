@@ -24,8 +24,8 @@ from smos.vault.verify.lab import VaultLab
 from smos.vault.verify.probe import Probe, ask, probe
 from smos.vault.verify.subject import Subject
 
-WRITER, CRYPTER = "ci", "mcp-server"
-"""Roles that may keep notes below ci/, and that may encrypt and decrypt."""
+WRITER, CRYPTER, KEEPER = "ci", "mcp-server", "admin"
+"""Roles that may keep notes below ci/, that may encrypt and decrypt, that keep the tenants' secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def observe(lab: VaultLab) -> RecoveredFacts:
         transit_key=subject.transit_key,
         roles=declared_roles(load_matrix(), set(keys.approles)),
     )
-    course = _Course(subject)
+    course = _Course(subject, [role.allowed for role in target.roles])
     place = lab.owner().directory("vault-backup") / "vault"
     course.before()
     try:
@@ -89,8 +89,9 @@ def _is_folder(matrix: Matrix, path: str) -> bool:
 
 
 class _Course:
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, readable: list[str]) -> None:
         self._subject = subject
+        self._tenants = sorted({path for path in readable if "/data/tenants/" in path})
         name = secrets.token_hex(8)
         self._early = f"{subject.kv_mount}/data/ci/before-{name}"
         self._late = f"{subject.kv_mount}/data/ci/after-{name}"
@@ -102,6 +103,9 @@ class _Course:
         """Leave a secret and make a ciphertext."""
         with self._subject.as_role(WRITER) as client:
             send(client, "POST", self._early, {"data": {"note": self._value}})()
+        with self._subject.as_role(KEEPER) as client:
+            for path in self._tenants:  # the check of the access matrix deletes what may be deleted
+                send(client, "POST", path, {"data": {"api_key": self._value}})()
         with self._subject.as_role(CRYPTER) as client:
             made = client.secrets.transit.encrypt_data(self._subject.transit_key, plaintext=self._plain)
             self._cipher = made["data"]["ciphertext"]
