@@ -43,7 +43,9 @@ def connect(conninfo: str) -> "Iterator[psycopg.Connection[Any]]":
         connection = psycopg.connect(**info)  # type: ignore[arg-type]  # libpq's keywords are open
     except psycopg.Error as error:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        secret = str(psycopg.conninfo.conninfo_to_dict(conninfo).get("password") or "") if _valid(conninfo) else ""
+        secret = (
+            str(psycopg.conninfo.conninfo_to_dict(conninfo).get("password") or "") if _valid(conninfo) else ""
+        )
         if secret:
             text = text.replace(secret, "…")
         raise UnreachableError(
@@ -94,9 +96,7 @@ def _read(cursor: "psycopg.Cursor[dict[str, Any]]", version: int) -> Schema:
     option = "m.set_option" if version >= 160000 else "true"
     roles = {
         row["name"]: Role(**_frozen(row))
-        for row in rows(
-            queries.ROLES.format(set_option=f"WHERE {option}", set_option_and=f"AND {option}")
-        )
+        for row in rows(queries.ROLES.format(set_option=f"WHERE {option}", set_option_and=f"AND {option}"))
     }
     names = [name for name, role in roles.items() if not role.superuser]
     relations = _relations(rows, names)
@@ -122,7 +122,9 @@ def _read(cursor: "psycopg.Cursor[dict[str, Any]]", version: int) -> Schema:
         relations=relations,
         functions=functions,
         sequences=sequences,
-        default_privileges=tuple(DefaultPrivilege(**_frozen(row)) for row in rows(queries.DEFAULT_PRIVILEGES)),
+        default_privileges=tuple(
+            DefaultPrivilege(**_frozen(row)) for row in rows(queries.DEFAULT_PRIVILEGES)
+        ),
         large_objects=tuple(LargeObjects(**_frozen(row)) for row in rows(queries.LARGE_OBJECTS)),
         context_defaults=tuple((row["role"], row["setting"]) for row in rows(queries.CONTEXT_DEFAULTS)),
         settings=general["settings"],

@@ -32,7 +32,8 @@ _FRAGMENT = re.compile(
 _QUERY = re.compile(r"(?is)(?<![\w.])(?:select|with|update|delete|insert|merge)\b.+?(?:;|\Z)")
 _SETTING = re.compile(r"current_setting\(\s*'(?P<name>[\w.]+)'", re.IGNORECASE)
 SESSION_READERS = re.compile(
-    r"current_setting\s*\(|\bcurrent_user\b|\bsession_user\b|\bauth\s*\.\s*(?:uid|jwt|role|email)\s*\(", re.IGNORECASE
+    r"current_setting\s*\(|\bcurrent_user\b|\bsession_user\b|\bauth\s*\.\s*(?:uid|jwt|role|email)\s*\(",
+    re.IGNORECASE,
 )
 
 
@@ -114,7 +115,10 @@ class Reader:
                 self._reduce(node.this, scope, params), self._reduce(node.expression, scope, params)
             )
             return
-        if isinstance(node, exp.Dot | exp.Anonymous | exp.Func) and self._call(node, scope, params) is not None:
+        if (
+            isinstance(node, exp.Dot | exp.Anonymous | exp.Func)
+            and self._call(node, scope, params) is not None
+        ):
             return
         for child in node.iter_expressions():
             self._walk(child, scope, params)
@@ -183,7 +187,9 @@ class Reader:
         if isinstance(node, exp.Array):
             return frozenset().union(*(self._reduce(part, scope, params) for part in node.expressions))
         if isinstance(node, exp.Case):
-            branches = [item.args.get("true") for item in node.args.get("ifs", [])] + [node.args.get("default")]
+            branches = [item.args.get("true") for item in node.args.get("ifs", [])] + [
+                node.args.get("default")
+            ]
             return frozenset().union(*(self._reduce(part, scope, params) for part in branches))
         if isinstance(node, exp.Literal):
             return frozenset({("lit", str(node.this))})
@@ -302,17 +308,23 @@ class Reader:
         self.reading.keys.add(key)
         return frozenset({("ctx", key)})
 
+    def _hint(self, left: Atoms, right: Atoms) -> None:
+        for one, other in (
+            (a, b) for pair in ((left, right), (right, left)) for a in pair[0] for b in pair[1]
+        ):
+            if one[0] == "col" and other[0] == "lit":
+                known = self.reading.hints.setdefault((int(one[1]), str(one[2])), [])
+                if other[1] not in known:
+                    known.append(str(other[1]))
+
     def _compare(self, left: Atoms, right: Atoms) -> None:
+        self._hint(left, right)
         for one in left:
             for other in right:
                 kinds = {one[0], other[0]}
                 if kinds <= {"col", "ctx"} and one != other:
                     self.reading.links.append((one, other))
                 for atom, against in ((one, other), (other, one)):
-                    if atom[0] == "col" and against[0] == "lit":
-                        known = self.reading.hints.setdefault((int(atom[1]), str(atom[2])), [])
-                        if against[1] not in known:
-                            known.append(str(against[1]))
                     if atom[0] == "ctx" and against[0] == "lit" and against[1] != "":
                         self.reading.bypass.add((str(atom[1]), str(against[1])))
                     if atom[0] == "col" and against[0] in {"col", "ctx"} and atom[1] == self._home:

@@ -81,13 +81,15 @@ class Gap:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFacts:
     """What was worked out about a table. owned: its rows belong to tenants. discriminators: the columns that say
-    whose a row is; scoping: those of them that policies compare. root: it is the list of tenants or users itself.
+    whose a row is; scoping: those of them that policies compare; principals: those that the context itself is
+    compared with. root: it is the list of tenants or users itself.
     membership: policies of other tables ask it who belongs where. planted: canary rows stand in it.
     """
 
     owned: bool = False
     discriminators: tuple[str, ...] = ()
     scoping: tuple[str, ...] = ()
+    principals: tuple[str, ...] = ()
     root: bool = False
     membership: bool = False
     planted: bool = False
@@ -113,10 +115,10 @@ class ProbeFacts:
     context_readers: frozenset[int] = frozenset()
     shadowable: frozenset[int] = frozenset()
     user_claims: tuple[tuple[int, str], ...] = ()
-    unguarded: tuple[tuple[int, str], ...] = ()
     per_row: tuple[tuple[int, str], ...] = ()
     sequences_moved: tuple[str, ...] = ()
     statements: int = 0
     declared_roles: bool = False
     isolation: str = ""
+    options: ProbeOptions = field(default_factory=ProbeOptions)
     seconds: Mapping[str, float] = field(default_factory=dict)

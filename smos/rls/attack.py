@@ -1,0 +1,370 @@
+"""What each role tries on each table: statements whose effect on the other tenant's rows is then looked at."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from smos.rls.context import Plan
+from smos.rls.facts import Act, TableFacts
+from smos.rls.plant import FRESH_VARIANT, A, B, Crop, Planted, Planter, Values, insert, typed
+from smos.rls.schema import Relation, ident
+from smos.rls.session import Outcome, Step
+
+NO_CONTEXT, EMPTY, TENANT, BYPASS = "none", "empty", "tenant", "bypass"
+BLIND_ROWS = 10_000
+"""In the user's own database, a statement without WHERE is only tried on smaller tables."""
+WRITE_CHECKED = frozenset({"23503", "23505", "23514", "23P01"})
+"""SQLSTATEs that are raised after the policies have let a row through."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """A step, and what its outcome means."""
+
+    step: Step
+    act: Act
+    own: tuple[Planted, ...] = ()
+    others: tuple[Planted, ...] = ()
+    meaning: str = "see"
+    expected: int = 0
+
+
+class Attacker:
+    """Writes down the tries for one role."""
+
+    def __init__(self, plan: Plan, planter: Planter, crop: Crop, role: str, *, blind: bool) -> None:
+        self.plan, self.planter, self.crop, self.role = plan, planter, crop, role
+        self.blind = blind
+
+    def tries(self, relation: Relation, context: str, settings: Mapping[str, str]) -> Iterator[Try]:
+        """Give what this role tries on a table in a context."""
+        rights = relation.rights.get(self.role, frozenset())
+        partial = relation.column_rights.get(self.role, {})
+        facts = self.plan.tables.get(relation.oid, TableFacts())
+        own, others = self.crop.of(relation.oid, A), self.crop.of(relation.oid, B)
+        if not others or not facts.owned:
+            return
+        base = _Base(self.role, context, dict(settings), relation, tuple(own), tuple(others))
+        if "SELECT" in rights:
+            yield base.see(
+                "SELECT",
+                f"SELECT tableoid::int8 || ctid::text AS r FROM {relation.sql} WHERE {_at(own + others)}",
+            )
+        elif partial.get("SELECT"):
+            yield from self._by_columns(base, partial["SELECT"])
+        updatable = self._updatable(relation, rights, partial)
+        small = self.blind or relation.rows < BLIND_ROWS
+        if updatable is not None:
+            column = ident(updatable)
+            if small:
+                yield base.touch("UPDATE", f"UPDATE {relation.sql} SET {column} = {column}")
+            if "SELECT" in rights:
+                yield base.touch(
+                    "UPDATE", f"UPDATE {relation.sql} SET {column} = {column} WHERE {_at(others)}"
+                )
+        if "DELETE" in rights:
+            if small:
+                yield base.touch("DELETE", f"DELETE FROM {relation.sql}", replica=self.planter.prober.replica)
+            if "SELECT" in rights:
+                yield base.touch("DELETE", f"DELETE FROM {relation.sql} WHERE {_at(others)}",
+                                 replica=self.planter.prober.replica)  # fmt: skip
+        if context in {TENANT, NO_CONTEXT} and not relation.partition:
+            yield from self._inserts(base, relation, facts, rights, partial)
+        if context != TENANT:
+            return
+        if updatable is not None and "SELECT" in rights:
+            column = ident(updatable)
+            yield base.see(
+                "FOR UPDATE",
+                f"SELECT tableoid::int8 || ctid::text AS r FROM {relation.sql} WHERE {_at(own + others)} FOR UPDATE",
+            )
+            yield base.touch(
+                "MERGE",
+                f"MERGE INTO {relation.sql} AS t USING (SELECT 1) AS s ON {_at(others, 't')}"
+                f" WHEN MATCHED THEN UPDATE SET {column} = t.{column}",
+            )
+        if not relation.partition:
+            yield from self._moves(base, relation, facts, rights, partial)
+            yield from self._conflicts(base, relation, facts, rights, updatable)
+
+    def _by_columns(self, base: "_Base", columns: tuple[str, ...]) -> Iterator[Try]:
+        """Without a right on the whole table its system columns are closed: look for values of B instead."""
+        theirs = self.planter.row(base.relation, B, 0, self.role)
+        mine = self.planter.row(base.relation, A, 0, self.role)
+        for name in columns:
+            value, column = theirs.get(name), base.relation.column(name)
+            if (
+                value is not None
+                and column is not None
+                and mine.get(name) != value
+                and column.category in "NSUE"
+            ):
+                yield base.count(
+                    "SELECT",
+                    f"SELECT count({ident(name)})::text FROM {base.relation.sql}"
+                    f" WHERE {ident(name)} = {typed(value, column.type)}",
+                )
+                return
+
+    def _updatable(
+        self, relation: Relation, rights: frozenset[str], partial: Mapping[str, tuple[str, ...]]
+    ) -> str | None:
+        names = [item.name for item in relation.columns if not item.generated and not item.always]
+        if "UPDATE" not in rights:
+            names = [name for name in partial.get("UPDATE", ()) if name in names]
+            names = (
+                [] if "SELECT" not in rights and not set(partial.get("SELECT", ())) & set(names) else names
+            )
+        keys = {name for item in relation.uniques for name in item.columns}
+        return next((name for name in names if name not in keys), names[0] if names else None)
+
+    def _inserts(
+        self,
+        base: "_Base",
+        relation: Relation,
+        facts: TableFacts,
+        rights: frozenset[str],
+        partial: Mapping[str, tuple[str, ...]],
+    ) -> Iterator[Try]:
+        columns = None if "INSERT" in rights else partial.get("INSERT")
+        if "INSERT" not in rights and not columns:
+            return
+        theirs = self.planter.row(relation, B, FRESH_VARIANT, self.role)
+        allowed = set(columns) if columns is not None else {column.name for column in relation.columns}
+        marks = [name for name in facts.discriminators if name in allowed]
+        if not facts.root and marks:
+            yield base.make(
+                "INSERT", insert(relation, theirs, columns=columns), relation, self._marks(theirs, marks), "*"
+            )
+            if base.context == TENANT and columns is None:
+                names = ", ".join(ident(name) for name in theirs)
+                items = ", ".join(
+                    typed(value, column.type if (column := relation.column(name)) else "text")
+                    for name, value in theirs.items()
+                )
+                overriding = "OVERRIDING SYSTEM VALUE " if any(c.always for c in relation.columns) else ""
+                yield base.make(
+                    "MERGE",
+                    f"MERGE INTO {relation.sql} AS t USING (SELECT 1) AS s ON false"
+                    f" WHEN NOT MATCHED THEN INSERT ({names}) {overriding}VALUES ({items})",
+                    relation,
+                    self._marks(theirs, marks),
+                    "*",
+                )
+        if base.context != TENANT or not base.own:
+            return
+        mine = self.planter.row(relation, A, FRESH_VARIANT, self.role)
+        for name in marks:
+            other = theirs.get(name)
+            if (
+                len(marks) == 1
+                and not facts.root
+                and name in facts.scoping
+                and len(relation.foreign_keys) <= 1
+            ):
+                continue  # the row of B above was the same but for its keys
+            if other is None or mine.get(name) == other or (facts.root and name in facts.scoping):
+                continue
+            together = self._together(relation, name)
+            values = {
+                **mine,
+                **{item: theirs[item] for item in together if item in theirs and item not in facts.scoping},
+                name: other,
+            }
+            yield base.make("INSERT", insert(relation, values, columns=columns), relation,
+                            {**self._marks(values, [name]), **self._keys(relation, values)}, name)  # fmt: skip
+
+    def _moves(
+        self,
+        base: "_Base",
+        relation: Relation,
+        facts: TableFacts,
+        rights: frozenset[str],
+        partial: Mapping[str, tuple[str, ...]],
+    ) -> Iterator[Try]:
+        if "SELECT" not in rights or not base.own:
+            return
+        theirs = self.planter.row(relation, B, 0, self.role)
+        mine = self.planter.row(relation, A, 0, self.role)
+        for name in facts.discriminators:
+            column, value = relation.column(name), theirs.get(name)
+            if (
+                column is None
+                or value is None
+                or value == mine.get(name)
+                or column.always
+                or column.generated
+            ):
+                continue
+            if (facts.root and name in facts.scoping) or (
+                "UPDATE" not in rights and name not in partial.get("UPDATE", ())
+            ):
+                continue
+            yield base.make(
+                "UPDATE",
+                f"UPDATE {relation.sql} SET {ident(name)} = {typed(value, column.type)} WHERE {_at(base.own)}",
+                relation,
+                {name: value},
+                name,
+            )
+
+    def _conflicts(
+        self,
+        base: "_Base",
+        relation: Relation,
+        facts: TableFacts,
+        rights: frozenset[str],
+        updatable: str | None,
+    ) -> Iterator[Try]:
+        """Keys that are unique over all tenants answer whether the other one has them."""
+        if "INSERT" not in rights or not base.own:
+            return
+        mine = self.planter.row(relation, A, FRESH_VARIANT, self.role)
+        theirs = self.planter.row(relation, B, 0, self.role)
+        for unique in relation.uniques:
+            if unique.partial or set(unique.columns) & set(facts.discriminators):
+                continue
+            values = {
+                **mine,
+                **{name: theirs[name] for name in unique.columns if theirs.get(name) is not None},
+            }
+            if any(theirs.get(name) is None for name in unique.columns):
+                values |= {
+                    name: self.planter.row(relation, A, 5, self.role).get(name) for name in unique.columns
+                }
+                continue
+            columns = ", ".join(unique.columns)
+            if not unique.primary:
+                yield base.collide("UNIQUE", insert(relation, values), columns)
+            if updatable is not None:
+                names = ", ".join(ident(name) for name in unique.columns)
+                column = ident(updatable)
+                suffix = f"ON CONFLICT ({names}) DO UPDATE SET {column} = excluded.{column}"
+                yield base.touch("ON CONFLICT", insert(relation, values, suffix=suffix), column=columns)
+
+    def through_view(
+        self, view: Relation, table: Relation, statement: str, marks: Values, settings: Mapping[str, str]
+    ) -> Try:
+        """Give the try of inserting a row of B into a table through a view."""
+        base = _Base(self.role, TENANT, dict(settings), table, (), tuple(self.crop.of(table.oid, B)))
+        one = base.make("INSERT", statement, table, marks, "*")
+        return replace(one, act=replace(one.act, target=view.title))
+
+    def _together(self, relation: Relation, name: str) -> set[str]:
+        """Columns of the same composite foreign key, which only fit together."""
+        return {item for key in relation.foreign_keys if name in key.columns for item in key.columns}
+
+    def _marks(self, values: Values, names: list[str]) -> Values:
+        return {name: values[name] for name in names if values.get(name) is not None}
+
+    def _keys(self, relation: Relation, values: Values) -> Values:
+        primary = next((item.columns for item in relation.uniques if item.primary), ())
+        return {name: values[name] for name in primary if values.get(name) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    role: str
+    context: str
+    settings: dict[str, str]
+    relation: Relation
+    own: tuple[Planted, ...]
+    others: tuple[Planted, ...]
+
+    def _act(self, operation: str, statement: str, column: str = "") -> Act:
+        return Act(
+            role=self.role,
+            context=self.context,
+            operation=operation,
+            target=self.relation.title,
+            statement=statement,
+            column=column,
+        )
+
+    def see(self, operation: str, statement: str) -> Try:
+        query = f"SELECT pg_catalog.json_agg(q.r)::text FROM ({statement}) AS q"
+        return Try(
+            step=Step(statement=query, role=self.role, settings=self.settings),
+            act=self._act(operation, statement),
+            own=self.own,
+            others=self.others,
+        )
+
+    def count(self, operation: str, statement: str) -> Try:
+        return Try(
+            step=Step(statement=statement, role=self.role, settings=self.settings),
+            act=self._act(operation, statement),
+            meaning="count",
+        )
+
+    def touch(self, operation: str, statement: str, *, replica: bool = False, column: str = "") -> Try:
+        settings = {**self.settings, "session_replication_role": "replica"} if replica else self.settings
+        verify = f"SELECT count(*)::text FROM {self.relation.sql} AS t WHERE {_at(self.others, 't')} AND {_in(self.others, 't')}"
+        return Try(
+            step=Step(statement=statement, kind="w", role=self.role, settings=settings, verify=verify),
+            act=self._act(operation, statement, column),
+            meaning="touch",
+            expected=len(self.others),
+        )
+
+    def make(self, operation: str, statement: str, relation: Relation, marks: Values, column: str) -> Try:
+        conditions = " AND ".join(
+            f"t.{ident(name)} = {typed(value, item.type if (item := relation.column(name)) else 'text')}"
+            for name, value in marks.items()
+        )
+        verify = (
+            f"SELECT count(*)::text FROM {relation.sql} AS t WHERE {conditions or 'false'}"
+            f" AND NOT ({_at(self.others, 't')} AND {_in(self.others, 't')})"
+        )
+        if operation == "UPDATE":
+            verify += f" AND NOT ({_at(self.own, 't')} AND {_in(self.own, 't')})"
+        return Try(
+            step=Step(statement=statement, kind="w", role=self.role, settings=self.settings, verify=verify),
+            act=self._act(operation, statement, column),
+            meaning="make",
+        )
+
+    def collide(self, operation: str, statement: str, column: str) -> Try:
+        return Try(
+            step=Step(statement=statement, kind="w", role=self.role, settings=self.settings),
+            act=self._act(operation, statement, column),
+            meaning="collide",
+        )
+
+
+def read_outcome(one: Try, outcome: Outcome, secrets: frozenset[str]) -> Act:
+    """Turn an outcome into a fact. secrets: values of B that no error may tell A."""
+    act = replace(one.act, state=outcome.state)
+    text = f"{outcome.message} {outcome.detail}"
+    if outcome.state:
+        told = any(secret in text and secret not in one.act.statement for secret in secrets)
+        return replace(act, detail=told)
+    if one.meaning == "see":
+        seen = set(json.loads(outcome.text)) if outcome.text else set()
+        own = sum(f"{row.relation}{row.place}" in seen for row in one.own)
+        plain = [row for row in one.others if f"{row.relation}{row.place}" in seen]
+        conditional = bool(plain) and all(row.exposed for row in plain)
+        return replace(
+            act,
+            seen_own=own,
+            seen_other=len(plain),
+            null_tenant=sum(row.null_tenant for row in plain),
+            exposed="; ".join(sorted({row.exposed for row in plain})) if conditional else "",
+        )
+    if one.meaning == "count":
+        return replace(act, seen_other=int(outcome.text or 0))
+    if one.meaning == "touch":
+        return replace(act, crossed=one.expected - int(outcome.verified or 0))
+    if one.meaning == "make":
+        return replace(act, crossed=int(outcome.verified or 0) if outcome.rows else 0)
+    return act
+
+
+def _at(rows: tuple[Planted, ...] | list[Planted], alias: str = "") -> str:
+    places = ",".join(f'"{row.place}"' for row in rows)
+    return f"{alias + '.' if alias else ''}ctid = ANY ('{{{places}}}'::tid[])"
+
+
+def _in(rows: tuple[Planted, ...] | list[Planted], alias: str) -> str:
+    oids = ", ".join(sorted({str(row.relation) for row in rows})) or "0"
+    return f"{alias}.tableoid::int8 IN ({oids})"

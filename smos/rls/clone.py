@@ -1,0 +1,160 @@
+"""A copy of the schema, without a single row, in a private server: there every statement may be tried.
+
+Roles are made from what was discovered (without passwords), the schema comes from `pg_dump --schema-only`. The
+server is of the same major version or a newer one, has no network, and is gone afterwards.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from smos.errors import ProvisionError
+from smos.postgres.roles import read_roles
+from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.installations import PostgresInstallation, choose_installation
+from smos.provision.owner import Owner
+from smos.rls.facts import Gap
+from smos.rls.schema import Schema, ident
+
+ADMIN = "smos_clone_admin"
+DUMP_S = 600
+LOAD_S = 900
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_locks_per_transaction": "8192",
+    "max_connections": "20",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
+"""A crash would lose nothing that matters; one transaction may lock every table of a big schema."""
+_ERROR = re.compile(r"(?m)^psql:[^:]*:\d+: ERROR:\s*(?P<text>.*)$")
+_DUMP_ENV = {
+    "host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE",
+    "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
+    "channel_binding": "PGCHANNELBINDING", "options": "PGOPTIONS",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clone:
+    """A running copy. conninfo: of its administrator. gaps: what did not come over. isolation: of its network."""
+
+    conninfo: str
+    gaps: tuple[Gap, ...]
+    isolation: str
+
+
+@contextmanager
+def cloned(connection: "psycopg.Connection[Any]", schema: Schema) -> Iterator[Clone]:
+    """Start a copy of this database's schema. Raises ProvisionError when there can't be one."""
+    installation = _installation(schema, ssl=bool(connection.pgconn.ssl_in_use))
+    with Owner("rls") as owner:
+        dump = _dump(owner, installation, connection)
+        server = EmbeddedPostgres(
+            owner,
+            name="clone",
+            installation=installation,
+            superuser=ADMIN,
+            settings=SETTINGS,
+            no_network=True,
+        )
+        server.start()
+        with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as admin:
+            admin.execute(b"CREATE DATABASE smos_clone TEMPLATE template0")
+            for statement in _roles(connection, schema):
+                try:
+                    admin.execute(statement.encode())
+                except psycopg.Error:
+                    if not statement.startswith("GRANT"):  # a predefined role that this version does not have
+                        raise
+        done = owner.run(
+            [installation.tool("psql"), "--no-psqlrc", "--quiet", "--dbname=smos_clone"],
+            env=server.endpoint.env()
+            | {"PGOPTIONS": "-c client_min_messages=error -c check_function_bodies=off"},
+            input=dump,
+            check=False,
+            timeout_s=LOAD_S,
+        )
+        errors = [match["text"] for match in _ERROR.finditer(done.stderr.decode(errors="replace"))]
+        gaps = [
+            Gap(
+                code="not-cloned",
+                target=schema.database,
+                reason=f"the copy of the schema lacks something: {text[:200]}",
+                remedy="install what is missing for a local PostgreSQL, or use --probe-writes",
+            )
+            for text in errors
+            if not _harmless(text)
+        ]
+        yield Clone(
+            conninfo=server.endpoint.conninfo("smos_clone"), gaps=tuple(gaps[:20]), isolation=server.isolation
+        )
+        server.kill()
+
+
+def _installation(schema: Schema, *, ssl: bool) -> PostgresInstallation:
+    major = schema.version_num // 10000
+    features = ("ssl",) if ssl else ()
+    wanted = tuple(name for name in schema.extensions if name != "plpgsql")
+    try:
+        return choose_installation(at_least=major, features=features, extensions=wanted)
+    except ProvisionError:
+        return choose_installation(at_least=major, features=features)
+
+
+def _dump(owner: Owner, installation: PostgresInstallation, connection: "psycopg.Connection[Any]") -> bytes:
+    """Dump the schema; the password travels in the environment of pg_dump, never in its arguments."""
+    parameters = connection.info.get_parameters()
+    env = {name: str(parameters[key]) for key, name in _DUMP_ENV.items() if parameters.get(key)}
+    env |= {
+        "PGHOST": connection.info.host,
+        "PGPORT": str(connection.info.port),
+        "PGDATABASE": connection.info.dbname,
+    }
+    env["PGUSER"] = connection.info.user
+    if connection.info.password:
+        env["PGPASSWORD"] = connection.info.password
+    env["PGOPTIONS"] = f"{env.get('PGOPTIONS', '')} -c lock_timeout=5000 -c row_security=off".strip()
+    done = owner.run(
+        [installation.tool("pg_dump"), "--schema-only", "--no-publications", "--no-subscriptions",
+         "--no-tablespaces", "--no-security-labels", "--lock-wait-timeout=5000"],
+        env=env,
+        as_service_user=False,
+        timeout_s=DUMP_S,
+    )  # fmt: skip
+    return done.stdout
+
+
+def _roles(connection: "psycopg.Connection[Any]", schema: Schema) -> Iterator[str]:
+    found = read_roles(connection)
+    connection.rollback()
+    for name, values in found["roles"].items():
+        words = [
+            word
+            for key, word in (
+                ("superuser", "SUPERUSER"),
+                ("bypass_row_security", "BYPASSRLS"),
+                ("login", "LOGIN"),
+                ("create_role", "CREATEROLE"),
+            )
+            if values[key]
+        ]
+        words.append("INHERIT" if values["inherit"] else "NOINHERIT")
+        if name != ADMIN:
+            yield f"CREATE ROLE {ident(name)} {' '.join(words)}"
+    for item in found["memberships"]:
+        options = ""
+        if item["inherit"] is not None and schema.version_num >= 160000:
+            options = f" WITH INHERIT {'TRUE' if item['inherit'] else 'FALSE'}, SET {'TRUE' if item['set'] else 'FALSE'}"
+        yield f"GRANT {ident(item['role'])} TO {ident(item['member'])}{options}"
+
+
+def _harmless(text: str) -> bool:
+    return bool(re.search(r'schema "public" already exists|must be owner of|event trigger', text))

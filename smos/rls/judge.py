@@ -1,0 +1,81 @@
+"""The judgement on isolation: pure, from what was discovered and done to findings."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from smos.rls.facts import Gap, ProbeFacts, TableFacts
+from smos.rls.finding import IsolationFinding, Severity
+from smos.rls.judge_acts import judge_acts
+from smos.rls.judge_static import judge_static
+from smos.verdict import Judgement
+
+_ORDER = list(Severity)
+_SHARED_GAPS = frozenset({"not-planted"})
+
+
+def isolation_findings(facts: ProbeFacts) -> tuple[IsolationFinding, ...]:
+    """Return what is wrong or not proven, the worst first; one finding for each code, object and role."""
+    merged: dict[tuple[str, str, str], IsolationFinding] = {}
+    for item in (*judge_acts(facts), *judge_static(facts), *_gaps(facts)):
+        key = (item.code, item.target, item.role)
+        known = merged.get(key)
+        if known is None:
+            merged[key] = item
+            continue
+        operations = ", ".join(
+            dict.fromkeys(filter(None, (*known.operation.split(", "), *item.operation.split(", "))))
+        )
+        worst = min(known.severity, item.severity, key=_ORDER.index)
+        merged[key] = replace(known, operation=operations, severity=worst)
+    return tuple(
+        sorted(
+            merged.values(), key=lambda item: (_ORDER.index(item.severity), item.target, item.code, item.role)
+        )
+    )
+
+
+def judge_isolation(facts: ProbeFacts, findings: Sequence[IsolationFinding] | None = None) -> Judgement:
+    """Judge whether tenants are isolated. findings: where they were made (and joined with others') already."""
+    found = isolation_findings(facts) if findings is None else findings
+    return Judgement(tuple(item.as_finding() for item in found), summary(facts, found))
+
+
+def summary(facts: ProbeFacts, findings: Iterable[IsolationFinding]) -> dict[str, Any]:
+    """Return what an auditor should see beside the findings (JSON)."""
+    owned = [oid for oid, item in facts.tables.items() if item.owned]
+    return {
+        "database": facts.schema.database,
+        "server_version_num": facts.schema.version_num,
+        "mode": str(facts.mode),
+        "isolation_of_the_clone": facts.isolation,
+        "context": list(facts.contexts),
+        "roles": list(facts.probed),
+        "tables": len(facts.tables),
+        "tables_of_tenants": len(owned),
+        "tables_planted": sum(facts.tables[oid].planted for oid in owned),
+        "policies": sum(len(item.policies) for item in facts.schema.relations.values()),
+        "statements_tried": facts.statements,
+        "seconds": {phase: round(value, 3) for phase, value in facts.seconds.items()},
+        "findings": [asdict(item) | {"severity": str(item.severity)} for item in findings],
+    }
+
+
+def _gaps(facts: ProbeFacts) -> Iterable[IsolationFinding]:
+    by_title = {item.title: item for item in facts.schema.relations.values()}
+    for gap in facts.gaps:
+        relation = by_title.get(gap.target)
+        if gap.code in _SHARED_GAPS and relation is not None:
+            about = facts.tables.get(relation.oid, TableFacts())
+            reached = any(
+                relation.rights.get(role) or relation.column_rights.get(role) for role in facts.probed
+            )
+            if not about.owned or not reached or not relation.row_security:
+                continue  # nothing to show there, or it is a finding already
+        yield _unproven(gap)
+
+
+def _unproven(gap: Gap) -> IsolationFinding:
+    return IsolationFinding(
+        code=gap.code, severity=Severity.UNPROVEN, target=gap.target, why=gap.reason, fix=gap.remedy
+    )
