@@ -14,6 +14,12 @@ def compose_dir() -> Path:
     return _INSIDE if _INSIDE.is_dir() else _BESIDE
 
 
+def suites_dir() -> Path:
+    """Return the folder that holds suites/, fixtures/, conftest.py and pytest's settings, in a checkout or a wheel."""
+    inside = Path(__file__).resolve().parent / "_suites"
+    return inside if inside.is_dir() else _BESIDE.parent
+
+
 def cache_dir() -> Path:
     """Return the folder for things that can be made again (templates, copies of server binaries).
 

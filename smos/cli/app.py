@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from smos import __version__
-from smos.cli import config, console, evidence, mcp, notify
+from smos.cli import config, console, drill, evidence, mcp, notify
 
 app = typer.Typer(
     name="smos",
@@ -21,6 +21,7 @@ heartbeat_app = typer.Typer(
     help="Recovery point evidence: one row per beat, in the database itself.", no_args_is_help=True
 )
 app.command("init")(config.init)
+app.command("drill")(drill.drill)
 app.add_typer(config.app, name="config")
 app.add_typer(mcp.app, name="mcp")
 app.add_typer(evidence.app, name="evidence")
