@@ -17,14 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 import psycopg
 import zstandard
 
 from smos import __version__
 from smos.backup.archive import create_volume_archive
-from smos.backup.envelope import SUFFIX, DataKey, Digest, Recipient, parse_recipient, seal
+from smos.backup.envelope import SUFFIX, parse_recipient
 from smos.backup.manifest import (
     MANIFEST_NAME,
     PARTIAL_PREFIX,
@@ -35,10 +35,10 @@ from smos.backup.manifest import (
     DatabaseEntry,
     Encryption,
     Manifest,
-    Plain,
     VaultEntry,
     VolumeEntry,
 )
+from smos.backup.sealing import Envelope, seal_artifact, with_suffix
 from smos.backup.signing import sign_manifest
 from smos.clock import Clock
 from smos.errors import BackupError
@@ -48,9 +48,8 @@ from smos.provision.base import PostgresEndpoint, VaultEndpoint
 from smos.provision.installations import PostgresInstallation
 from smos.vault.datakey import new_data_key
 from smos.vault.escrow import AppRoleCredential
-from smos.vault.snapshot import CANARY_NAME, SNAPSHOT_NAME, take_snapshot
+from smos.vault.snapshot import take_snapshot
 
-_Entry = TypeVar("_Entry", VolumeEntry, VaultEntry)
 CHUNK_BYTES = 1 << 20
 ZSTD_LEVEL = 3
 PARALLEL_DUMP_BYTES = 64 << 20
@@ -82,17 +81,6 @@ class VaultAccess:
     kv_mount: str
     transit_key: str
     recipient: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Envelope:
-    """What one set is encrypted with. directory: private, for plain text until it is encrypted."""
-
-    key: DataKey
-    escrow: Recipient
-    facts: Encryption
-    set_id: str
-    directory: Path
 
 
 def create_backup(
@@ -140,13 +128,13 @@ def create_backup(
             vault_entry = vault.result()
             files = sorted(path for path in stage.rglob("*") if path.is_file())
             if envelope:
-                artifacts = tuple(pool.map(lambda path: _sealed(envelope, work, path), files))
+                artifacts = tuple(pool.map(lambda path: seal_artifact(envelope, work, path), files))
             else:
                 artifacts = tuple(pool.map(lambda path: _artifact(work, path), files))
         if envelope:
             globals_path = globals_path and globals_path + SUFFIX
-            volumes = [_renamed(entry, "archive", "entries") for entry in volumes]
-            vault_entry = vault_entry and _renamed(vault_entry, "snapshot")
+            volumes = [with_suffix(entry, "archive", "entries") for entry in volumes]
+            vault_entry = vault_entry and with_suffix(vault_entry, "snapshot")
         manifest = Manifest(
             set_id=set_id,
             source=source.name,
@@ -197,7 +185,7 @@ def _partial(directory: Path, set_id: str) -> Iterator[Path]:
 @contextmanager
 def _envelope(
     source: BackupSource, directory: Path, set_id: str, staging: Path | None
-) -> Iterator[_Envelope | None]:
+) -> Iterator[Envelope | None]:
     access = source.vault
     if access is None or access.recipient is None:
         yield None
@@ -211,35 +199,7 @@ def _envelope(
         escrow = parse_recipient(access.recipient)
         key, wrapped = new_data_key(access.endpoint, access.credential, access.transit_key)
         facts = Encryption(wrapped_key=wrapped, transit_key=access.transit_key, escrow_recipient=str(escrow))
-        yield _Envelope(key, escrow, facts, set_id, Path(stage))
-
-
-def _sealed(envelope: _Envelope, work: Path, path: Path) -> Artifact:
-    """Encrypt one file of the staging directory into the set, and remove it there."""
-    relative = path.relative_to(envelope.directory)
-    target = work / relative
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if relative == Path("vault", CANARY_NAME):  # ciphertext and names; a drill reads it before it has any key
-        shutil.copyfile(path, target)
-        return _artifact(work, target)
-    target = target.with_name(target.name + SUFFIX)
-    name = target.relative_to(work).as_posix()
-    if relative == Path(
-        "vault", SNAPSHOT_NAME
-    ):  # opened without the data key, which only this very snapshot can unwrap
-        kind, recipient = "sha256", envelope.escrow
-        digest: Digest = hashlib.sha256()
-    else:
-        kind, recipient = "hmac-sha256", envelope.key.recipient
-        digest = envelope.key.digest(envelope.set_id, name)
-    done = seal(path, target, recipient, digest)
-    path.unlink()
-    plain = Plain(bytes=done.plain_bytes, digest=f"{kind}:{done.plain_digest}")
-    return Artifact(path=name, bytes=done.bytes, sha256=done.sha256, plain=plain)
-
-
-def _renamed(entry: _Entry, *fields: str) -> _Entry:
-    return entry.model_copy(update={field: getattr(entry, field) + SUFFIX for field in fields})
+        yield Envelope(key, escrow, facts, set_id, Path(stage))
 
 
 def _database(source: BackupSource, name: str, work: Path, clock: Clock, jobs: int) -> DatabaseEntry:

@@ -72,7 +72,10 @@ def read_dump_directory(
             continue
         encryption = encryption or done.encryption
         if way is not None:
-            problems += stored_problems(f"{shown}/{stored}", done.encryption, way)
+            found = stored_problems(f"{shown}/{stored}", done.encryption, way)
+            if isinstance(way, Problem) and found == [way]:  # the reason is the same for all of its files
+                found = [Problem(way.code, way.detail.replace(f"{shown}/{stored}", f"{shown}/"))]
+            problems += [item for item in found if item not in problems]
         if (opener or done.encryption) and not (isinstance(way, Opening) and way.opened):
             closed += 1
             member.whole = False

@@ -38,8 +38,12 @@ class SelfTestSource:
     signing_key: Path
 
 
-def start_source(owner: Owner, clock: Clock, report: Callable[[str], None]) -> SelfTestSource:
+def start_source(
+    owner: Owner, clock: Clock, report: Callable[[str], None], *, encrypted: bool | None = None
+) -> SelfTestSource:
     """Start the source, fill it, and take a backup for each of the last seven days and a current one.
+
+    encrypted: whether the backups are; None: as the built-in target declares.
 
     The dates of the backups come from `clock`, shifted by whole days; nothing else is back-dated.
     """
@@ -77,7 +81,13 @@ def start_source(owner: Owner, clock: Clock, report: Callable[[str], None]) -> S
     directory.mkdir(mode=0o700)
     signing_key, public_key = keys / "backup-signing.pem", keys / "backup-signing.pub"
     generate_keypair(signing_key, public_key)
-    backups = declared.backups.model_copy(update={"directory": directory, "manifest_public_key": public_key})
+    backups = declared.backups.model_copy(
+        update={
+            "directory": directory,
+            "manifest_public_key": public_key,
+            "encrypted": declared.backups.encrypted if encrypted is None else encrypted,
+        }
+    )
     if declared.vault is None:
         raise BackupError(
             "The built-in target declares no Vault", remedy="restore compose/selftest/target.yml"

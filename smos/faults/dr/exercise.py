@@ -22,6 +22,7 @@ from smos.checks.dr.retention import judge_retention
 from smos.checks.dr.services import judge_services
 from smos.checks.dr.vault import judge_vault
 from smos.checks.dr.volumes import judge_volumes
+from smos.drill.keyring import KeyRing, is_encrypted, open_snapshot
 from smos.drill.phases import PhaseClock, Timing
 from smos.drill.plan import RestorePlan, choose_set, make_plan
 from smos.drill.record import DrillRecord, SafetyFacts
@@ -82,7 +83,7 @@ def exercise(check_id: str, work: Workspace, scope: Scope, base: Path | None = N
     """
     if work.judge is not None:
         return work.judge(check_id)
-    if check_id in {"DR-01", "DR-02", "DR-08"}:
+    if check_id in {"DR-01", "DR-08"} or (check_id == "DR-02" and not work.whole_drill):
         with _without_privileges(work):
             return _of_files(check_id, work)
     with Owner("fault", base=base) as owner:
@@ -128,7 +129,8 @@ def _of_files(check_id: str, work: Workspace) -> Judgement:
     before = directory_state(work.backups)
     # What a fault does to older sets is judged by DR-01 and DR-08; the pristine run reads all of them.
     wanted = catalog.sets if work.every_set else catalog.sets[-1:]
-    sets = tuple(inspect_set(work.backups, item, target=target) for item in wanted)
+    keys_of = work.ring.keys_of if work.ring else None
+    sets = tuple(inspect_set(work.backups, item, target=target, keys_of=keys_of) for item in wanted)
     changed = state_changes(before, directory_state(work.backups))
     return judge_integrity(target, sets, changed, expected=[item.id for item in wanted])
 
@@ -146,6 +148,11 @@ def _vault(work: Workspace, owner: Owner) -> Judgement:
         raise TargetError("the target declares no Vault, so DR-06 can't be exercised")
     catalog = _catalog(work)
     plan = make_plan(catalog, choose_set(catalog, work.now))
+    if is_encrypted(plan):
+        ring, private = KeyRing(target), owner.directory("decrypted")
+        plan, _, closed = open_snapshot(catalog, plan, work.target, ring, private)
+        if closed is not None:
+            return judge_vault(target, closed)
     if plan.vault_snapshot is None:
         return judge_vault(target, None)
     server = EmbeddedOpenBao(owner, name="sandbox-vault", no_network=True)
@@ -157,6 +164,9 @@ def _vault(work: Workspace, owner: Owner) -> Judgement:
 
 
 def _of_record(check_id: str, record: DrillRecord) -> Judgement:
+    if check_id == "DR-02":
+        sets = [item.set_id for item in record.sets]
+        return judge_integrity(record.target, record.sets, record.safety.backups_changed, expected=sets)
     if check_id == "DR-03":
         return judge_postgres(record)
     if check_id == "DR-04":
@@ -226,6 +236,7 @@ def _drill(work: Workspace, scope: Scope, owner: Owner) -> DrillRecord:
         ),
         timing=timing,
         not_required=not_required(target),
+        encryption=recovery.encryption,
     )
 
 

@@ -44,7 +44,8 @@ def prepare(directory: Path, clock: Clock, report: Callable[[str], None]) -> Mat
     Raises SmosError when the source can't be started.
     """
     with Owner("fault-material") as owner:
-        source = start_source(owner, clock, report)
+        # In plain text, so that faults can reach into it; those of encryption put it into envelopes themselves.
+        source = start_source(owner, clock, report, encrypted=False)
         made = source.signing_key.parent.parent
         for name in ("backups", "keys", "escrow"):
             shutil.copytree(made / name, directory / name, symlinks=True)

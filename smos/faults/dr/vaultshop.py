@@ -12,12 +12,17 @@ from pathlib import Path
 import hvac
 from pydantic import SecretStr
 
+from smos.backup.envelope import DataKey
 from smos.clock import SystemClock
+from smos.drill.keyring import KeyRing
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
+from smos.target import VaultTarget
 from smos.vault.bootstrap import bootstrap, wait_until_active
+from smos.vault.datakey import new_data_key
 from smos.vault.escrow import Escrow, read_escrow, write_escrow
-from smos.vault.snapshot import take_snapshot
+from smos.vault.model import opened
+from smos.vault.snapshot import backup_credential, take_snapshot
 
 SHARES, THRESHOLD = 5, 3
 NAME = "vaultshop"
@@ -42,6 +47,7 @@ class VaultShop:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._kept: _Kept | None = None
+        self._opened: EmbeddedOpenBao | None = None
 
     def backup(self, vault: Path) -> Path:
         """Copy snapshot and canary of the whole Vault into the set's directory `vault`; return the escrow's path."""
@@ -58,6 +64,28 @@ class VaultShop:
             adapter = hvac.adapters.RawAdapter.from_adapter(root.adapter)
             (vault / "raft.snap").write_bytes(adapter.get("/v1/sys/storage/raft/snapshot").content)
         return escrow
+
+    def ring(self, vault: VaultTarget) -> KeyRing:
+        """Return keys from the undamaged Vault, which then runs until the owner ends. vault: names the escrow."""
+        ring = KeyRing(vault)
+        ring.connect(self._open().endpoint)
+        return ring
+
+    def data_key(self, transit_key: str) -> tuple[DataKey, str]:
+        """Let the undamaged Vault make a data key; return it and its wrapped form."""
+        credential = backup_credential(read_escrow(self._keep().escrow))
+        return new_data_key(self._open().endpoint, credential, transit_key)
+
+    def _open(self) -> EmbeddedOpenBao:
+        if self._opened is None:
+            kept = self._keep()
+            server = EmbeddedOpenBao(self._owner, name=NAME, memory=True)
+            self._copy(kept, server)
+            server.start()
+            with opened(server.endpoint) as client:
+                self._unseal(client, kept)
+            self._opened = server
+        return self._opened
 
     def other(self, vault: Path) -> None:
         """Put the snapshot and canary of another cluster into `vault`."""
@@ -105,9 +133,7 @@ class VaultShop:
         """Run a copy of the Vault, sealed as it is after every start."""
         kept = self._keep()
         server = EmbeddedOpenBao(self._owner, name=NAME, memory=True)
-        shutil.copytree(kept.data, server.data_dir, dirs_exist_ok=True)
-        for path in (server.data_dir, *server.data_dir.rglob("*")):
-            self._owner.give(path)
+        self._copy(kept, server)
         server.start()
         try:
             yield server
@@ -121,8 +147,17 @@ class VaultShop:
         kept = self._keep()
         with self.at_rest() as server:
             client = server.endpoint.client()
-            for key in kept.keys[:THRESHOLD]:
-                client.sys.submit_unseal_key(key)
-            wait_until_active(client, ACTIVE_S)
+            self._unseal(client, kept)
             client.token = kept.token.get_secret_value()
             yield client
+
+    def _copy(self, kept: _Kept, server: EmbeddedOpenBao) -> None:
+        shutil.copytree(kept.data, server.data_dir, dirs_exist_ok=True)
+        for path in (server.data_dir, *server.data_dir.rglob("*")):
+            self._owner.give(path)
+
+    @staticmethod
+    def _unseal(client: hvac.Client, kept: _Kept) -> None:
+        for key in kept.keys[:THRESHOLD]:
+            client.sys.submit_unseal_key(key)
+        wait_until_active(client, ACTIVE_S)

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 import zstandard
 
+from smos.backup.envelope import parse_recipient
 from smos.backup.manifest import (
     MANIFEST_NAME,
     SET_PREFIX,
     SIGNATURE_NAME,
     STAMP_FORMAT,
     Artifact,
+    Encryption,
     Manifest,
     read_manifest,
 )
+from smos.backup.sealing import Envelope, seal_artifact
 from smos.backup.signing import sign_manifest
 from smos.backup.state import file_sha256
 from smos.backup.volumes import Restoration, create_volume_archive
@@ -32,8 +35,11 @@ from smos.faults.dr.material import Material
 from smos.faults.dr.vaultshop import Damage, VaultShop
 from smos.faults.dr.workshop import Workshop
 from smos.faults.registry import Variant
+from smos.vault.escrow import escrow_recipient, read_escrow
+from smos.vault.snapshot import read_canary
 
 if TYPE_CHECKING:
+    from smos.drill.keyring import KeyRing
     from smos.provision.embedded.postgres import EmbeddedPostgres
     from smos.verdict import Judgement
 
@@ -49,7 +55,8 @@ class Workspace:
     drill measures. attacked: says, after the check, what an attack achieved; empty when nothing outside of the
     sandbox was touched. unprivileged: the check runs as a user who is not root.
     every_set: DR-02 reads all sets, not only the newest. instead: what the drill is handed as its sandbox. judge:
-    gives the check's judgement where no drill is needed.
+    gives the check's judgement where no drill is needed. ring: the keys of an encrypted set where only files are
+    read. whole_drill: DR-02 judges what a drill has read, with the keys that it came by.
     """
 
     def __init__(self, material: Material, directory: Path, workshop: Workshop, vaultshop: VaultShop) -> None:
@@ -67,6 +74,8 @@ class Workspace:
         self.every_set = False
         self.instead: EmbeddedPostgres | None = None
         self.judge: Callable[[str], Judgement] | None = None
+        self.ring: KeyRing | None = None
+        self.whole_drill = False
         self._material = material
         self._workshop = workshop
         self.vaultshop = vaultshop
@@ -260,11 +269,65 @@ class Workspace:
 
     def edit_escrow(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Declare a changed copy of the escrow file."""
-        data = json.loads((self._material.directory / "escrow" / "escrow.json").read_bytes())
+        self._edit_escrow(self._material.directory / "escrow" / "escrow.json", change)
+
+    def edit_shop_escrow(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Declare a changed copy of the escrow file that is declared now (after `encrypt` or `damage_vault`)."""
+        if self.target.vault is None or self.target.vault.escrow is None:
+            raise BackupError("the target declares no escrow")
+        self._edit_escrow(self.target.vault.escrow, change)
+
+    def _edit_escrow(self, source: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        data = json.loads(source.read_bytes())
         path = self.directory / "escrow.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps(change(data)), encoding="utf-8")
         self._declare_escrow(path)
+
+    def encrypt(self, damage: Damage | None = None) -> None:
+        """Leave the newest set alone, encrypted as a backup is, and declare it; `damage`: done to Vault in between.
+
+        Its keys are those of the shop's Vault, whose snapshot it gets, as in `damage_vault`.
+        """
+        for folder in self.sets[:-1]:
+            self.drop(folder)
+        if self.target.vault is None:
+            raise BackupError("the target declares no Vault")
+        transit_key = self.target.vault.transit_key
+        key, wrapped = self.vaultshop.data_key(transit_key)
+        place = self.path("vault")
+        escrow = self.vaultshop.damaged(place, damage) if damage else self.vaultshop.backup(place)
+        self._declare_escrow(escrow)
+        recipient = escrow_recipient(read_escrow(escrow))
+        manifest = self.manifest()
+        facts = Encryption(wrapped_key=wrapped, transit_key=transit_key, escrow_recipient=recipient)
+        plain = self.newest.rename(self.directory / "plain")
+        sealed = self.backups / manifest.set_id
+        sealed.mkdir()
+        envelope = Envelope(key, parse_recipient(recipient), facts, manifest.set_id, plain)
+        artifacts = tuple(
+            seal_artifact(envelope, sealed, path)
+            for path in sorted(plain.rglob("*"))
+            if path.is_file() and path.name not in {MANIFEST_NAME, SIGNATURE_NAME}
+        )
+        canary = read_canary(sealed / "vault" / "canary.json").catalog  # of the shop's Vault
+        (sealed / MANIFEST_NAME).write_bytes(manifest.to_json())
+        self.rewrite(
+            encryption=facts,
+            artifacts=artifacts,
+            vault=manifest.vault
+            and manifest.vault.model_copy(
+                update={
+                    "policies": tuple(sorted(canary.policies)),
+                    "auth_roles": tuple(sorted(canary.auth_roles)),
+                }
+            ),
+        )
+        self.declare_backups(encrypted=True)
+        if damage is None:
+            self.ring = self.vaultshop.ring(self.target.vault)
+        else:
+            self.whole_drill = True
 
     def _declare_escrow(self, path: Path) -> None:
         if self.target.vault is None:
@@ -296,11 +359,13 @@ class Workspace:
     def hashes(self, set_dir: Path) -> tuple[Artifact, ...]:
         """Return what a manifest would say of the files as they are now."""
         files = [path for path in sorted(set_dir.rglob("*")) if path.is_file() and not path.is_symlink()]
+        held = {item.path: item.plain for item in self.manifest(set_dir).artifacts}
         return tuple(
             Artifact(
                 path=path.relative_to(set_dir).as_posix(),
                 bytes=path.stat().st_size,
                 sha256=file_sha256(path),
+                plain=held.get(path.relative_to(set_dir).as_posix()),
             )
             for path in files
             if path.name not in {MANIFEST_NAME, SIGNATURE_NAME}
