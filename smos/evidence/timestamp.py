@@ -38,7 +38,6 @@ def request_stamp(url: str, data: bytes) -> bytes:
             content=query.as_bytes(),
             headers={"Content-Type": "application/timestamp-query"},
             timeout=REQUEST_S,
-            trust_env=True,
         )
         answer.raise_for_status()
     except httpx.HTTPError as error:
