@@ -54,10 +54,12 @@ class Attacker:
             yield from self._by_columns(base, partial["SELECT"])
         updatable = self._updatable(relation, rights, partial)
         small = self.blind or relation.rows < BLIND_ROWS
+        constant = self._constant(relation, updatable) if updatable is not None else ""
         if updatable is not None:
+            # A constant: what reads a column, or has a WHERE, is held to the policies for SELECT as well.
             column = ident(updatable)
             if small:
-                yield base.touch("UPDATE", f"UPDATE {relation.sql} SET {column} = {column}")
+                yield base.touch("UPDATE", f"UPDATE {relation.sql} SET {column} = {constant}")
             if "SELECT" in rights:
                 yield base.touch(
                     "UPDATE", f"UPDATE {relation.sql} SET {column} = {column} WHERE {_at(others)}"
@@ -105,6 +107,14 @@ class Attacker:
                     f" WHERE {ident(name)} = {typed(value, column.type)}",
                 )
                 return
+
+    def _constant(self, relation: Relation, name: str) -> str:
+        """Return a value for a column that reads nothing and is likely to be allowed."""
+        column = relation.column(name)
+        value = self.planter.row(relation, A, 0, self.role).get(name)
+        if column is None or value is None:
+            return "DEFAULT"
+        return typed(value, column.type)
 
     def _updatable(
         self, relation: Relation, rights: frozenset[str], partial: Mapping[str, tuple[str, ...]]
@@ -182,7 +192,7 @@ class Attacker:
         rights: frozenset[str],
         partial: Mapping[str, tuple[str, ...]],
     ) -> Iterator[Try]:
-        if "SELECT" not in rights or not base.own:
+        if not base.own:
             return
         theirs = self.planter.row(relation, B, 0, self.role)
         mine = self.planter.row(relation, A, 0, self.role)
@@ -207,6 +217,16 @@ class Attacker:
                 {name: value},
                 name,
             )
+            if self.blind or relation.rows < BLIND_ROWS:
+                yield base.make(
+                    "UPDATE",
+                    f"UPDATE {relation.sql} SET {ident(name)} = {typed(value, column.type)}",
+                    relation,
+                    {name: value},
+                    name,
+                    # Rows that refer to A's would stop what the policies let through.
+                    replica=name in facts.scoping and not relation.guarded and self.planter.prober.replica,
+                )
 
     def _conflicts(
         self,
@@ -307,7 +327,16 @@ class _Base:
             expected=len(self.others),
         )
 
-    def make(self, operation: str, statement: str, relation: Relation, marks: Values, column: str) -> Try:
+    def make(
+        self,
+        operation: str,
+        statement: str,
+        relation: Relation,
+        marks: Values,
+        column: str,
+        *,
+        replica: bool = False,
+    ) -> Try:
         conditions = " AND ".join(
             f"t.{ident(name)} = {typed(value, item.type if (item := relation.column(name)) else 'text')}"
             for name, value in marks.items()
@@ -318,8 +347,9 @@ class _Base:
         )
         if operation == "UPDATE":
             verify += f" AND NOT ({_at(self.own, 't')} AND {_in(self.own, 't')})"
+        settings = {**self.settings, "session_replication_role": "replica"} if replica else self.settings
         return Try(
-            step=Step(statement=statement, kind="w", role=self.role, settings=self.settings, verify=verify),
+            step=Step(statement=statement, kind="w", role=self.role, settings=settings, verify=verify),
             act=self._act(operation, statement, column),
             meaning="make",
         )
@@ -366,5 +396,6 @@ def _at(rows: tuple[Planted, ...] | list[Planted], alias: str = "") -> str:
 
 
 def _in(rows: tuple[Planted, ...] | list[Planted], alias: str) -> str:
-    oids = ", ".join(sorted({str(row.relation) for row in rows})) or "0"
-    return f"{alias}.tableoid::int8 IN ({oids})"
+    """Exactly these rows: a place is only unique within one partition."""
+    pairs = ", ".join(f"({row.relation}, '{row.place}'::tid)" for row in rows) or "(0, '(0,0)'::tid)"
+    return f"({alias}.tableoid::int8, {alias}.ctid) IN ({pairs})"

@@ -34,7 +34,8 @@ FROM pg_roles AS r WHERE r.rolname !~ '^pg_' ORDER BY r.rolname
 RELATIONS = f"""
 SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
     pg_get_userbyid(c.relowner) AS owner, c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced,
-    c.relispartition AS partition, greatest(c.reltuples, 0)::float8 AS rows,
+    c.relispartition AS partition, EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = c.oid
+        AND NOT g.tgisinternal AND g.tgtype & 18 = 18) AS guarded, greatest(c.reltuples, 0)::float8 AS rows,
     coalesce((SELECT jsonb_agg(i.inhparent::int8) FROM pg_inherits AS i WHERE i.inhrelid = c.oid), '[]') AS parents,
     coalesce(pg_get_expr(c.relpartbound, c.oid), '') AS bound,
     coalesce((SELECT jsonb_agg(a.attname) FROM pg_partitioned_table AS p, unnest(p.partattrs::int2[]) AS k

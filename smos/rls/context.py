@@ -165,11 +165,6 @@ def make_plan(schema: Schema, options: ProbeOptions) -> Plan:
         for key in relation.foreign_keys:
             for column, parent in zip(key.columns, key.parent_columns, strict=False):
                 classes.join(("col", relation.oid, column), ("col", key.parent, parent))
-        for parent_oid in relation.parents:  # partitions and children share their parent's columns
-            for column in relation.columns:
-                up = schema.relations.get(parent_oid)
-                if up is not None and up.column(column.name):
-                    classes.join(("col", relation.oid, column.name), ("col", parent_oid, column.name))
     for one, other in reading.links:
         if _agree(schema, one, other):
             classes.join(one, other)
@@ -178,6 +173,7 @@ def make_plan(schema: Schema, options: ProbeOptions) -> Plan:
     _join_names(schema, reading, classes)
     for key in sorted(loose):
         _join_key(schema, classes, key, declared=key in templates)
+    _join_children(schema, classes)
     groups = _groups(schema, classes)
     by_column = {column: group for group in groups for column in group.columns}
     by_key = {key: group for group in groups for key in group.keys if group.columns}
@@ -230,6 +226,16 @@ def _join_names(schema: Schema, reading: Reading, classes: _Classes) -> None:
             twin = telling.get((column.name, column.base))
             if twin is not None and column.name not in referring:
                 classes.join(("col", relation.oid, column.name), twin)
+
+
+def _join_children(schema: Schema, classes: _Classes) -> None:
+    """Partitions and children of inheritance share those columns of their parents that mean something."""
+    for _ in range(3):  # levels of partitions
+        for relation in schema.tables():
+            for parent in relation.parents:
+                for column in relation.columns:
+                    if ("col", parent, column.name) in classes.parent:
+                        classes.join(("col", relation.oid, column.name), ("col", parent, column.name))
 
 
 def _join_key(schema: Schema, classes: _Classes, key: str, *, declared: bool) -> None:

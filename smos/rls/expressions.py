@@ -115,6 +115,11 @@ class Reader:
                 self._reduce(node.this, scope, params), self._reduce(node.expression, scope, params)
             )
             return
+        if isinstance(node, exp.NEQ | exp.GT | exp.LT | exp.GTE | exp.LTE):
+            self._hint(self._reduce(node.this, scope, params), self._reduce(node.expression, scope, params))
+        if isinstance(node, exp.Column):  # a boolean column that stands alone
+            self._hint(self._reduce(node, scope, params), frozenset({("lit", "true")}))
+            return
         if (
             isinstance(node, exp.Dot | exp.Anonymous | exp.Func)
             and self._call(node, scope, params) is not None

@@ -14,6 +14,7 @@ from smos.rls.values import Value, base_value, combinations
 A, B = 0, 1
 Values = dict[str, Value]
 MOST_VARIANTS = 4
+MOST_PARTITIONS = 4
 FRESH_VARIANT = 9
 """Variant of the keys of rows that probes insert; planted rows have lower ones."""
 
@@ -222,6 +223,20 @@ class Planter:
             return []
         found: list[tuple[Relation, int, int, Values, str, bool]] = []
         primary = {name for item in relation.uniques if item.primary for name in item.columns}
+        keys = [name for name in relation.partition_keys if (relation.oid, name) not in self.plan.by_column]
+        if len(keys) == 1:  # each partition may be read on its own: a row of B in each
+            for bound in self._bounds(relation)[:MOST_PARTITIONS]:
+                variant = len(found) + 1
+                found.append(
+                    (
+                        relation,
+                        B,
+                        variant,
+                        {**self.row(relation, B, variant, role), keys[0]: bound},
+                        "",
+                        False,
+                    )
+                )
         for name in facts.scoping:
             column = relation.column(name)
             if column is not None and not column.not_null and name not in primary:
@@ -232,25 +247,29 @@ class Planter:
             if column.generated or (relation.oid, column.name) in self.plan.by_column:
                 continue
             for hint in self.plan.reading.hints.get((relation.oid, column.name), []):
-                if len(found) < MOST_VARIANTS:
+                if len(found) < MOST_VARIANTS + MOST_PARTITIONS:
                     variant = len(found) + 1
                     values = {**self.row(relation, B, variant, role), column.name: hint}
                     found.append((relation, B, variant, values, f"{column.name} = {literal(hint)}", False))
         return found
 
     def _bound(self, relation: Relation, world: int) -> Value:
+        found = self._bounds(relation)
+        return found[min(world, len(found) - 1)] if found else None
+
+    def _bounds(self, relation: Relation) -> list[str]:
+        """Return a value for each partition."""
         bounds = [
             item.bound
             for item in self.plan.schema.relations.values()
             if relation.oid in item.parents and item.bound and item.bound != "DEFAULT"
         ]
-        found = [
+        return [
             text.replace("''", "'")
             for bound in bounds
             if " WITH (" not in bound
             for text in _BOUND_VALUE.findall(bound.partition(" TO ")[0])[:1] or _plain_bound(bound)
         ]
-        return found[min(world, len(found) - 1)] if found else None
 
     def _current(self, relation: Relation, condition: Condition, world: int) -> tuple[Value, ...]:
         values = {**self.row(relation, world)}

@@ -104,6 +104,7 @@ class Relation:
     granted: role (or PUBLIC) to privileges in its access list, the owner's apart; column_rights: role to privilege
     to columns, where the right is not on the whole. reads: OIDs of the relations that a view's query names.
     bound, partition_keys: of partitions and partitioned tables. updatable: a view that passes writes on.
+    guarded: a trigger looks at rows before they are updated.
     """
 
     oid: int
@@ -114,6 +115,7 @@ class Relation:
     row_security: bool = False
     forced: bool = False
     partition: bool = False
+    guarded: bool = False
     parents: tuple[int, ...] = ()
     bound: str = ""
     partition_keys: tuple[str, ...] = ()
