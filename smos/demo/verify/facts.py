@@ -112,7 +112,8 @@ class Deletion:
 class CleanupFacts:
     """One clean-up at a shifted moment. days: as asked for.
 
-    seed_before, seed_after: one digest of all seed and kept rows. again: rows that a second run at once removed.
+    removed: as the clean-up says; vanished: rows fewer in all tables. seed_before, seed_after: one digest of all seed
+    and kept rows. again: rows that a second run at once removed.
     real_clock: rows gone or kept that contradict `must_go` when the clock is the server's own, after planting
     rows relative to it. error: SQLSTATE of a run that failed.
     """
@@ -120,6 +121,7 @@ class CleanupFacts:
     days: int
     rows: tuple[AgedRow, ...]
     removed: int
+    vanished: int
     finished: bool
     again: int
     seed_before: str
