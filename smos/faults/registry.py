@@ -24,7 +24,26 @@ from smos.verdict import Judgement, Verdict
 if TYPE_CHECKING:
     Inject = Callable[[Any], None]  # what is broken differs by suite: a backup's copy, a server, a database
 
-MODULES = ("dr.backups", "dr.postgres", "dr.hostile", "dr.volumes", "dr.vault", "dr.encryption", "dr.harness")
+MODULES = (
+    "dr.backups",
+    "dr.postgres",
+    "dr.hostile",
+    "dr.volumes",
+    "dr.vault",
+    "dr.encryption",
+    "dr.harness",
+    "vault.transit",
+    "vault.keys",
+    "vault.secrets",
+    "vault.access",
+    "vault.tokens",
+    "vault.audit",
+    "vault.seal",
+    "vault.autounseal",
+    "vault.telemetry",
+    "vault.hardening",
+    "vault.snapshot",
+)
 """Modules of this package that register faults, in the order of the matrix."""
 _ID = re.compile(r"F(?P<number>\d{2,3})(?P<letter>[a-z]?)")
 """F01 to F99: backups and drills; F100s: Vault; F200s: row-level security and demo; F300s: observability."""

@@ -1,12 +1,21 @@
 """VAULT-07: tokens end by their time, with their parent, and after the one use that they were made for."""
 
-from smos.checks.vault.rules import accepted, judge_probes, refused
+from dataclasses import replace
+
+from smos.checks.vault.rules import Rule, accepted, judge_probes, refused
 from smos.vault.verify.probe import ProbeFacts
 from smos.verdict import Judgement
 
 SERVER = "revoke what was issued; compare the server's version and build with its publisher's"
 ENDED = (403, 400, 404)
 """How a token that has ended is refused: 403 where it is used, 400 or 404 where it is asked about."""
+
+
+def _works(claim: str, code: str, sentence: str) -> Rule:
+    """Return a rule for a token that must work: here a 403 is the token's end and no lack of rights."""
+    rule = accepted(claim, code, sentence, SERVER)
+    return replace(rule, wrong=rule.wrong | set(ENDED))
+
 
 RULES = (
     accepted(
@@ -21,7 +30,7 @@ RULES = (
         "A role logs in with the policy root",
         "give the role its own policy; nobody but an emergency needs root",
     ),
-    accepted("token-works", "token-refused", "A new token is refused", SERVER),
+    _works("token-works", "token-refused", "A new token is refused"),
     refused("token-expires", "token-outlives", "A token works after its time", SERVER, *ENDED),
     accepted(
         "token-longest-life",
@@ -39,7 +48,7 @@ RULES = (
         SERVER,
         *ENDED,
     ),
-    accepted("orphan-survives", "token-orphan-dies", "An orphan dies with the token that made it", SERVER),
+    _works("orphan-survives", "token-orphan-dies", "An orphan dies with the token that made it"),
     accepted("login", "approle-refused", "An AppRole's fresh credential is refused", SERVER),
     refused(
         "login-again",

@@ -28,10 +28,11 @@ class Message:
 
 @dataclass(slots=True)
 class Reply:
-    """One answer. body: decoded JSON, {} where there is none."""
+    """One answer. body: decoded JSON, {} where there is none. text: what came instead of JSON (metrics)."""
 
     status: int
     body: dict[str, Any]
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +87,43 @@ class _Wire(BaseAdapter):
         response = self._inner.send(request, *args, **kwargs)
         if meddler.reply is None:
             return response
-        reply = Reply(response.status_code, _json(response.content))
+        body = _json(response.content)
+        reply = Reply(response.status_code, body, None if body else response.text)
         return _answer(response, meddler.reply(message, reply) or reply)
+
+    def get_connection_with_tls_context(self, request: requests.PreparedRequest, verify: Any) -> "_Pool":
+        """Return the pool below it, for drivers that ask that directly (smos/vault/access.py)."""
+        return _Pool(self._inner.get_connection_with_tls_context(request, verify), self._meddler)  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """Close the connections behind it."""
         self._inner.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """An answer as urllib3 gives it, as far as it is looked at."""
+
+    status: int
+    data: bytes
+
+
+class _Pool:
+    """A pool of urllib3 behind the wire. Only answers are changed here: no fault needs more of it."""
+
+    def __init__(self, inner: Any, meddler: Meddler) -> None:
+        self._inner = inner
+        self._meddler = meddler
+
+    def urlopen(self, method: str, url: str, *, body: bytes | None = None, **more: Any) -> _Raw:
+        """Send one request."""
+        answer = self._inner.urlopen(method, url, body=body, **more)
+        message = Message(method, url.removeprefix("/v1/"), _json(body or b""))
+        change = self._meddler.reply
+        reply = Reply(answer.status, _json(answer.data))
+        made = change(message, reply) if change is not None else None
+        made = made or reply
+        return _Raw(made.status, json.dumps(made.body).encode())
 
 
 def _read(request: requests.PreparedRequest) -> Message:
@@ -105,15 +137,16 @@ def _write(request: requests.PreparedRequest, message: Message) -> None:
     _, mark, query = url.partition("?")
     request.url = f"{url.partition('/v1/')[0]}/v1/{message.path}{mark}{query}"
     request.headers = requests.structures.CaseInsensitiveDict(message.headers)
-    if message.body:
+    if request.body:
         request.body = json.dumps(message.body).encode()
         request.headers["Content-Length"] = str(len(request.body))
 
 
 def _answer(response: requests.Response, reply: Reply) -> requests.Response:
     response.status_code = reply.status
-    response._content = json.dumps(reply.body).encode() if reply.body else b""  # noqa: SLF001  (no public setter)
-    response.headers["Content-Type"] = "application/json"
+    content = json.dumps(reply.body) if reply.body else reply.text or ""
+    response._content = content.encode()  # noqa: SLF001  (no public setter)
+    response.headers["Content-Type"] = "application/json" if reply.body else "text/plain"
     response.headers.pop("Content-Encoding", None)
     return response
 

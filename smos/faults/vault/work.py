@@ -4,7 +4,7 @@ Whatever is changed on the server is undone at the end of the case (`undo`), so 
 Where a server itself would have to lie, the wire does (`meddle`, see wire.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import hvac
 
 from smos.checks.vault.exercise import exercise
-from smos.faults.vault.wire import Meddled, Meddler
+from smos.faults.vault.wire import Meddled, Meddler, Message, Reply
 from smos.vault.verify.lab import VaultLab
 from smos.vault.verify.stand import Stand
 from smos.verdict import Judgement
@@ -37,6 +37,27 @@ class VaultWork:
     def meddle(self, meddler: Meddler) -> None:
         """Let the wire between check and server change requests or answers."""
         self.subject(endpoint=Meddled(self.lab.subject.endpoint, meddler))
+
+    def requests(self, change: Callable[[Message], object]) -> None:
+        """Let `change` alter every request, in place."""
+        self.meddle(Meddler(request=change))
+
+    def replies(self, change: Callable[[Message, Reply], Reply | None]) -> None:
+        """Let `change` alter every answer, in place, or give another one."""
+        self.meddle(Meddler(reply=change))
+
+    def instead(self, answer: Callable[[Message], Reply | None]) -> None:
+        """Let `answer` answer in the server's place; None: the server does."""
+        self.meddle(Meddler(instead=answer))
+
+    def with_root(self, change: Callable[[hvac.Client], object]) -> None:
+        """Change something on the server with root rights."""
+        with self.root() as client:
+            change(client)
+
+    def afterwards(self, change: Callable[[hvac.Client], object]) -> None:
+        """Undo it with root rights when the case has ended."""
+        self.undo.callback(self.with_root, change)
 
     def run(self, check_id: str) -> Judgement:
         """Run the real check."""

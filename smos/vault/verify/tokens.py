@@ -29,7 +29,7 @@ CHAIN = (
 APPROLE = ("login", "login-again", "secret-id-foreign", "secret-id-guessed")
 WRAPPING = ("wrap-ttl", "wrap-hides", "wrap-powerless", "unwrap", "unwrap-again", "wrap-expires")
 SHORT = "1s"
-EXPIRY_S = 10.0
+EXPIRY_S = 4.0
 """Seconds within which a token of one second must have ended: the server looks at leases as they are used."""
 WRAP_TTL_S = 90
 POLICY = "default"
