@@ -36,7 +36,7 @@ path "transit/decrypt/autounseal" { capabilities = ["update"] }
 """
 """All that a Vault needs of its unsealer."""
 SHARES, THRESHOLD = 3, 2
-OPENS_S = 15.0
+OPENS_S = 10.0
 """A restart unseals within 0.3 s."""
 REFUSES_S = 10.0
 NO_RETRY = {"BAO_MAX_RETRIES": "0", "VAULT_MAX_RETRIES": "0"}

@@ -14,7 +14,7 @@ import hvac
 
 from smos.provision.certificates import make_certificate
 from smos.provision.embedded.stack import stack_text
-from smos.vault.model import REQUEST_LIMIT_S, VaultEndpoint, opened
+from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, VaultEndpoint, explain, opened
 from smos.vault.verify.bare import LIVE, looked, send
 from smos.vault.verify.lab import VaultLab
 from smos.vault.verify.probe import Probe, ProbeFacts, ask, probe
@@ -43,7 +43,7 @@ def observe(lab: VaultLab) -> ProbeFacts:
     """Look at the Vault that is verified, where it is live; else at one that runs on the stack's configuration."""
     if lab.live:
         look = _Look(lab.subject)
-        probes = (*look.tokens(), *look.api(), *look.live_tls())
+        probes = (*look.tokens(), *look.api(lab.endpoint), *look.live_tls())
         return ProbeFacts(probes=probes, details=look.details | {LIVE: True})
     owner = lab.owner()
     tls = make_certificate(owner, owner.directory("stack-tls", read_only=True))
@@ -52,8 +52,8 @@ def observe(lab: VaultLab) -> ProbeFacts:
         look = _Look(stand.subject)
         probes = (
             *look.tokens(),
-            *look.api(),
-            *look.tls(read_tls(server.tls_endpoint.url, ca=tls.ca)),
+            *look.api(server.tls_endpoint),
+            *look.tls(read_tls(server.tls_endpoint.url, ca=server.tls_endpoint.ca)),
             *look.process(server.pid, lab.proc),
             *look.files(stand, tls.key),
         )
@@ -64,10 +64,6 @@ def observe(lab: VaultLab) -> ProbeFacts:
 class _Look:
     subject: Subject
     details: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def _endpoint(self) -> VaultEndpoint:
-        return self.subject.endpoint
 
     def tokens(self) -> Iterator[Probe]:
         """Count root tokens by their accessors; how long tokens live; what everybody may do."""
@@ -126,21 +122,26 @@ class _Look:
             claim="role-bound", status=seen.status, holds=seen.holds, seen=f"role {role} {seen.seen}".rstrip()
         )
 
-    def api(self) -> Iterator[Probe]:
-        """Knock, without a token, at doors that must be shut."""
-        with opened(self._endpoint) as client:
+    def api(self, endpoint: VaultEndpoint) -> Iterator[Probe]:
+        """Knock, without a token, at doors that must be shut, where clients come in."""
+        with opened(endpoint) as client:
             for claim, path in SHUT:
                 # Not through hvac: it knows no 405, and follows redirects.
-                answer = client.session.get(
-                    f"{client.url}/{path}", timeout=REQUEST_LIMIT_S, allow_redirects=False
-                )
-                yield Probe(claim=claim, status=answer.status_code, seen=path)
+                try:
+                    answer = client.session.get(
+                        f"{client.url}/{path}", timeout=REQUEST_LIMIT_S, allow_redirects=False
+                    )
+                except CLIENT_ERRORS as error:
+                    yield Probe(claim=claim, seen=explain(error))
+                else:
+                    yield Probe(claim=claim, status=answer.status_code, seen=path)
 
     def live_tls(self) -> Iterator[Probe]:
         """Look at the listener of a live Vault; plain HTTP reaches no further than loopback (live_subject)."""
-        url = str(getattr(self._endpoint, "url", ""))
+        endpoint = self.subject.endpoint
+        url = str(getattr(endpoint, "url", ""))
         if url.startswith("https://"):
-            yield from self.tls(read_tls(url, ca=getattr(self._endpoint, "ca", None)))
+            yield from self.tls(read_tls(url, ca=getattr(endpoint, "ca", None)))
 
     def tls(self, facts: TlsFacts) -> Iterator[Probe]:
         """Say what the listener showed."""
@@ -180,7 +181,7 @@ class _Look:
         }
         if server.audit_path is not None:
             places["audit log"] = server.audit_path
-        modes = {name: stat.S_IMODE(path.stat().st_mode) for name, path in places.items()}
+        modes = {name: stat.S_IMODE(path.stat().st_mode) for name, path in places.items() if path.exists()}
         self.details["modes"] = {name: f"{mode:04o}" for name, mode in modes.items()}
         for name, mode in modes.items():
             # The configuration and the key are read by the server's group; nobody else may.

@@ -12,7 +12,8 @@ PATH = "/v1/sys/metrics?format=prometheus"
 
 def read_metrics(client: hvac.Client) -> str:
     """Return the exposition as text. hvac's errors pass through."""
-    return str(client.adapter.get(PATH, timeout=REQUEST_LIMIT_S).text)
+    adapter = hvac.adapters.RawAdapter.from_adapter(client.adapter)
+    return str(adapter.get(PATH, timeout=REQUEST_LIMIT_S).text)
 
 
 def samples(text: str) -> Mapping[str, float]:

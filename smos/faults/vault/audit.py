@@ -1,0 +1,144 @@
+"""F150 to F159: audit logs that show too much, lose something, or are not missed."""
+
+from typing import Any
+
+from smos.faults.registry import caught, fault
+from smos.faults.vault.servers import configured, fronted
+from smos.faults.vault.wire import Meddler, Message, Reply
+from smos.faults.vault.work import VaultWork
+from smos.provision.embedded.openbao import EmbeddedOpenBao
+from smos.vault.verify.audit import FAILURES
+
+CHECK, SERVER = "VAULT-08", "audit"
+
+
+def _options(configuration: dict[str, Any], **options: str) -> None:
+    for device in configuration["audit"]:
+        device["options"] |= options
+
+
+@fault("F150", "The audit log is raw", "audit", caught(CHECK, "audit-secret-in-clear", "72 times"))
+def raw_log(work: VaultWork) -> None:
+    """Switch the hashing off."""
+    configured(work, lambda found: _options(found, log_raw="true"), only=SERVER)
+
+
+@fault("F151", "Everybody may read the audit log", "audit", caught(CHECK, "audit-mode", "0644"))
+def open_log(work: VaultWork) -> None:
+    """Open the file to others."""
+    configured(work, lambda found: _options(found, mode="0644"), only=SERVER)
+
+
+@fault("F152a", "There is no audit log", "audit", caught(CHECK, "audit-request-missing", "28 of 28"))
+def no_log(work: VaultWork) -> None:
+    """Take the devices away."""
+    configured(work, lambda found: found.pop("audit"), only=SERVER)
+
+
+@fault("F152b", "The verified Vault has no audit device", "audit", caught(CHECK, "audit-off"))
+def no_device(work: VaultWork) -> None:
+    """Let the platform's Vault say that it has none."""
+
+    def none(message: Message, reply: Reply) -> None:
+        if message.path == "sys/audit":
+            reply.body["data"] = {}
+
+    work.replies(none)
+
+
+@fault(
+    "F152c", "The verified Vault's audit device is raw", "audit", caught(CHECK, "audit-off", "in the clear")
+)
+def raw_device(work: VaultWork) -> None:
+    """Let the platform's Vault say so."""
+
+    def raw(message: Message, reply: Reply) -> None:
+        if message.path == "sys/audit":
+            for device in reply.body["data"].values():
+                device["options"]["log_raw"] = "true"
+
+    work.replies(raw)
+
+
+@fault("F153", "Rotation truncates the log", "audit", caught(CHECK, "audit-rotation-lost", "exactly once"))
+def truncated(work: VaultWork) -> None:
+    """Cut the older half of what was renamed away, as copying and truncating does."""
+
+    def reload(server: EmbeddedOpenBao) -> None:
+        server.reload()
+        assert server.audit_path is not None  # noqa: S101  (this server has one)
+        for path in server.audit_path.parent.glob("audit.log.[0-9]*"):
+            path.write_bytes(path.read_bytes()[path.stat().st_size // 2 :])
+
+    fronted(work, only=SERVER, deeds={"reload": reload})
+
+
+@fault(
+    "F154",
+    "Rotation forgets the SIGHUP",
+    "audit",
+    caught(CHECK, "audit-rotation-lost", "goes on with the file"),
+)
+def no_signal(work: VaultWork) -> None:
+    """Rename and say nothing."""
+    fronted(work, only=SERVER, deeds={"reload": lambda _server: None})
+
+
+@fault(
+    "F155",
+    "Vault serves without an audit device",
+    "audit",
+    caught(CHECK, "audit-fails-open", "no audit device"),
+)
+def fails_open(work: VaultWork) -> None:
+    """Turn the refusals for want of a device into successes."""
+
+    def change(_message: Message, reply: Reply) -> Reply | None:
+        return Reply(200, {"data": {}}) if reply.status == 500 else None
+
+    fronted(work, Meddler(reply=change), only=SERVER)
+
+
+@fault(
+    "F156",
+    "A failing audit device is not counted",
+    "audit",
+    caught(CHECK, "audit-failure-not-counted", FAILURES),
+)
+def not_counted(work: VaultWork) -> None:
+    """Take the counter out of the metrics."""
+
+    def change(message: Message, reply: Reply) -> None:
+        if message.path == "sys/metrics" and reply.text is not None:
+            lines = reply.text.splitlines(keepends=True)
+            reply.text = "".join(line for line in lines if FAILURES not in line)
+
+    fronted(work, Meddler(reply=change), only=SERVER)
+
+
+@fault(
+    "F157",
+    "Both audit devices write to one file",
+    "audit",
+    caught(CHECK, "audit-second-useless", "one of two"),
+)
+def one_file(work: VaultWork) -> None:
+    """Give the second device the path of the first."""
+    configured(work, lambda found: _options(found, file_path="audit.log"), only=SERVER)
+
+
+@fault("F158", "A refused write took place", "audit", caught(CHECK, "audit-write-kept"))
+def write_kept(work: VaultWork) -> None:
+    """Find the value that was refused."""
+
+    def change(message: Message, reply: Reply) -> Reply | None:
+        kept = message.path.endswith("/while") and message.method == "GET" and reply.status == 404
+        return Reply(200, {"data": {"value": "x"}}) if kept else None
+
+    fronted(work, Meddler(reply=change), only=SERVER)
+
+
+@fault("F159", "The audit hash is another one", "audit", caught(CHECK, "audit-hash-missing", "0 times"))
+def other_hash(work: VaultWork) -> None:
+    """Answer with the hash of another text."""
+    fronted(work, Meddler(request=lambda message: message.body.pop("input", None)), only=SERVER)

@@ -1,0 +1,85 @@
+"""F170 to F174: seals that need no unsealer, and unsealers that don't come back."""
+
+import secrets
+from typing import Any
+
+from smos.faults.registry import caught, fault
+from smos.faults.vault.servers import configured, fronted
+from smos.faults.vault.wire import Meddler, Message, Reply
+from smos.faults.vault.work import VaultWork
+from smos.provision.embedded.openbao import EmbeddedOpenBao
+from smos.vault.model import opened
+from smos.vault.verify.autounseal import KEY
+
+CHECK = "VAULT-10"
+SNAPSHOT = "sys/storage/raft/snapshot"
+
+
+@fault("F170", "Vault is sealed by shares after all", "unsealer", caught(CHECK, "autounseal-shamir"))
+def shamir(work: VaultWork) -> None:
+    """Take the seal stanza away."""
+    configured(work, lambda found: found.pop("seal"), only="main")
+
+
+@fault(
+    "F171",
+    "The seal's key lies beside the storage",
+    "unsealer",
+    caught(CHECK, "autounseal-opens-alone", "unsealer is gone"),
+)
+def local_key(work: VaultWork) -> None:
+    """Seal by a key file instead of the unsealer."""
+    owner = work.lab.owner()
+    path = owner.directory("local-key", read_only=True) / "key"
+    owner.write(path, secrets.token_hex(32))
+
+    def change(configuration: dict[str, Any]) -> None:
+        configuration["seal"] = [{"static": {"current_key_id": "1", "current_key": f"file://{path}"}}]
+
+    configured(work, change, only="main")
+
+
+@fault("F172", "The unsealer's snapshot is empty", "unsealer", caught(CHECK, "autounseal-unsealer-lost"))
+def empty_snapshot(work: VaultWork) -> None:
+    """Back nothing up."""
+    fronted(
+        work,
+        Meddler(instead=lambda message: Reply(200, {}) if message.path == SNAPSHOT else None),
+        only="unsealer",
+    )
+
+
+@fault(
+    "F173",
+    "The unsealer's snapshot lacks the key",
+    "unsealer",
+    caught(CHECK, "autounseal-main-lost", "start"),
+)
+def key_gone(work: VaultWork) -> None:
+    """Delete the transit key just before the snapshot is taken."""
+    servers: list[EmbeddedOpenBao] = []
+
+    def change(message: Message) -> None:
+        if message.path != SNAPSHOT:
+            return
+        token = message.headers["X-Vault-Token"]
+        with opened(servers[0].endpoint, token) as client:
+            client.secrets.transit.update_key_configuration(KEY, deletion_allowed=True)
+            client.secrets.transit.delete_key(KEY)
+
+    def start(server: EmbeddedOpenBao) -> None:
+        servers.append(server)
+        server.start()
+
+    fronted(work, Meddler(request=change), only="unsealer", deeds={"start": start})
+
+
+@fault("F174", "One share opens the unsealer", "unsealer", caught(CHECK, "autounseal-unsealer-open"))
+def one_share(work: VaultWork) -> None:
+    """Initialise the unsealer with a single share."""
+
+    def change(message: Message) -> None:
+        if "secret_shares" in message.body:
+            message.body |= {"secret_shares": 1, "secret_threshold": 1}
+
+    fronted(work, Meddler(request=change), only="unsealer")

@@ -1,0 +1,201 @@
+"""F180 to F192: what leaves a door open, in configuration, set-up and process. The stack's own file is changed."""
+
+from smos.faults.registry import caught, fault
+from smos.faults.vault.servers import Options, fronted, kernel_says, other_options, stack_text
+from smos.faults.vault.wire import Meddler, Message, Reply
+from smos.faults.vault.work import VaultWork
+from smos.provision.certificates import make_certificate
+from smos.vault.bootstrap import ROLES
+from smos.vault.verify.stand import Stand
+
+CHECK, SERVER = "VAULT-12", "stack"
+TLS_MIN = 'tls_min_version = "tls12"'
+
+
+@fault("F180", "The root token is left", "hardening", caught(CHECK, "hardening-root-token", "1 of"))
+def root_left(work: VaultWork) -> None:
+    """Forget to revoke it."""
+    forget = Meddler(
+        instead=lambda message: Reply(204, {}) if message.path == "auth/token/revoke-self" else None
+    )
+    fronted(work, forget, only=SERVER)
+
+
+@fault("F181", "The audit stanza is gone", "hardening", caught(CHECK, "hardening-audit-off"))
+def no_audit(work: VaultWork) -> None:
+    """Let the server know no audit device."""
+    old = 'audit "file" "file" {\n  options {\n    file_path = "audit.log"\n    mode      = "0600"\n  }\n}\n'
+    stack_text(work, old, "")
+
+
+@fault(
+    "F182",
+    "Leases end when the server likes",
+    "hardening",
+    caught(CHECK, "hardening-lease-unbound", "2764800"),
+)
+def unbound(work: VaultWork) -> None:
+    """Take the limit away."""
+    stack_text(work, 'max_lease_ttl     = "24h"', "")
+
+
+@fault(
+    "F183",
+    "A role's tokens live for 20 hours",
+    "hardening",
+    caught(CHECK, "hardening-role-unbound", "role ci"),
+)
+def long_role(work: VaultWork) -> None:
+    """Make one role with a longer time."""
+
+    def change(message: Message) -> None:
+        if message.path == "auth/approle/role/ci" and message.method == "POST":
+            message.body |= {"token_ttl": "20h", "token_max_ttl": "20h"}
+
+    fronted(work, Meddler(request=change), only=SERVER)
+
+
+@fault("F184", "Everybody may decrypt", "hardening", caught(CHECK, "hardening-default-policy"))
+def generous_default(work: VaultWork) -> None:
+    """Write one of the platform's policies under the name `default` as well."""
+    first = next(iter(ROLES))
+
+    def change(message: Message) -> None:
+        if message.path.endswith(f"sys/policies/acl/{first}"):
+            message.path = "sys/policies/acl/default"
+
+    fronted(work, Meddler(request=change), only=SERVER)
+
+
+@fault("F185", "The raw storage is an endpoint", "hardening", caught(CHECK, "hardening-raw-storage"))
+def raw_storage(work: VaultWork) -> None:
+    """Open it."""
+    stack_text(work, "raw_storage_endpoint = false", "raw_storage_endpoint = true")
+
+
+@fault(
+    "F186a",
+    "A root token can be begun by anybody",
+    "hardening",
+    caught(CHECK, "hardening-door-open", "root token"),
+)
+def generate_root(work: VaultWork) -> None:
+    """Switch the old endpoint on."""
+    stack_text(work, TLS_MIN, f"{TLS_MIN}\n  disable_unauthed_generate_root_endpoints = false")
+
+
+@fault("F186b", "A rekey can be begun by anybody", "hardening", caught(CHECK, "hardening-door-open", "rekey"))
+def rekey(work: VaultWork) -> None:
+    """Switch the old endpoint on."""
+    stack_text(work, TLS_MIN, f"{TLS_MIN}\n  disable_unauthed_rekey_endpoints = false")
+
+
+@fault(
+    "F186c", "Profiles can be read by anybody", "hardening", caught(CHECK, "hardening-door-open", "profiles")
+)
+def profiles(work: VaultWork) -> None:
+    """Open them on the listener."""
+    stack_text(work, TLS_MIN, f"{TLS_MIN}\n  profiling {{ unauthenticated_pprof_access = true }}")
+
+
+@fault(
+    "F186d", "The web interface is served", "hardening", caught(CHECK, "hardening-door-open", "web interface")
+)
+def web_interface(work: VaultWork) -> None:
+    """Switch it on."""
+    stack_text(work, "ui            = false", "ui            = true")
+
+
+@fault("F187a", "TLS 1.0 is taken", "hardening", caught(CHECK, "hardening-tls-old"))
+def old_tls(work: VaultWork) -> None:
+    """Lower the bound."""
+    stack_text(work, TLS_MIN, 'tls_min_version = "tls10"')
+
+
+@fault(
+    "F187b", "The listener has no TLS", "hardening", caught(CHECK, "hardening-tls", "WRONG_VERSION_NUMBER")
+)
+def no_tls(work: VaultWork) -> None:
+    """Switch it off."""
+    stack_text(work, TLS_MIN, f"{TLS_MIN}\n  tls_disable = true")
+
+
+@fault("F187c", "The certificate has expired", "hardening", caught(CHECK, "hardening-tls", "expired"))
+def expired(work: VaultWork) -> None:
+    """Give the server one that ended an hour ago."""
+    _certificate(work, lifetime_s=-3600)
+
+
+@fault(
+    "F187d", "The certificate is for another name", "hardening", caught(CHECK, "hardening-tls", "mismatch")
+)
+def other_name(work: VaultWork) -> None:
+    """Give the server one of another address."""
+    _certificate(work, address="192.0.2.7")
+
+
+def _certificate(work: VaultWork, *, address: str = "127.0.0.1", lifetime_s: float = 3600) -> None:
+    owner = work.lab.owner()
+    place = owner.directory("bad-tls", read_only=True)
+    bad = make_certificate(owner, place, address=address, lifetime_s=lifetime_s)
+
+    def options(name: str, found: Options) -> None:
+        if name == SERVER:
+            found["tls"] = bad
+
+    other_options(work, options)
+
+
+@fault(
+    "F188a", "The server runs as root", "hardening", caught(CHECK, "hardening-superuser", "users (0, 0, 0)")
+)
+def superuser(work: VaultWork) -> None:
+    """Let the kernel say so."""
+    kernel_says(work, uid="0 0 0 0")
+
+
+@fault(
+    "F188b",
+    "The server may lock memory, and everything else",
+    "hardening",
+    caught(CHECK, "hardening-superuser"),
+)
+def capable(work: VaultWork) -> None:
+    """Let the kernel say so."""
+    kernel_says(work, capabilities="000001ffffffffff")
+
+
+@fault(
+    "F189", "A crash leaves a core dump", "hardening", caught(CHECK, "hardening-core-dumps", "core limit -1")
+)
+def core_dumps(work: VaultWork) -> None:
+    """Let the kernel say so."""
+    kernel_says(work, core="unlimited")
+
+
+@fault("F190", "Keys lie in swap", "hardening", caught(CHECK, "hardening-swapped", "4194304"))
+def swapped(work: VaultWork) -> None:
+    """Let the kernel say so."""
+    kernel_says(work, swapped="4096")
+
+
+@fault("F191", "Everybody may read the escrow", "hardening", caught(CHECK, "hardening-files-open", "escrow"))
+def open_escrow(work: VaultWork) -> None:
+    """Open it to others when all is set up."""
+    work.lab = work.lab.but(spoil=_open_escrow)
+
+
+def _open_escrow(stand: Stand) -> None:
+    stand.escrow.chmod(0o644)
+
+
+@fault(
+    "F192", "Everybody may enter the storage", "hardening", caught(CHECK, "hardening-files-open", "storage")
+)
+def open_storage(work: VaultWork) -> None:
+    """Open it to others when all is set up."""
+    work.lab = work.lab.but(spoil=_open_storage)
+
+
+def _open_storage(stand: Stand) -> None:
+    stand.server.data_dir.chmod(0o755)
