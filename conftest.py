@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.faults",
     "fixtures.fault_lab",
     "fixtures.vault",
+    "fixtures.demo",
 ]
 
 

@@ -175,7 +175,5 @@ def set_passwords(connection: "psycopg.Connection[Any]", passwords: Mapping[str,
     for role, password in passwords.items():
         verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
         connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-                sql.Identifier(role), sql.Literal(verifier.decode())
-            )
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier.decode()))
         )

@@ -43,6 +43,10 @@ MODULES = (
     "vault.telemetry",
     "vault.hardening",
     "vault.snapshot",
+    "demo.rls",
+    "demo.seed",
+    "demo.cleanup",
+    "demo.isolation",
 )
 """Modules of this package that register faults, in the order of the matrix."""
 _ID = re.compile(r"F(?P<number>\d{2,3})(?P<letter>[a-z]?)")

@@ -50,18 +50,30 @@ def judge_cleanup(facts: CleanupFacts) -> Judgement:
             findings.append(fail(code, f"{row.table}: {row.label} was removed", LOAD))
     if facts.seed_before != facts.seed_after:
         findings.append(
-            fail("permanent-deleted", "rows of origin `seed` or `kept` were changed or removed by the clean-up", LOAD)
+            fail(
+                "permanent-deleted",
+                "rows of origin `seed` or `kept` were changed or removed by the clean-up",
+                LOAD,
+            )
         )
     if not facts.error and not facts.finished:
         findings.append(fail("cleanup-unfinished", "the clean-up says that it did not finish", LOAD))
     if facts.again:
         findings.append(
-            fail("cleanup-not-idempotent", f"a second run at the same moment removed {facts.again} more rows", LOAD)
+            fail(
+                "cleanup-not-idempotent",
+                f"a second run at the same moment removed {facts.again} more rows",
+                LOAD,
+            )
         )
     planted = sum(row.must_go for row in facts.rows)
     if not facts.error and facts.removed != facts.vanished:
         findings.append(
-            fail("cleanup-miscounts", f"it says that it removed {facts.removed} rows; {facts.vanished} are gone", LOAD)
+            fail(
+                "cleanup-miscounts",
+                f"it says that it removed {facts.removed} rows; {facts.vanished} are gone",
+                LOAD,
+            )
         )
     return Judgement(
         tuple(findings),
@@ -107,7 +119,9 @@ def _work(facts: BatchFacts) -> Iterator[Finding]:
     largest = max(sizes.values())
     if largest > facts.batch:
         yield fail(
-            "batch-unbounded", f"one transaction removed {largest} rows; at most {facts.batch} were asked for", LOAD
+            "batch-unbounded",
+            f"one transaction removed {largest} rows; at most {facts.batch} were asked for",
+            LOAD,
         )
     first = {}
     for place, item in enumerate(facts.deletions):
@@ -124,7 +138,9 @@ def _work(facts: BatchFacts) -> Iterator[Finding]:
             LOAD,
         )
     if facts.left:
-        yield fail("expired-kept", f"{facts.left} of {facts.expired} expired rows are left after it ran again", LOAD)
+        yield fail(
+            "expired-kept", f"{facts.left} of {facts.expired} expired rows are left after it ran again", LOAD
+        )
     if facts.locked_seconds > SECONDS_WHILE_LOCKED or not facts.locked_kept:
         yield fail(
             "lock-not-skipped",
@@ -144,4 +160,6 @@ def _refused(facts: BatchFacts) -> Iterator[Finding]:
         if seen is None:
             yield not_proven("refusal-not-tried", f"not tried: {what}", "report this")
         elif seen == "accepted" or (seen != wanted and seen == "nothing"):
-            yield fail("maintenance-too-powerful", f"the clean-up's role was not refused: {what} ({seen})", LOAD)
+            yield fail(
+                "maintenance-too-powerful", f"the clean-up's role was not refused: {what} ({seen})", LOAD
+            )

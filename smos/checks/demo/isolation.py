@@ -20,7 +20,9 @@ SERVICES = ("demo-postgres", "demo-seeder", "demo-cleanup", "demo-n8n")
 def judge_compose(facts: ComposeFacts) -> Judgement:
     """Judge the compose file."""
     if facts.problem:
-        finding = not_proven("compose-unreadable", f"compose/demo.yml can't be judged: {facts.problem}", "mend the file")
+        finding = not_proven(
+            "compose-unreadable", f"compose/demo.yml can't be judged: {facts.problem}", "mend the file"
+        )
         return Judgement((finding,))
     findings: list[Finding] = []
     known = {item.name for item in facts.services}
@@ -36,7 +38,11 @@ def judge_compose(facts: ComposeFacts) -> Judgement:
     for name in facts.networks:
         if name not in facts.internal_networks and name not in facts.guarded_networks:
             findings.append(
-                fail("network-open", f"the network {name} has a way out", "internal: true, or switch masquerading off")
+                fail(
+                    "network-open",
+                    f"the network {name} has a way out",
+                    "internal: true, or switch masquerading off",
+                )
             )
     for service in facts.services:
         findings += [*_reach(service, facts), *_credentials(service), *_hardening(service)]
@@ -53,18 +59,36 @@ def judge_compose(facts: ComposeFacts) -> Judgement:
 def _reach(service: ServiceConfig, facts: ComposeFacts) -> Iterator[Finding]:
     for name in service.networks:
         if name not in facts.networks:
-            yield fail("network-open", f"{service.name} is on the network {name}, which is not the demo's own", "use demo-internal")
+            yield fail(
+                "network-open",
+                f"{service.name} is on the network {name}, which is not the demo's own",
+                "use demo-internal",
+            )
     for port in service.ports:
         if not LOOPBACK.match(port):
-            yield fail("port-exposed", f"{service.name} publishes {port} beyond the loopback address", f'"127.0.0.1:{port}"')
+            yield fail(
+                "port-exposed",
+                f"{service.name} publishes {port} beyond the loopback address",
+                f'"127.0.0.1:{port}"',
+            )
     for key in service.host_modes:
-        yield fail("host-shared", f"{service.name} has {key}: it reaches past its own networks", f"remove {key}")
+        yield fail(
+            "host-shared", f"{service.name} has {key}: it reaches past its own networks", f"remove {key}"
+        )
     for mount in service.mounts:
         source = mount.split(":", 1)[0]
         if "docker.sock" in mount:
-            yield fail("host-shared", f"{service.name} mounts the engine's socket: it owns the host", "remove the mount")
+            yield fail(
+                "host-shared",
+                f"{service.name} mounts the engine's socket: it owns the host",
+                "remove the mount",
+            )
         elif source.startswith(("/", "~", "..")) or (source.startswith(".") and not mount.endswith(":ro")):
-            yield fail("host-shared", f"{service.name} mounts {source} of the host", "use a named volume, or ./demo read-only")
+            yield fail(
+                "host-shared",
+                f"{service.name} mounts {source} of the host",
+                "use a named volume, or ./demo read-only",
+            )
 
 
 def _credentials(service: ServiceConfig) -> Iterator[Finding]:
@@ -104,9 +128,17 @@ def _hardening(service: ServiceConfig) -> Iterator[Finding]:
     if service.labels.get(ENVIRONMENT_LABEL) != "demo" or not service.labels.get(ROLE_LABEL):
         wrong.append("its labels don't say that it is the demo's")
     if wrong:
-        yield fail("container-soft", f"{service.name}: {'; '.join(wrong)}", "see the x-hardening block of compose/demo.yml")
+        yield fail(
+            "container-soft",
+            f"{service.name}: {'; '.join(wrong)}",
+            "see the x-hardening block of compose/demo.yml",
+        )
     if not PINNED.search(service.image):
-        yield fail("image-not-pinned", f"{service.name}: the image {service.image or '(none)'} has no exact version", "pin it")
+        yield fail(
+            "image-not-pinned",
+            f"{service.name}: the image {service.image or '(none)'} has no exact version",
+            "pin it",
+        )
 
 
 def judge_boundary(facts: BoundaryFacts) -> Judgement:
@@ -115,9 +147,13 @@ def judge_boundary(facts: BoundaryFacts) -> Judgement:
     return Judgement(
         tuple(findings),
         {
-            "logins_tried": len(facts.own) + len(facts.elsewhere) + len(facts.production) + len(facts.without_password),
+            "logins_tried": len(facts.own)
+            + len(facts.elsewhere)
+            + len(facts.production)
+            + len(facts.without_password),
             "ways_out_tried": len(facts.escapes),
-            "separate_cluster": facts.demo_identifier is not None and facts.demo_identifier != facts.production_identifier,
+            "separate_cluster": facts.demo_identifier is not None
+            and facts.demo_identifier != facts.production_identifier,
         },
     )
 
@@ -130,9 +166,13 @@ def _identity(facts: BoundaryFacts) -> Iterator[Finding]:
             "let a superuser ask pg_control_system() of both",
         )
     elif facts.demo_identifier == facts.production_identifier:
-        yield fail("cluster-shared", "the demo lives in production's own cluster", "give it a server of its own")
+        yield fail(
+            "cluster-shared", "the demo lives in production's own cluster", "give it a server of its own"
+        )
     if facts.environment != "demo":
-        yield fail("identity-wrong", "the database does not say that it is the demo", "load compose/demo/init.sql")
+        yield fail(
+            "identity-wrong", "the database does not say that it is the demo", "load compose/demo/init.sql"
+        )
     for link in facts.links:
         yield fail("link-out", f"{link}: a way out of the demo's database", "drop it")
 
@@ -157,11 +197,17 @@ def _logins(facts: BoundaryFacts) -> Iterator[Finding]:
     for item in facts.elsewhere:
         if item.outcome == IN:
             yield fail(
-                "other-database-entered", f"{item.role} entered {item.database} of the demo's server", "load database.sql"
+                "other-database-entered",
+                f"{item.role} entered {item.database} of the demo's server",
+                "load database.sql",
             )
     for item in facts.without_password:
         if item.outcome == IN:
-            yield fail("login-without-password", f"{item.role} entered without its password", "scram-sha-256 in pg_hba.conf")
+            yield fail(
+                "login-without-password",
+                f"{item.role} entered without its password",
+                "scram-sha-256 in pg_hba.conf",
+            )
     for item in (*facts.production, *facts.elsewhere, *facts.without_password):
         if item.outcome == "no answer":
             yield not_proven(
@@ -174,9 +220,13 @@ def _logins(facts: BoundaryFacts) -> Iterator[Finding]:
 def _escapes(facts: BoundaryFacts) -> Iterator[Finding]:
     for item in facts.escapes:
         if item.outcome == DONE:
-            yield fail("way-out", f"{item.role} could {item.what}", "take the right from the role, load database.sql")
+            yield fail(
+                "way-out", f"{item.role} could {item.what}", "take the right from the role, load database.sql"
+            )
     able = {item.role for item in facts.own if item.outcome == IN}
     for role in LOGINS:
         tried = sum(item.role == role for item in facts.escapes)
         if role in able and tried < len(ESCAPES):
-            yield not_proven("escape-not-tried", f"{role}: {tried} of {len(ESCAPES)} ways out were tried", "report this")
+            yield not_proven(
+                "escape-not-tried", f"{role}: {tried} of {len(ESCAPES)} ways out were tried", "report this"
+            )

@@ -45,7 +45,11 @@ def judge_trial(trial: Trial) -> Judgement:
     ]
     if not trial.observations and not findings:
         findings.append(
-            not_proven("roles-not-tried", "Nothing was tried", "report this: a check without a statement proves nothing")
+            not_proven(
+                "roles-not-tried",
+                "Nothing was tried",
+                "report this: a check without a statement proves nothing",
+            )
         )
     broken = [item for item in trial.observations if not item.holds]
     said: Counter[str] = Counter()

@@ -12,7 +12,9 @@ ROLES = (*LOGINS, "anon", "authenticated")
 TENANTS_ROLES = ("demo_app", "demo_readonly", "authenticated")
 """Roles that speak for a tenant: their policies must compare it with the context."""
 MEMBERSHIPS = {"demo_authenticator": {"anon", "authenticated"}}
-OPEN_IF_NULL = re.compile(r"(current_setting|current_tenant|current_user_id|jwt_tenant|uid)\([^)]*\)[^A]* IS NULL", re.IGNORECASE)
+OPEN_IF_NULL = re.compile(
+    r"(current_setting|current_tenant|current_user_id|jwt_tenant|uid)\([^)]*\)[^A]* IS NULL", re.IGNORECASE
+)
 CONTEXT = re.compile(r"current_tenant|jwt_tenant|app\.tenant_id", re.IGNORECASE)
 
 
@@ -38,7 +40,11 @@ def _roles(facts: SchemaFacts) -> Iterator[Finding]:
             yield not_proven("role-missing", f"there is no role {name}", LOAD)
             continue
         if role.elevated:
-            yield fail("role-elevated", f"{name} has {', '.join(role.elevated)}", f"ALTER ROLE {name} NO{role.elevated[0]}")
+            yield fail(
+                "role-elevated",
+                f"{name} has {', '.join(role.elevated)}",
+                f"ALTER ROLE {name} NO{role.elevated[0]}",
+            )
         for other in role.memberships:
             if other not in MEMBERSHIPS.get(name, set()):
                 yield fail("role-membership", f"{name} may become {other}", f"REVOKE {other} FROM {name}")
@@ -52,7 +58,11 @@ def _roles(facts: SchemaFacts) -> Iterator[Finding]:
             yield fail("role-cannot-login", f"{name} can't log in", f"ALTER ROLE {name} LOGIN")
     owner = known.get("demo_owner")
     if owner is not None and (owner.can_login or owner.elevated):
-        yield fail("role-elevated", "demo_owner can log in or has more than an owner needs", "ALTER ROLE demo_owner NOLOGIN")
+        yield fail(
+            "role-elevated",
+            "demo_owner can log in or has more than an owner needs",
+            "ALTER ROLE demo_owner NOLOGIN",
+        )
 
 
 def _tables(facts: SchemaFacts) -> Iterator[Finding]:
@@ -63,7 +73,9 @@ def _tables(facts: SchemaFacts) -> Iterator[Finding]:
     for item in facts.tables:
         if not item.row_security:
             yield fail(
-                "row-security-off", f"{item.name} has no row security", f"ALTER TABLE {item.name} ENABLE ROW LEVEL SECURITY"
+                "row-security-off",
+                f"{item.name} has no row security",
+                f"ALTER TABLE {item.name} ENABLE ROW LEVEL SECURITY",
             )
         elif not item.forced:
             yield fail(
@@ -85,7 +97,9 @@ def _policies(facts: SchemaFacts) -> Iterator[Finding]:
     for table in TABLES:
         for role in TENANTS_ROLES:
             if not any(
-                policy.table == f"demo.{table}" and role in policy.roles and policy.command in {"SELECT", "ALL"}
+                policy.table == f"demo.{table}"
+                and role in policy.roles
+                and policy.command in {"SELECT", "ALL"}
                 for policy in facts.policies
             ):
                 yield fail(
@@ -98,9 +112,15 @@ def _policies(facts: SchemaFacts) -> Iterator[Finding]:
 def _policy(policy: PolicyFacts) -> Iterator[Finding]:
     where = f"{policy.table}: policy {policy.name}"
     if "public" in policy.roles:
-        yield fail("policy-public", f"{where} is for every role", "CREATE POLICY … TO the roles it is meant for")
+        yield fail(
+            "policy-public", f"{where} is for every role", "CREATE POLICY … TO the roles it is meant for"
+        )
     if any(OPEN_IF_NULL.search(text) for text in (policy.using, policy.check)):
-        yield fail("policy-open-if-null", f"{where} holds where no context is set", "let a missing context match nothing")
+        yield fail(
+            "policy-open-if-null",
+            f"{where} holds where no context is set",
+            "let a missing context match nothing",
+        )
     spoken = [role for role in policy.roles if role in TENANTS_ROLES or role == "public"]
     if not spoken or not policy.permissive or policy.table == "demo.identity":
         return
@@ -110,35 +130,75 @@ def _policy(policy: PolicyFacts) -> Iterator[Finding]:
         yield fail("policy-ignores-tenant", f"{where} (USING) does not compare the tenant", LOAD)
     effective = policy.check or policy.using
     if writes and not CONTEXT.search(effective):
-        yield fail(
-            "policy-check-ignores-tenant", f"{where} (WITH CHECK) does not compare the tenant", LOAD
-        )
+        yield fail("policy-check-ignores-tenant", f"{where} (WITH CHECK) does not compare the tenant", LOAD)
 
 
 def _rights(facts: SchemaFacts) -> Iterator[Finding]:
     for grantee, privilege, thing in facts.grants:
-        yield fail("grant-too-wide", f"{grantee} has {privilege} on {thing}", f"REVOKE {privilege} ON {thing} FROM {grantee}")
+        yield fail(
+            "grant-too-wide",
+            f"{grantee} has {privilege} on {thing}",
+            f"REVOKE {privilege} ON {thing} FROM {grantee}",
+        )
     for role, column in facts.column_writes:
         yield fail(
-            "column-writable", f"{role} may write {column}, which is the server's to say", f"REVOKE it and grant columns to {role}"
+            "column-writable",
+            f"{role} may write {column}, which is the server's to say",
+            f"REVOKE it and grant columns to {role}",
         )
     for code, names, words, remedy in (
-        ("view-not-invoker", facts.open_views, "asks with its owner's rights", "ALTER VIEW … SET (security_invoker = true)"),
-        ("materialized-view-readable", facts.materialized, "holds rows past every policy", "REVOKE SELECT on it"),
-        ("definer-callable", facts.definers, "runs with its owner's rights", "REVOKE EXECUTE FROM PUBLIC and these roles"),
-        ("context-not-stable", facts.volatile_context, "is not STABLE", "CREATE OR REPLACE FUNCTION … STABLE"),
-        ("function-leakproof", facts.leakproof, "is LEAKPROOF: it runs before the policies", "ALTER FUNCTION … NOT LEAKPROOF"),
+        (
+            "view-not-invoker",
+            facts.open_views,
+            "asks with its owner's rights",
+            "ALTER VIEW … SET (security_invoker = true)",
+        ),
+        (
+            "materialized-view-readable",
+            facts.materialized,
+            "holds rows past every policy",
+            "REVOKE SELECT on it",
+        ),
+        (
+            "definer-callable",
+            facts.definers,
+            "runs with its owner's rights",
+            "REVOKE EXECUTE FROM PUBLIC and these roles",
+        ),
+        (
+            "context-not-stable",
+            facts.volatile_context,
+            "is not STABLE",
+            "CREATE OR REPLACE FUNCTION … STABLE",
+        ),
+        (
+            "function-leakproof",
+            facts.leakproof,
+            "is LEAKPROOF: it runs before the policies",
+            "ALTER FUNCTION … NOT LEAKPROOF",
+        ),
         ("default-privileges", facts.defaults, "", "ALTER DEFAULT PRIVILEGES … REVOKE"),
         ("publication", facts.publications, "publishes rows past every policy", "DROP PUBLICATION"),
-        ("sequence-shared", facts.sequences, "tells every tenant how much the others do", "use gen_random_uuid()"),
+        (
+            "sequence-shared",
+            facts.sequences,
+            "tells every tenant how much the others do",
+            "use gen_random_uuid()",
+        ),
     ):
         for name in names:
             yield fail(code, f"{name} {words}".rstrip(), remedy)
     for who, setting in facts.preset_context:
-        yield fail("context-preset", f"{who} starts every session with {setting} set", "ALTER ROLE … RESET, ALTER DATABASE … RESET")
+        yield fail(
+            "context-preset",
+            f"{who} starts every session with {setting} set",
+            "ALTER ROLE … RESET, ALTER DATABASE … RESET",
+        )
     if facts.large_objects:
         yield fail(
-            "large-object-shared", f"{facts.large_objects} large objects, which know no tenant", "keep such data in tables"
+            "large-object-shared",
+            f"{facts.large_objects} large objects, which know no tenant",
+            "keep such data in tables",
         )
 
 
@@ -155,5 +215,7 @@ def _plans(facts: SchemaFacts) -> Iterator[Finding]:
             )
         if not plan.index:
             yield fail(
-                "plan-without-index", f"demo.{plan.table}, as {plan.role}: no index serves the policy", "index tenant_id first"
+                "plan-without-index",
+                f"demo.{plan.table}, as {plan.role}: no index serves the policy",
+                "index tenant_id first",
             )

@@ -9,7 +9,12 @@ from smos.demo.verify.facts import ReseedFacts, SeedFacts
 from smos.verdict import Finding, Judgement, fail
 
 LOAD = "load compose/demo/seed.sql again as demo_seeder, and find out who could change the seed"
-MOJIBAKE = ("\N{LATIN CAPITAL LETTER A WITH TILDE}", "\N{LATIN CAPITAL LETTER A WITH CIRCUMFLEX}", "\ufffd", "?\N{LATIN SMALL LETTER N WITH TILDE}")
+MOJIBAKE = (
+    "\N{LATIN CAPITAL LETTER A WITH TILDE}",
+    "\N{LATIN CAPITAL LETTER A WITH CIRCUMFLEX}",
+    "\ufffd",
+    "?\N{LATIN SMALL LETTER N WITH TILDE}",
+)
 """Marks of UTF-8 that was read as Latin-1, and of text that was lost. None occurs in Chilean Spanish."""
 SPANISH = "áéíóúñÑü¿¡"
 OFFSETS = (-3, -4)
@@ -45,7 +50,9 @@ def _numbers(facts: SeedFacts) -> Iterator[Finding]:
             yield fail("seed-count", f"{table}: {seen} seed rows instead of {wanted}", LOAD)
     for table, number in facts.other_rows.items():
         if number:
-            yield fail("seed-not-alone", f"{table}: {number} rows that are not the seed's, right after seeding", LOAD)
+            yield fail(
+                "seed-not-alone", f"{table}: {number} rows that are not the seed's, right after seeding", LOAD
+            )
 
 
 def _products(facts: SeedFacts) -> Iterator[Finding]:
@@ -57,7 +64,11 @@ def _products(facts: SeedFacts) -> Iterator[Finding]:
         yield fail("category-unknown", f"a category that is not specified: {name!r}", LOAD)
     for item in facts.products:
         if not item.price.isdecimal() or int(item.price) <= 0:
-            yield fail("price-not-clp", f"{item.sku}: the price {item.price} is no positive whole number of pesos", LOAD)
+            yield fail(
+                "price-not-clp",
+                f"{item.sku}: the price {item.price} is no positive whole number of pesos",
+                LOAD,
+            )
     if facts.price_type not in {"bigint", "integer"}:
         yield fail(
             "price-type",
@@ -95,7 +106,11 @@ def _people(facts: SeedFacts) -> Iterator[Finding]:
 
 def _database(facts: SeedFacts) -> Iterator[Finding]:
     if facts.encoding != "UTF8":
-        yield fail("encoding", f"the database is in {facts.encoding}", "create the demo's database with ENCODING 'UTF8'")
+        yield fail(
+            "encoding",
+            f"the database is in {facts.encoding}",
+            "create the demo's database with ENCODING 'UTF8'",
+        )
     if facts.timezone != TIMEZONE or facts.local_offsets != OFFSETS:
         yield fail(
             "timezone",
@@ -106,7 +121,9 @@ def _database(facts: SeedFacts) -> Iterator[Finding]:
     for name in facts.unvalidated_constraints:
         yield fail("constraint-missing", f"{name} is not validated", "ALTER TABLE … VALIDATE CONSTRAINT")
     for name in facts.missing_constraints:
-        yield fail("constraint-missing", f"{name} is missing", "load compose/demo/init.sql into a new database")
+        yield fail(
+            "constraint-missing", f"{name} is missing", "load compose/demo/init.sql into a new database"
+        )
 
 
 def judge_reseed(facts: ReseedFacts) -> Judgement:
@@ -114,17 +131,27 @@ def judge_reseed(facts: ReseedFacts) -> Judgement:
     findings: list[Finding] = []
     if facts.error:
         findings.append(
-            fail("seed-failed", f"the seed, run again as demo_seeder, failed with {facts.error}", "make the seed idempotent")
+            fail(
+                "seed-failed",
+                f"the seed, run again as demo_seeder, failed with {facts.error}",
+                "make the seed idempotent",
+            )
         )
     idempotent = "INSERT … ON CONFLICT (key) DO UPDATE … WHERE … IS DISTINCT FROM, with fixed keys"
     for table, before in facts.before.items():
         if facts.after.get(table) != before:
-            findings.append(fail("seed-not-idempotent", f"{table}: a second run changed what the seed holds", idempotent))
+            findings.append(
+                fail("seed-not-idempotent", f"{table}: a second run changed what the seed holds", idempotent)
+            )
         elif facts.versions_after.get(table) != facts.versions_before.get(table):
-            findings.append(fail("seed-rewrites", f"{table}: a second run wrote rows that were right already", idempotent))
+            findings.append(
+                fail("seed-rewrites", f"{table}: a second run wrote rows that were right already", idempotent)
+            )
         if facts.repaired.get(table) != before:
             findings.append(
-                fail("seed-not-repaired", f"{table}: what an operator had broken did not come back", idempotent)
+                fail(
+                    "seed-not-repaired", f"{table}: what an operator had broken did not come back", idempotent
+                )
             )
         if facts.fresh.get(table) != before:
             findings.append(
@@ -136,6 +163,10 @@ def judge_reseed(facts: ReseedFacts) -> Judgement:
             )
     if facts.visitors_before != facts.visitors_after:
         findings.append(
-            fail("seed-touches-visitors", "seeding changed rows that visitors had made", "touch rows of origin `seed` only")
+            fail(
+                "seed-touches-visitors",
+                "seeding changed rows that visitors had made",
+                "touch rows of origin `seed` only",
+            )
         )
     return Judgement(tuple(findings), {"tables": len(facts.before), "error": facts.error})

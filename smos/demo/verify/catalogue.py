@@ -192,7 +192,9 @@ def _plan(connection: "psycopg.Connection[Any]", style: Style, table: str) -> Pl
         except psycopg.Error as error:
             if connection.broken:
                 raise
-            return PlanFacts(table=f"{table} ({error.sqlstate})", role=style.role, init_plan=False, index=False)
+            return PlanFacts(
+                table=f"{table} ({error.sqlstate})", role=style.role, init_plan=False, index=False
+            )
     text = row[0] if row else []
     plan = text if isinstance(text, str) else json.dumps(text)
     return PlanFacts(

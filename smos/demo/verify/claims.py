@@ -194,9 +194,7 @@ def _statements() -> Iterator[Claim]:
         yield Claim(
             code="seed-writable",
             what=f"nobody but the seeder can add seed rows to {table}",
-            statement=insert(table, A, A1)
-            .replace(") VALUES (", ", origin) VALUES (")
-            .removesuffix(")")
+            statement=insert(table, A, A1).replace(") VALUES (", ", origin) VALUES (").removesuffix(")")
             + ", 'seed')",
             allowed=REFUSED,
         )
@@ -353,5 +351,3 @@ def of_context() -> Iterator[Claim]:
             allowed=("0",),
             context=None,
         )
-
-

@@ -93,7 +93,9 @@ class _Planter:
         self.put(label, "users", age, values, ["tenant_id", "id"], must_go=must_go, origin=origin)
         return key
 
-    def product(self, label: str, tenant: str, age: timedelta, *, must_go: bool, origin: str = "visitor") -> str:
+    def product(
+        self, label: str, tenant: str, age: timedelta, *, must_go: bool, origin: str = "visitor"
+    ) -> str:
         key = self.uuid()
         values = {
             "tenant_id": tenant,
@@ -119,14 +121,27 @@ class _Planter:
     ) -> None:
         key = self.uuid()
         mine = {"tenant_id": owner[0], "user_id": owner[1]}
-        values = {**mine, "id": key, "number": f"AGE-{self._number}", "address": "Calle 1", "comuna": "Temuco"}
+        values = {
+            **mine,
+            "id": key,
+            "number": f"AGE-{self._number}",
+            "address": "Calle 1",
+            "comuna": "Temuco",
+        }
         self.put(label, "orders", age, values, ["tenant_id", "user_id", "id"], must_go=must_go, origin=origin)
         for place, (product, line_age) in enumerate(lines, 1):
             self.put(
                 f"{label}: line {place}",
                 "order_lines",
                 line_age,
-                {**mine, "order_id": key, "line": place, "product_id": product, "quantity": 1, "unit_price": 990},
+                {
+                    **mine,
+                    "order_id": key,
+                    "line": place,
+                    "product_id": product,
+                    "quantity": 1,
+                    "unit_price": 990,
+                },
                 ["tenant_id", "user_id", "order_id", "line"],
                 must_go=must_go,
                 origin=origin,
@@ -145,7 +160,15 @@ class _Planter:
         key = self.uuid()
         mine = {"tenant_id": owner[0], "user_id": owner[1]}
         values = {**mine, "id": key, "channel": "web", "subject": "Prueba"}
-        self.put(label, "conversations", age, values, ["tenant_id", "user_id", "id"], must_go=must_go, origin=origin)
+        self.put(
+            label,
+            "conversations",
+            age,
+            values,
+            ["tenant_id", "user_id", "id"],
+            must_go=must_go,
+            origin=origin,
+        )
         for place, message_age in enumerate(messages, 1):
             self.put(
                 f"{label}: message {place}",
@@ -193,7 +216,9 @@ class _Planter:
             self.talk(f"conversation {label}", owner, age, [age], must_go=must_go)
         used = self.product("expired product in a younger order", here, old, must_go=False)
         self.order("younger order", owner, timedelta(days=1), [(used, timedelta(days=1))], must_go=False)
-        self.order("expired order with a younger line", owner, old, [(used, old), (used, _SECOND)], must_go=False)
+        self.order(
+            "expired order with a younger line", owner, old, [(used, old), (used, _SECOND)], must_go=False
+        )
         self.talk("expired conversation with a younger message", owner, old, [old, _SECOND], must_go=False)
         returning = (here, self.user("expired user with a younger event", here, old, must_go=False))
         self.event("younger event of an expired user", returning, _SECOND, must_go=False)
@@ -225,7 +250,12 @@ class _Planter:
             )
             row = self._connection.execute(query, list(plan.keys.values())).fetchone()
             found.append(
-                AgedRow(label=plan.label, table=plan.table, must_go=plan.must_go, gone=row is not None and row[0] == 0)
+                AgedRow(
+                    label=plan.label,
+                    table=plan.table,
+                    must_go=plan.must_go,
+                    gone=row is not None and row[0] == 0,
+                )
             )
         return tuple(found)
 
@@ -242,8 +272,15 @@ def clean_at_a_shifted_moment(database: DemoDatabase, *, days: int = 7) -> Clean
         today = _Planter(admin, now, days, 0x900000)
         home = today.tenant("tenant of the real clock", timedelta(hours=1), must_go=False)
         one = (home, today.user("user of the real clock", home, timedelta(hours=1), must_go=False))
-        today.event("event a minute too old, by the real clock", one, timedelta(days=days, minutes=1), must_go=True)
-        today.event("event five minutes too young, by the real clock", one, timedelta(days=days, minutes=-5), must_go=False)
+        today.event(
+            "event a minute too old, by the real clock", one, timedelta(days=days, minutes=1), must_go=True
+        )
+        today.event(
+            "event five minutes too young, by the real clock",
+            one,
+            timedelta(days=days, minutes=-5),
+            must_go=False,
+        )
         keep = "origin IN ('seed', 'kept')"
         try:
             with database.connect(ROLE) as role:

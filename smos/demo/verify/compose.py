@@ -11,7 +11,19 @@ from smos.demo.verify.facts import ComposeFacts, ServiceConfig
 from smos.paths import compose_dir
 
 CREDENTIAL = re.compile(r"PASSWORD|SECRET|TOKEN|(^|_)KEY($|_)|CREDENTIAL|_DSN$", re.IGNORECASE)
-HOST_MODES = ("network_mode", "pid", "ipc", "userns_mode", "uts", "cgroup_parent", "devices", "volumes_from", "extra_hosts", "links", "external_links")
+HOST_MODES = (
+    "network_mode",
+    "pid",
+    "ipc",
+    "userns_mode",
+    "uts",
+    "cgroup_parent",
+    "devices",
+    "volumes_from",
+    "extra_hosts",
+    "links",
+    "external_links",
+)
 """Keys that share something with the host or with containers of other projects."""
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 
@@ -68,7 +80,9 @@ def _service(name: str, config: dict[str, Any], data: Mapping[str, Any]) -> Serv
     environment = _mapping(config.get("environment"))
     resources = config.get("deploy") or {}
     limits = (resources.get("resources") or {}).get("limits") or {}
-    limited = bool((config.get("mem_limit") or limits.get("memory")) and (config.get("pids_limit") or limits.get("pids")))
+    limited = bool(
+        (config.get("mem_limit") or limits.get("memory")) and (config.get("pids_limit") or limits.get("pids"))
+    )
     networks = config.get("networks")
     return ServiceConfig(
         name=name,
@@ -100,7 +114,9 @@ def _files(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, str]
     for one in config.get("secrets") or ():
         name = str(one.get("source") if isinstance(one, Mapping) else one)
         origin = known.get(name) or {}
-        found[f"secret {name}"] = f"${{{origin['environment']}:?}}" if "environment" in origin else str(origin.get("file", ""))
+        found[f"secret {name}"] = (
+            f"${{{origin['environment']}:?}}" if "environment" in origin else str(origin.get("file", ""))
+        )
     return found
 
 
@@ -119,5 +135,7 @@ def _port(port: Any) -> str:
 
 def _mount(mount: Any) -> str:
     if isinstance(mount, Mapping):
-        return f"{mount.get('source', '')}:{mount.get('target', '')}:{'ro' if mount.get('read_only') else 'rw'}"
+        return (
+            f"{mount.get('source', '')}:{mount.get('target', '')}:{'ro' if mount.get('read_only') else 'rw'}"
+        )
     return str(mount)

@@ -55,7 +55,9 @@ def try_boundary(demo: DemoEndpoint) -> BoundaryFacts:
     database = demo.database
     with database.connect() as admin:
         named = admin.execute("SELECT to_regclass('demo.identity') IS NOT NULL").fetchone()
-        row = admin.execute("SELECT environment FROM demo.identity").fetchone() if named and named[0] else None
+        row = (
+            admin.execute("SELECT environment FROM demo.identity").fetchone() if named and named[0] else None
+        )
         links = tuple(str(found[0]) for found in admin.execute(_LINKS.encode()).fetchall())
     here = database.endpoint
     return BoundaryFacts(

@@ -86,7 +86,9 @@ class _Session:
             with self._connection.transaction():
                 self._enter(tenant, user)
                 crossed += self._value(EVERYTHING) != ALL_OWN
-                crossed += self._value(f"SELECT count(*) FROM demo.products WHERE tenant_id <> '{tenant}'") != "0"
+                crossed += (
+                    self._value(f"SELECT count(*) FROM demo.products WHERE tenant_id <> '{tenant}'") != "0"
+                )
         self._see("context-leftover", f"{TURNS} turns of two tenants never mix", "0", str(crossed))
 
     def _prepared(self) -> None:
@@ -101,13 +103,20 @@ class _Session:
             self._enter(B, B1)
             second = self._value("EXECUTE pool_plan")
         self._connection.execute("DEALLOCATE pool_plan")
-        self._see("context-cached", "a prepared statement follows the context", "2, then 0", f"{first}, then {second}")
+        self._see(
+            "context-cached",
+            "a prepared statement follows the context",
+            "2, then 0",
+            f"{first}, then {second}",
+        )
 
     def _nonsense(self) -> None:
         for tenant, user in ((NOBODY, NOBODY), (A, NOBODY), (NOBODY, A1)):
             with self._connection.transaction(force_rollback=True):
                 self._enter(tenant, user)
-                seen = self._value("SELECT (SELECT count(*) FROM demo.orders) + (SELECT count(*) FROM demo.users)")
+                seen = self._value(
+                    "SELECT (SELECT count(*) FROM demo.orders) + (SELECT count(*) FROM demo.users)"
+                )
             self._see("open-without-context", "an unknown tenant or user opens no user's rows", "0", seen)
         for text in ("", "nonsense"):
             with self._connection.transaction(force_rollback=True), self._connection.cursor() as cursor:

@@ -12,7 +12,9 @@ from smos.demo.verify import world
 from smos.demo.verify.facts import ProductFacts, ReseedFacts, SeedFacts
 
 SEEDER = "demo_seeder"
-FIXED = "SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET row_security = off; SET client_encoding = 'UTF8'"
+FIXED = (
+    "SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET row_security = off; SET client_encoding = 'UTF8'"
+)
 _TEXTS = {
     "tenants": "name || ' ' || region",
     "users": "full_name || ' ' || comuna",
@@ -84,7 +86,9 @@ def read_seed(database: DemoDatabase) -> SeedFacts:
             other_rows=others,
             digests=digests(connection),
             products=tuple(ProductFacts(sku=a, name=b, category=c, price=d) for a, b, c, d in products),
-            order_states=_column(connection, "SELECT state::text FROM demo.orders WHERE origin = 'seed' ORDER BY 1"),
+            order_states=_column(
+                connection, "SELECT state::text FROM demo.orders WHERE origin = 'seed' ORDER BY 1"
+            ),
             emails=_column(connection, "SELECT email FROM demo.users WHERE origin = 'seed' ORDER BY 1"),
             ruts=_column(
                 connection,
@@ -134,7 +138,11 @@ def seed_again(stack: DemoStack, database: DemoDatabase, text: str | None = None
     with database.connect() as admin:
         world.plant(admin)
         admin.execute(FIXED)
-        before, versions_before, visitors = digests(admin), versions(admin), digests(admin, "origin <> 'seed'")
+        before, versions_before, visitors = (
+            digests(admin),
+            versions(admin),
+            digests(admin, "origin <> 'seed'"),
+        )
         error = _seed(database, text)
         after, versions_after = digests(admin), versions(admin)
         visitors_after = digests(admin, "origin <> 'seed'")
@@ -200,7 +208,9 @@ def _missing(connection: "psycopg.Connection[Any]") -> tuple[str, ...]:
     wanted = {**_CONSTRAINTS, **{(table, "p"): 1 for table in TABLES}}
     words = {"f": "foreign key", "u": "unique constraint", "p": "primary key"}
     return tuple(
-        f"{table}: {words[kind]}" for (table, kind), number in wanted.items() if found.get((table, kind), 0) < number
+        f"{table}: {words[kind]}"
+        for (table, kind), number in wanted.items()
+        if found.get((table, kind), 0) < number
     )
 
 

@@ -4,25 +4,33 @@ from smos.faults.demo.workspace import DemoWorkspace
 from smos.faults.registry import caught, fault
 
 
-@fault("F230", "The clean-up removes fresh data", "clean-up", caught("DEMO-03", "live-deleted", "event fresh"))
+@fault(
+    "F230", "The clean-up removes fresh data", "clean-up", caught("DEMO-03", "live-deleted", "event fresh")
+)
 def fresh_deleted(work: DemoWorkspace) -> None:
     """An age in minutes instead of hours."""
     work.edit_cleanup("make_interval(hours => 24 * days)", "make_interval(mins => days)")
 
 
-@fault("F231", "The clean-up leaves expired data", "clean-up", caught("DEMO-03", "expired-kept", "expired event"))
+@fault(
+    "F231", "The clean-up leaves expired data", "clean-up", caught("DEMO-03", "expired-kept", "expired event")
+)
 def expired_left(work: DemoWorkspace) -> None:
     """One table was forgotten."""
     work.edit_cleanup("WHERE e.origin IN ('visitor', 'generated') AND e.created_at < $1", "WHERE false")
 
 
-@fault("F231a", "The clean-up ignores the days that it is given", "clean-up", caught("DEMO-03", "expired-kept"))
+@fault(
+    "F231a", "The clean-up ignores the days that it is given", "clean-up", caught("DEMO-03", "expired-kept")
+)
 def days_ignored(work: DemoWorkspace) -> None:
     """A month, whatever is asked for."""
     work.edit_cleanup("make_interval(hours => 24 * days)", "make_interval(days => 30)")
 
 
-@fault("F231b", "The clean-up ignores the moment that it is given", "clean-up", caught("DEMO-03", "expired-kept"))
+@fault(
+    "F231b", "The clean-up ignores the moment that it is given", "clean-up", caught("DEMO-03", "expired-kept")
+)
 def moment_ignored(work: DemoWorkspace) -> None:
     """The server's clock, always."""
     work.edit_cleanup("coalesce(at, clock_timestamp())", "clock_timestamp()")
@@ -67,7 +75,9 @@ def role_reads(work: DemoWorkspace) -> None:
        caught("DEMO-04", "maintenance-too-powerful", "does not say it is the demo"))  # fmt: skip
 def anywhere(work: DemoWorkspace) -> None:
     """A connection string with another name would empty production."""
-    work.edit_cleanup("IF NOT EXISTS (SELECT FROM demo.identity WHERE environment = 'demo') THEN", "IF false THEN")
+    work.edit_cleanup(
+        "IF NOT EXISTS (SELECT FROM demo.identity WHERE environment = 'demo') THEN", "IF false THEN"
+    )
 
 
 @fault("F233", "The limit lies on the wrong side", "clean-up",
@@ -84,7 +94,12 @@ def calendar_days(work: DemoWorkspace) -> None:
     work.edit_cleanup("make_interval(hours => 24 * days)", "make_interval(days => days)")
 
 
-@fault("F234", "Parents go before their children", "clean-up", caught("DEMO-03", ("cleanup-failed", "expired-kept")))
+@fault(
+    "F234",
+    "Parents go before their children",
+    "clean-up",
+    caught("DEMO-03", ("cleanup-failed", "expired-kept")),
+)
 def parents_first(work: DemoWorkspace) -> None:
     """A foreign key refuses it, and nothing is cleaned up any more."""
     work.edit_cleanup("FOREACH step IN ARRAY steps LOOP",
@@ -99,13 +114,20 @@ def half_a_conversation(work: DemoWorkspace) -> None:
                       "AND false))\n            LIMIT $2 FOR UPDATE OF m")  # fmt: skip
 
 
-@fault("F235", "The clean-up works in one batch of any size", "clean-up", caught("DEMO-04", "batch-unbounded"))
+@fault(
+    "F235", "The clean-up works in one batch of any size", "clean-up", caught("DEMO-04", "batch-unbounded")
+)
 def unbounded(work: DemoWorkspace) -> None:
     """A long transaction, with every lock at once."""
     work.edit_cleanup("LIMIT $2", "")
 
 
-@fault("F235a", "The batches are one transaction", "clean-up", caught("DEMO-04", ("batch-unbounded", "not-stoppable")))
+@fault(
+    "F235a",
+    "The batches are one transaction",
+    "clean-up",
+    caught("DEMO-04", ("batch-unbounded", "not-stoppable")),
+)
 def no_commit(work: DemoWorkspace) -> None:
     """Batches that are not committed bound nothing."""
     work.edit_cleanup("            COMMIT;\n", "")
@@ -117,11 +139,18 @@ def never_stops(work: DemoWorkspace) -> None:
     work.edit_cleanup("IF batches >= max_batches THEN", "IF false THEN")
 
 
-@fault("F236", "The clean-up waits for locked rows", "clean-up", caught("DEMO-04", ("lock-not-skipped", "cleanup-failed")))
+@fault(
+    "F236",
+    "The clean-up waits for locked rows",
+    "clean-up",
+    caught("DEMO-04", ("lock-not-skipped", "cleanup-failed")),
+)
 def waits(work: DemoWorkspace) -> None:
     """One session that forgot its transaction holds it up."""
     work.edit_cleanup("FOR UPDATE OF e SKIP LOCKED", "FOR UPDATE OF e")
-    work.sql("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lock_timeout = 0', current_database()); END $$")
+    work.sql(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lock_timeout = 0', current_database()); END $$"
+    )
 
 
 @fault("F237", "Everybody may run the clean-up", "grants",

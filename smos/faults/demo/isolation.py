@@ -33,7 +33,9 @@ def same_cluster(work: DemoWorkspace) -> None:
        caught("DEMO-06", "other-database-entered", "demo_app", "postgres"))  # fmt: skip
 def connect_everywhere(work: DemoWorkspace) -> None:
     """CONNECT is PUBLIC's by default."""
-    work.roles("GRANT CONNECT ON DATABASE postgres TO PUBLIC", "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+    work.roles(
+        "GRANT CONNECT ON DATABASE postgres TO PUBLIC", "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC"
+    )
 
 
 @fault("F241", "The application may run programs on the server", "roles",
@@ -45,10 +47,17 @@ def programs(work: DemoWorkspace) -> None:
                "REVOKE pg_execute_server_program FROM demo_app; ALTER ROLE demo_app NOINHERIT")  # fmt: skip
 
 
-@fault("F241a", "A foreign server leads out of the demo", "links", caught("DEMO-06", "link-out", "foreign server"))
+@fault(
+    "F241a",
+    "A foreign server leads out of the demo",
+    "links",
+    caught("DEMO-06", "link-out", "foreign server"),
+)
 def foreign_server(work: DemoWorkspace) -> None:
     """postgres_fdw, or any wrapper."""
-    work.sql("CREATE FOREIGN DATA WRAPPER elsewhere", "CREATE SERVER produccion FOREIGN DATA WRAPPER elsewhere")
+    work.sql(
+        "CREATE FOREIGN DATA WRAPPER elsewhere", "CREATE SERVER produccion FOREIGN DATA WRAPPER elsewhere"
+    )
 
 
 @fault("F241b", "The application may make objects beside the demo's", "grants",
@@ -62,16 +71,26 @@ def public_schema(work: DemoWorkspace) -> None:
        caught("DEMO-05", "network-shared", "smarter-network"))  # fmt: skip
 def shared_network(work: DemoWorkspace) -> None:
     """An external network."""
-    work.edit_compose("\nvolumes:\n  demo-postgres-data:", "  smarter-network: {external: true}\n\nvolumes:\n  demo-postgres-data:")
+    work.edit_compose(
+        "\nvolumes:\n  demo-postgres-data:",
+        "  smarter-network: {external: true}\n\nvolumes:\n  demo-postgres-data:",
+    )
 
 
-@fault("F242a", "The demo's network has a way out", "compose", caught("DEMO-05", "network-open", "demo-internal"))
+@fault(
+    "F242a", "The demo's network has a way out", "compose", caught("DEMO-05", "network-open", "demo-internal")
+)
 def network_open(work: DemoWorkspace) -> None:
     """internal: true was lost."""
     work.edit_compose("    internal: true\n", "")
 
 
-@fault("F242b", "A service uses the default network", "compose", caught("DEMO-05", "network-open", "demo-seeder", "default"))
+@fault(
+    "F242b",
+    "A service uses the default network",
+    "compose",
+    caught("DEMO-05", "network-open", "demo-seeder", "default"),
+)
 def default_network(work: DemoWorkspace) -> None:
     """Which routes to everywhere."""
     work.edit_compose("    tmpfs: [/tmp]\n    networks: [demo-internal]\n    depends_on: {demo-postgres: {condition: service_healthy}}\n"
@@ -79,25 +98,44 @@ def default_network(work: DemoWorkspace) -> None:
                       "    depends_on: {demo-postgres: {condition: service_healthy}}\n    healthcheck: {test: [CMD, psql")  # fmt: skip
 
 
-@fault("F242c", "A service shares the host's network", "compose", caught("DEMO-05", "host-shared", "demo-n8n", "network_mode"))
+@fault(
+    "F242c",
+    "A service shares the host's network",
+    "compose",
+    caught("DEMO-05", "host-shared", "demo-n8n", "network_mode"),
+)
 def host_network(work: DemoWorkspace) -> None:
     """Everything that listens on the host is reached."""
-    work.edit_compose("    container_name: demo-n8n\n", "    container_name: demo-n8n\n    network_mode: host\n")
+    work.edit_compose(
+        "    container_name: demo-n8n\n", "    container_name: demo-n8n\n    network_mode: host\n"
+    )
 
 
-@fault("F243", "A password has a default", "compose", caught("DEMO-05", "password-default", "POSTGRES_PASSWORD"))
+@fault(
+    "F243", "A password has a default", "compose", caught("DEMO-05", "password-default", "POSTGRES_PASSWORD")
+)
 def default_password(work: DemoWorkspace) -> None:
     """Which everybody knows."""
     work.edit_compose("${DEMO_POSTGRES_PASSWORD:?set it in .env}", "${DEMO_POSTGRES_PASSWORD:-postgres}")
 
 
-@fault("F243a", "A password is written in the file", "compose", caught("DEMO-05", "password-default", "PGPASSWORD"))
+@fault(
+    "F243a",
+    "A password is written in the file",
+    "compose",
+    caught("DEMO-05", "password-default", "PGPASSWORD"),
+)
 def written_password(work: DemoWorkspace) -> None:
     """And so in the repository."""
     work.edit_compose("PGPASSWORD: ${DEMO_SEEDER_PASSWORD:?set it in .env}", "PGPASSWORD: changeme")
 
 
-@fault("F243b", "The demo takes production's key", "compose", caught("DEMO-05", "credential-shared", "N8N_ENCRYPTION_KEY"))
+@fault(
+    "F243b",
+    "The demo takes production's key",
+    "compose",
+    caught("DEMO-05", "credential-shared", "N8N_ENCRYPTION_KEY"),
+)
 def shared_key(work: DemoWorkspace) -> None:
     """The same variable as production's n8n."""
     work.edit_compose("${DEMO_N8N_ENCRYPTION_KEY:?set it in .env}", "${N8N_ENCRYPTION_KEY:?set it in .env}")
@@ -109,10 +147,17 @@ def port_exposed(work: DemoWorkspace) -> None:
     work.edit_compose('"127.0.0.1:${DEMO_N8N_PORT', '"${DEMO_N8N_PORT')
 
 
-@fault("F245", "A container is privileged", "compose", caught("DEMO-05", "container-soft", "demo-n8n", "privileged"))
+@fault(
+    "F245",
+    "A container is privileged",
+    "compose",
+    caught("DEMO-05", "container-soft", "demo-n8n", "privileged"),
+)
 def privileged(work: DemoWorkspace) -> None:
     """It owns the host."""
-    work.edit_compose("    container_name: demo-n8n\n", "    container_name: demo-n8n\n    privileged: true\n")
+    work.edit_compose(
+        "    container_name: demo-n8n\n", "    container_name: demo-n8n\n    privileged: true\n"
+    )
 
 
 @fault("F245a", "A container may write its own file system", "compose",
@@ -122,7 +167,9 @@ def writable(work: DemoWorkspace) -> None:
     work.edit_compose("  read_only: true\n", "")
 
 
-@fault("F245b", "An image has no exact version", "compose", caught("DEMO-05", "image-not-pinned", "n8n:latest"))
+@fault(
+    "F245b", "An image has no exact version", "compose", caught("DEMO-05", "image-not-pinned", "n8n:latest")
+)
 def latest(work: DemoWorkspace) -> None:
     """Every pull is another program."""
     work.edit_compose("n8nio/n8n:2.41.3", "n8nio/n8n:latest")
@@ -138,16 +185,28 @@ def engine_socket(work: DemoWorkspace) -> None:
 @fault("F245d", "A volume is production's", "compose", caught("DEMO-05", "volume-shared", "demo-n8n-data"))
 def shared_volume(work: DemoWorkspace) -> None:
     """The demo's n8n would open production's data."""
-    work.edit_compose("  demo-n8n-data: {labels: *labels}", "  demo-n8n-data: {external: true, name: n8n_data}")
+    work.edit_compose(
+        "  demo-n8n-data: {labels: *labels}", "  demo-n8n-data: {external: true, name: n8n_data}"
+    )
 
 
-@fault("F246", "The compose file can't be read", "compose", caught("DEMO-05", "compose-unreadable", verdict=Verdict.NOT_PROVEN))
+@fault(
+    "F246",
+    "The compose file can't be read",
+    "compose",
+    caught("DEMO-05", "compose-unreadable", verdict=Verdict.NOT_PROVEN),
+)
 def unreadable(work: DemoWorkspace) -> None:
     """Nothing is known then, which is not green."""
     work.compose = "services: [unclosed"
 
 
-@fault("F246a", "The clean-up's container is gone", "compose", caught("DEMO-05", "service-missing", "demo-cleanup"))
+@fault(
+    "F246a",
+    "The clean-up's container is gone",
+    "compose",
+    caught("DEMO-05", "service-missing", "demo-cleanup"),
+)
 def no_cleanup(work: DemoWorkspace) -> None:
     """Data of visitors stay for ever."""
     start = work.compose.index("  demo-cleanup:")
@@ -157,13 +216,17 @@ def no_cleanup(work: DemoWorkspace) -> None:
 @fault("F247", "n8n says that it is not ready", "n8n", caught("DEMO-14", "n8n-unhealthy", "ready", "503"))
 def n8n_not_ready(work: DemoWorkspace) -> None:
     """The process lives, its database does not."""
-    answer_as_n8n(work, {"/healthz": (200, b'{"status":"ok"}'), "/healthz/readiness": (503, b'{"status":"error"}')})
+    answer_as_n8n(
+        work, {"/healthz": (200, b'{"status":"ok"}'), "/healthz/readiness": (503, b'{"status":"error"}')}
+    )
 
 
 @fault("F247a", "Something else answers in n8n's place", "n8n", caught("DEMO-14", "n8n-unhealthy", "healthy"))
 def not_n8n(work: DemoWorkspace) -> None:
     """A proxy's page, with status 200."""
-    answer_as_n8n(work, {"/healthz": (200, b"<html>Welcome</html>"), "/healthz/readiness": (200, b"<html></html>")})
+    answer_as_n8n(
+        work, {"/healthz": (200, b"<html>Welcome</html>"), "/healthz/readiness": (200, b"<html></html>")}
+    )
 
 
 @fault("F248", "n8n does not answer", "n8n", caught("DEMO-14", "n8n-unknown", verdict=Verdict.NOT_PROVEN))
@@ -202,5 +265,7 @@ def answer_as_n8n(work: DemoWorkspace, answers: dict[str, tuple[int, bytes]]) ->
 
 def _verifier(work: DemoWorkspace, role: str) -> str:
     with work.database.connect() as admin:
-        row = admin.execute(sql.SQL("SELECT rolpassword FROM pg_authid WHERE rolname = {}").format(sql.Literal(role))).fetchone()
+        row = admin.execute(
+            sql.SQL("SELECT rolpassword FROM pg_authid WHERE rolname = {}").format(sql.Literal(role))
+        ).fetchone()
     return str(row[0]) if row else ""

@@ -19,7 +19,12 @@ def statistics_open(work: DemoWorkspace) -> None:
     work.sql("ALTER TABLE demo.products DISABLE ROW LEVEL SECURITY")
 
 
-@fault("F201", "Row security is not forced", "row security", caught("DEMO-12", "row-security-not-forced", "demo.users"))
+@fault(
+    "F201",
+    "Row security is not forced",
+    "row security",
+    caught("DEMO-12", "row-security-not-forced", "demo.users"),
+)
 def not_forced(work: DemoWorkspace) -> None:
     """The owner passes."""
     work.sql("ALTER TABLE demo.users NO FORCE ROW LEVEL SECURITY")
@@ -83,7 +88,12 @@ def check_without_user(work: DemoWorkspace) -> None:
     )
 
 
-@fault("F205b", "A policy whose USING forgets the user", "policies", caught("DEMO-08", "user-read-crossed", "messages"))
+@fault(
+    "F205b",
+    "A policy whose USING forgets the user",
+    "policies",
+    caught("DEMO-08", "user-read-crossed", "messages"),
+)
 def using_without_user(work: DemoWorkspace) -> None:
     """Everybody of the tenant reads everybody's messages."""
     work.sql("ALTER POLICY app_reads ON demo.messages USING (tenant_id = (SELECT demo.current_tenant()))")
@@ -162,7 +172,12 @@ def public_grant(work: DemoWorkspace) -> None:
     )
 
 
-@fault("F209b", "New tables are opened by default privileges", "grants", caught("DEMO-12", "default-privileges", "demo_app"))
+@fault(
+    "F209b",
+    "New tables are opened by default privileges",
+    "grants",
+    caught("DEMO-12", "default-privileges", "demo_app"),
+)
 def default_privileges(work: DemoWorkspace) -> None:
     """A new table has no policy yet, but everybody's rights."""
     work.sql("ALTER DEFAULT PRIVILEGES FOR ROLE demo_owner IN SCHEMA demo GRANT SELECT ON TABLES TO demo_app")
@@ -255,7 +270,9 @@ def unique_id(work: DemoWorkspace) -> None:
     work.sql("ALTER TABLE demo.products ADD CONSTRAINT products_id UNIQUE (id)")
 
 
-@fault("F212", "A foreign key without the tenant", "oracles", caught("DEMO-09", "foreign-key-oracle", "product"))
+@fault(
+    "F212", "A foreign key without the tenant", "oracles", caught("DEMO-09", "foreign-key-oracle", "product")
+)
 def foreign_key(work: DemoWorkspace) -> None:
     """Another tenant's product can be named, and what is refused does not exist at all."""
     work.sql(
@@ -301,13 +318,23 @@ def sequence(work: DemoWorkspace) -> None:
     )
 
 
-@fault("F214b", "A publication sends every tenant's rows out", "replication", caught("DEMO-12", "publication", "everything"))
+@fault(
+    "F214b",
+    "A publication sends every tenant's rows out",
+    "replication",
+    caught("DEMO-12", "publication", "everything"),
+)
 def publication(work: DemoWorkspace) -> None:
     """Logical decoding knows no policy."""
     work.sql("CREATE PUBLICATION everything FOR TABLE demo.orders")
 
 
-@fault("F215", "The context is worked out for every row", "performance", caught("DEMO-12", "context-per-row", "demo.orders"))
+@fault(
+    "F215",
+    "The context is worked out for every row",
+    "performance",
+    caught("DEMO-12", "context-per-row", "demo.orders"),
+)
 def per_row(work: DemoWorkspace) -> None:
     """Without (SELECT …) a function of a policy may run once per row."""
     work.sql(
@@ -323,7 +350,12 @@ def no_index(work: DemoWorkspace) -> None:
     work.sql("ALTER TABLE demo.analytics_events DROP CONSTRAINT analytics_events_pkey")
 
 
-@fault("F216", "The tenant is read from user_metadata", "claims", caught("DEMO-11", "claims-spoofed", "user_metadata"))
+@fault(
+    "F216",
+    "The tenant is read from user_metadata",
+    "claims",
+    caught("DEMO-11", "claims-spoofed", "user_metadata"),
+)
 def user_metadata(work: DemoWorkspace) -> None:
     """The user writes it, and so chooses the tenant."""
     work.sql(
@@ -332,7 +364,12 @@ def user_metadata(work: DemoWorkspace) -> None:
     )
 
 
-@fault("F216a", "The anonymous role sees more than the shop window", "claims", caught("DEMO-11", "anonymous-reads", "users"))
+@fault(
+    "F216a",
+    "The anonymous role sees more than the shop window",
+    "claims",
+    caught("DEMO-11", "anonymous-reads", "users"),
+)
 def anonymous(work: DemoWorkspace) -> None:
     """Supabase grants everything on new tables to anon."""
     work.sql(
@@ -340,7 +377,12 @@ def anonymous(work: DemoWorkspace) -> None:
     )
 
 
-@fault("F216b", "auth.uid() in a policy of the wrong table", "claims", caught("DEMO-11", "user-read-crossed", "messages"))
+@fault(
+    "F216b",
+    "auth.uid() in a policy of the wrong table",
+    "claims",
+    caught("DEMO-11", "user-read-crossed", "messages"),
+)
 def jwt_without_user(work: DemoWorkspace) -> None:
     """The tenant alone is compared."""
     work.sql("ALTER POLICY jwt_reads ON demo.messages USING (tenant_id = (SELECT demo.jwt_tenant()))")

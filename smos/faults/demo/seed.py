@@ -5,7 +5,9 @@ from smos.faults.demo.workspace import DemoWorkspace
 from smos.faults.registry import caught, fault
 
 
-@fault("F220", "A product is missing from the seed", "seed", caught("DEMO-01", "seed-count", "products", "14"))
+@fault(
+    "F220", "A product is missing from the seed", "seed", caught("DEMO-01", "seed-count", "products", "14")
+)
 def product_missing(work: DemoWorkspace) -> None:
     """One of the fifteen."""
     work.sql("DELETE FROM demo.products WHERE sku = 'HOG-001'")
@@ -72,19 +74,31 @@ def decimals(work: DemoWorkspace) -> None:
     )
 
 
-@fault("F224a", "Prices are kept in a type with decimals", "schema", caught("DEMO-01", "price-type", "numeric"))
+@fault(
+    "F224a", "Prices are kept in a type with decimals", "schema", caught("DEMO-01", "price-type", "numeric")
+)
 def decimals_possible(work: DemoWorkspace) -> None:
     """Whole so far."""
     work.sql("ALTER TABLE demo.products ALTER COLUMN price TYPE numeric(14, 2)")
 
 
-@fault("F225", "Two orders are in the same state", "seed", caught("DEMO-01", "order-states", "pendiente, pendiente"))
+@fault(
+    "F225",
+    "Two orders are in the same state",
+    "seed",
+    caught("DEMO-01", "order-states", "pendiente, pendiente"),
+)
 def states_equal(work: DemoWorkspace) -> None:
     """Three orders in two states."""
     work.sql("UPDATE demo.orders SET state = 'pendiente' WHERE number = 'PED-0003'")
 
 
-@fault("F225a", "An order line has another price than its product", "seed", caught("DEMO-01", "order-total-wrong"))
+@fault(
+    "F225a",
+    "An order line has another price than its product",
+    "seed",
+    caught("DEMO-01", "order-total-wrong"),
+)
 def total_wrong(work: DemoWorkspace) -> None:
     """The order's total is wrong then."""
     work.sql("UPDATE demo.order_lines SET unit_price = unit_price + 10 WHERE line = 2")
@@ -126,7 +140,9 @@ def dated_now(work: DemoWorkspace) -> None:
 @fault("F228", "The database's time zone is another", "settings", caught("DEMO-01", "timezone", "UTC"))
 def time_zone(work: DemoWorkspace) -> None:
     """Reports of the day begin at nine in the evening."""
-    work.sql("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = %L', current_database(), 'UTC'); END $$")
+    work.sql(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = %L', current_database(), 'UTC'); END $$"
+    )
 
 
 @fault("F229", "A foreign key is missing", "schema", caught("DEMO-01", "constraint-missing", "order_lines"))
@@ -135,7 +151,12 @@ def foreign_key_missing(work: DemoWorkspace) -> None:
     work.sql("ALTER TABLE demo.order_lines DROP CONSTRAINT order_lines_tenant_id_product_id_fkey")
 
 
-@fault("F229a", "A constraint was never validated", "schema", caught("DEMO-01", "constraint-missing", "orders_open"))
+@fault(
+    "F229a",
+    "A constraint was never validated",
+    "schema",
+    caught("DEMO-01", "constraint-missing", "orders_open"),
+)
 def not_validated(work: DemoWorkspace) -> None:
     """NOT VALID, and forgotten."""
     work.sql("ALTER TABLE demo.orders ADD CONSTRAINT orders_open CHECK (number <> '') NOT VALID")

@@ -13,6 +13,7 @@ import psycopg
 from smos.checks.demo.cleanup import judge_batches, judge_cleanup
 from smos.checks.demo.isolation import judge_boundary, judge_compose
 from smos.checks.demo.n8n import judge_n8n
+from smos.checks.demo.prober import judge_probes
 from smos.checks.demo.rows import judge_trial
 from smos.checks.demo.schema import judge_schema
 from smos.checks.demo.seed import judge_reseed, judge_seed
@@ -24,6 +25,7 @@ from smos.demo.verify.compose import compose_text, read_compose
 from smos.demo.verify.isolation import try_boundary
 from smos.demo.verify.n8n import ask_n8n
 from smos.demo.verify.pool import try_pool
+from smos.demo.verify.prober import probe_variants
 from smos.demo.verify.rls import try_jwt, try_oracles, try_tenants, try_users
 from smos.demo.verify.seed import read_seed, seed_again
 from smos.errors import SmosError, TargetError
@@ -118,6 +120,7 @@ def exercise(check_id: str, work: DemoWorkspace) -> Judgement:
         "DEMO-10": lambda: judge_trial(try_pool(database)),
         "DEMO-11": lambda: judge_trial(try_jwt(database)),
         "DEMO-12": lambda: judge_schema(read_schema(database)),
+        "DEMO-13": lambda: judge_probes(probe_variants(database)),
         "DEMO-14": lambda: judge_n8n(ask_n8n(work.n8n_url)),
     }
     if check_id not in runs:
