@@ -135,6 +135,24 @@ def verify(
     raise typer.Exit(int(console.exit_of_verdict(result)))
 
 
+@app.command()
+def page(
+    reports: Annotated[Path, typer.Argument(help="Reports directory of a run that has ended.")] = Path(
+        "reports"
+    ),
+    language: Annotated[str | None, typer.Option("--lang", help="en or es (default: LANG).")] = None,
+) -> None:
+    """Render evidence.html of the newest run again, for example in the other language. Bundles stay as they are.
+
+    Example: smos evidence page reports --lang es
+    """
+    from smos.evidence.page import rewrite_page
+    from smos.target import Evidence, resolve_evidence
+
+    chosen = resolve_evidence(Evidence(), language=language).language or "en"
+    typer.echo(str(rewrite_page(reports, chosen)))
+
+
 def _show(one: "Verification") -> None:
     from smos.evidence.redact import redact
     from smos.verdict import Verdict
