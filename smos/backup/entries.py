@@ -148,8 +148,10 @@ class EntryWriter:
             self.sink.write(packed)
 
 
-def read_entries(path: Path) -> Iterator[Entry]:
+def read_entries(path: Path, volume: str | None = None) -> Iterator[Entry]:
     """Yield the entries of a list, in its order; memory does not grow with their number.
+
+    volume: whose list it must be by its own first line; None asks no such question.
 
     Raises EntriesError, also after some entries have been yielded: damaged, cut off, not in order, not a
     list.
@@ -161,6 +163,8 @@ def read_entries(path: Path) -> Iterator[Entry]:
             f"{path.name} is not a list of entries that this version understands",
             remedy="take the set from another copy, or verify it with the version that made it",
         )
+    if volume is not None and head.get("volume") != volume:
+        raise _damaged(path, 1, "it is the list of another volume")
     count, last = 0, b""
     ended = False
     for number, data in lines:

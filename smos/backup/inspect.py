@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from smos.backup.coherence import contradictions
 from smos.backup.content import ContentReader, OpaqueReader, ToolFinder, choose_reader, find_restore_tool
 from smos.backup.dumpdir import ENTROPY_LIMIT, read_dump_directory
 from smos.backup.envelope import SUFFIX, Opening
@@ -427,11 +428,16 @@ def _read_manifest(
         problems.append(Problem("unreadable", f"{backup_set.id}/{MANIFEST_NAME}: {error.strerror}"))
         return b"", None
     try:
-        return data, Manifest.model_validate_json(data)
+        manifest = Manifest.model_validate_json(data)
     except ValidationError:
         if not any(problem.code == "manifest-unreadable" for problem in problems):
             problems.append(Problem("manifest-unreadable", f"{backup_set.id}: it can't be understood"))
         return data, None
+    problems += [
+        Problem("manifest-contradictory", f"{backup_set.id}: {printable(said)}")
+        for said in contradictions(manifest)
+    ]
+    return data, manifest
 
 
 def _read_small(path: Path, limit: int) -> bytes:

@@ -109,10 +109,8 @@ class TarReader:
             if kind not in b"xgLK" or not kind:
                 return self._member(header, fields, start, pax, sparse_pairs)
             data = self._extended(fields, at)
-            if kind == b"L":
-                pax[b"path"] = data.split(b"\0", 1)[0]
-            elif kind == b"K":
-                pax[b"linkpath"] = data.split(b"\0", 1)[0]
+            if kind in b"LK":
+                pax[b"path" if kind == b"L" else b"linkpath"] = _long_name(data, at)
             else:
                 into = pax if kind == b"x" else self._global
                 for key, value in _pax_records(data, at):
@@ -303,6 +301,14 @@ def _described(
     if max(size, uid, gid) > LARGEST_NUMBER:
         raise TarFault("tar-corrupt", at, "a size or an owner that no system has")
     return name, link, size, uid, gid, mtime_ns
+
+
+def _long_name(data: bytes, at: int) -> bytes:
+    """Return the name in GNU's own extended header. Tools differ in what an empty one means: it is damage."""
+    name = _cut(data)
+    if not name:
+        raise TarFault("tar-corrupt", at, "a long name that is empty")
+    return name
 
 
 def _cut(field: bytes) -> bytes:

@@ -49,7 +49,8 @@ class VolumeFacts:
 
     archive: name of the file it came from. restored: something of it lies in the sandbox. has_entries: a
     list of entries says what it must hold. compared: both were read to their ends. bytes, files: read back
-    from disk (files: every type but directories; hard-linked content counts once for each name). seconds:
+    from disk (files: every type but directories; hard-linked content counts once for each name).
+    content_bytes: of regular files alone, hard-linked content once, as a manifest counts. seconds:
     extraction of the whole archive; verify_seconds: reading back and comparing this volume. differences:
     empty when equal, or not compared. problems: of the archive (they concern every volume in it) and of the
     comparison. owners_checked, modes_checked, xattrs_checked: "disk", or "archive" where some could not be
@@ -66,6 +67,7 @@ class VolumeFacts:
     verify_seconds: float
     bytes: int
     files: int
+    content_bytes: int = 0
     differences: tuple[EntryDifference, ...]
     problems: tuple[Problem, ...]
     owners_checked: str
@@ -157,7 +159,7 @@ class Restoration:
                         pass
                 else:
                     differences = compare_entries(
-                        read_entries(listed),
+                        read_entries(listed, name),
                         actual,
                         archived_device=lambda path: self._ledger.is_device(prefix + path),
                     )
@@ -177,6 +179,7 @@ class Restoration:
             verify_seconds=time.monotonic() - started,
             bytes=tally.bytes,
             files=tally.files,
+            content_bytes=tally.content_bytes,
             differences=differences,
             problems=tuple(problems),
             owners_checked=_where(extraction is not None and extraction.owners_restored),
@@ -216,12 +219,15 @@ class _Tally:
     def __init__(self) -> None:
         self.files = 0
         self.bytes = 0
+        self.content_bytes = 0
 
     def count(self, entries: Iterator[Entry]) -> Iterator[Entry]:
         for entry in entries:
             if entry.type is not EntryType.DIRECTORY:
                 self.files += 1
                 self.bytes += entry.size
+            if entry.type is EntryType.FILE and entry.hardlink is None:
+                self.content_bytes += entry.size
             yield entry
 
 

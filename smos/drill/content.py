@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -30,6 +31,9 @@ ATTRIBUTES = {
     "CREATEDB": "create_db",
 }
 """PostgreSQL's words for what the sandbox may withhold from a role, and the manifest's."""
+UNREADABLE = Problem("manifest-content-unreadable", "what the manifest says of its content can't be read")
+UNEXPECTED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What a comparison runs into where a manifest holds other values than `to_json` writes, anywhere in its depth."""
 COLLAPSE = 0.5
 """A table that lost more than half of its rows since the last verified drill is worth a word."""
 
@@ -75,9 +79,7 @@ def read_and_compare(
         try:
             expected[entry.name] = DatabaseContent.from_json(entry.content)
         except ValueError:
-            contradictions[entry.name] = (
-                Problem("manifest-content-unreadable", "what the manifest says of its content can't be read"),
-            )
+            contradictions[entry.name] = (UNREADABLE,)
 
     def read(name: str) -> tuple[DatabaseContentFacts, DatabaseContent, int]:
         started = time.monotonic()
@@ -88,7 +90,10 @@ def read_and_compare(
         differences: tuple[Difference, ...] = ()
         compared_with = "nothing"
         if name in expected:
-            differences, compared_with = compare_content(expected[name], content), "manifest"
+            try:
+                differences, compared_with = compare_content(expected[name], content), "manifest"
+            except UNEXPECTED:
+                contradictions[name] = (UNREADABLE,)
         elif name in last_verified:
             differences, compared_with = _lost_since(last_verified[name], content), "last verified drill"
         problems = check_integrity(
@@ -157,8 +162,17 @@ def _roles(sandbox: EmbeddedPostgres, plan: RestorePlan, restore: RestoreFacts) 
         return ()
     if not plan.manifest.roles.get("roles"):
         return (Difference("roles-not-compared", "", "the manifest names no role at all", uncertain=True),)
-    actual = _read_roles(sandbox)
-    known = plan.manifest.roles["roles"]
+    try:
+        return _compare_roles(plan.manifest.roles, _read_roles(sandbox), restore)
+    except UNEXPECTED:
+        detail = "what the manifest says of roles can't be read"
+        return (Difference("roles-not-compared", "", detail, uncertain=True),)
+
+
+def _compare_roles(
+    expected: Mapping[str, Any], actual: Mapping[str, object], restore: RestoreFacts
+) -> tuple[Difference, ...]:
+    known = expected["roles"]
     elevated = tuple(
         Difference(
             "role-changed", f"role:{role.name}", f"the globals give it {attribute}, the manifest does not"
@@ -167,7 +181,7 @@ def _roles(sandbox: EmbeddedPostgres, plan: RestorePlan, restore: RestoreFacts) 
         for attribute in role.attributes
         if not known.get(role.name, {}).get(ATTRIBUTES.get(attribute, ""), False)
     )
-    return (*elevated, *compare_roles(plan.manifest.roles, actual, ignore=restore.harness_roles))
+    return (*elevated, *compare_roles(expected, actual, ignore=restore.harness_roles))
 
 
 def _read_roles(sandbox: EmbeddedPostgres) -> dict[str, object]:

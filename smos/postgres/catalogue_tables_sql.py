@@ -14,6 +14,12 @@ from smos.postgres.sql_parts import (
     sorted_array,
 )
 
+NOT_NULL = (
+    "FROM pg_constraint AS k WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum"
+    " AND a.attnotnull"
+)
+"""The constraint that makes a column NOT NULL: an object of its own since PostgreSQL 18."""
+
 
 def relations(version: int) -> str:
     """Tables, views, materialized views, foreign tables and composite types, with their columns."""
@@ -36,9 +42,11 @@ def relations(version: int) -> str:
     if version >= 140000:
         column["compression"] = "NULLIF(a.attcompression::text, '')"
     if version >= 180000:
-        column["notnull_not_valid"] = (
-            "(SELECT true FROM pg_constraint AS k WHERE k.conrelid = a.attrelid AND k.contype = 'n'"
-            " AND k.conkey[1] = a.attnum AND a.attnotnull AND NOT k.convalidated)"
+        column["notnull_not_valid"] = f"(SELECT true {NOT_NULL} AND NOT k.convalidated)"
+        column["notnull_no_inherit"] = f"(SELECT true {NOT_NULL} AND k.connoinherit)"
+        # The name that the server itself would give is no fact worth a line.
+        column["notnull_name"] = (
+            f"(SELECT k.conname {NOT_NULL} AND k.conname <> concat(ac.relname, '_', a.attname, '_not_null'))"
         )
     pairs = ", ".join(f"'{name}', {value}" for name, value in column.items())
     columns = (

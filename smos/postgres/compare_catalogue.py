@@ -61,6 +61,8 @@ _LOST_FLAGS = {
     "notnull_not_valid": "constraint-not-valid",
     "triggers_disabled": "constraint-not-enforced",
 }
+_SINCE_18 = {"notnull_name", "notnull_no_inherit"}
+"""Facts of NOT NULL constraints, which are objects of their own since PostgreSQL 18."""
 _COLLATION = ("collate", "ctype", "provider", "locale", "rules")
 
 
@@ -70,6 +72,11 @@ class _Pair:
     actual: Catalogue
     names: Names
     same_major: bool
+
+    @property
+    def oldest(self) -> int:
+        """Version of the older of the two servers."""
+        return min(self.expected.server_version_num, self.actual.server_version_num)
 
 
 def sandbox_gap(expected: Catalogue, actual: Catalogue) -> str:
@@ -269,6 +276,8 @@ def _compare_columns(  # noqa: C901  (names, order, then attributes: one pass, e
         for attribute in sorted(was.keys() | now.keys()):
             if attribute in {"acl", "name"} or was.get(attribute) == now.get(attribute):
                 continue
+            if attribute in _SINCE_18 and pair.oldest < 180000:
+                continue
             if attribute in _BETTER:
                 if now.get(attribute) and not was.get(attribute):
                     yield Difference(_LOST_FLAGS[attribute], part, "NOT NULL is not validated")
@@ -302,6 +311,9 @@ def _compare_database(
     if before.get("connection_limit") != after.get("connection_limit"):
         limits = (before.get("connection_limit"), after.get("connection_limit"))
         yield Difference("setting-differs", key, f"connection limit: {contrast(*limits)}")
+    if before.get("template") != after.get("template"):
+        detail = contrast(before.get("template", False), after.get("template", False))
+        yield Difference("setting-differs", key, f"whether it is a template: {detail}")
 
 
 def _collation(database: Mapping[str, Any], name: str) -> object:

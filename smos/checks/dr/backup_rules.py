@@ -145,6 +145,7 @@ INTEGRITY: dict[str, Rule] = {
     "unknown-file": EXISTENCE["unknown-file"],
     "manifest-missing": Rule(FAIL, "has no manifest", _TAMPERED),
     "manifest-unreadable": Rule(FAIL, "has a manifest that can't be understood", _TAMPERED),
+    "manifest-contradictory": Rule(FAIL, "contradicts itself", _TAMPERED),
     "key-beside-backups": Rule(
         NOT_PROVEN,
         "has its public key beside it",

@@ -6,10 +6,10 @@ while the manifest beside it still tells what the database held.
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import zstandard
@@ -20,6 +20,7 @@ from smos.errors import BackupError
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
 
+T = TypeVar("T")
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 TOOL_S = 120
 _PROPERTIES = (
@@ -40,6 +41,7 @@ class Workshop:
         self._pristine = pristine
         self._server: EmbeddedPostgres | None = None
         self._templates: set[str] = set()
+        self._read: dict[str, Any] = {}
 
     @property
     def server(self) -> EmbeddedPostgres:
@@ -95,6 +97,24 @@ class Workshop:
             connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
 
     @contextmanager
+    def clone(self, name: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
+        """Make a database `name` that is as it was backed up, for a while; yields the superuser's connection to it."""
+        with self._clone(name, ""), self._connect(name) as connection:
+            yield connection
+
+    def whole(self, name: str, read: Callable[[EmbeddedPostgres, str], T]) -> T:
+        """Return what `read` says of the database `name` as it was backed up. Asked once, then remembered."""
+        return self.remembered(f"whole {name}", name, read)
+
+    def remembered(self, key: str, name: str, read: Callable[[EmbeddedPostgres, str], T]) -> T:
+        """Return what `read` said when it was first asked by this key. See `whole`."""
+        if key not in self._read:
+            with self._clone(name, ""):
+                self._read[key] = read(self.server, name)
+        found: T = self._read[key]
+        return found
+
+    @contextmanager
     def _clone(self, name: str, options: LiteralString) -> Iterator[None]:
         template = self._template(name)
         quoted, original = sql.Identifier(name), sql.Identifier(template)
@@ -112,6 +132,7 @@ class Workshop:
             yield
         finally:
             with self._connect() as connection:
+                connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(quoted))
                 connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(quoted))
 
     def dump(self, name: str, folder: Path) -> None:
