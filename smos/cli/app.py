@@ -58,6 +58,7 @@ def doctor(
 
 @backup_app.command("create")
 def backup_create(
+    *,
     to: Annotated[Path, typer.Option(help="Directory that keeps the backup sets.")],
     host: Annotated[str | None, typer.Option(help="PostgreSQL's host or socket directory.")] = None,
     port: Annotated[int, typer.Option(help="PostgreSQL's port.")] = 5432,
@@ -70,15 +71,56 @@ def backup_create(
     signing_key: Annotated[
         Path | None, typer.Option(help="Ed25519 private key (PEM) for the manifest.")
     ] = None,
+    vault_address: Annotated[
+        str | None, typer.Option(help="Vault to take a snapshot of; with --encrypt it makes the data key.")
+    ] = None,
+    approle: Annotated[
+        Path | None, typer.Option(help="File (0600) with role_id and secret_id of the role `backup`, JSON.")
+    ] = None,
+    vault_ca: Annotated[Path | None, typer.Option(help="Authority (PEM) of Vault's certificate.")] = None,
+    kv_mount: Annotated[str, typer.Option(help="Vault's KV v2 mount.")] = "smarteros",
+    transit_key: Annotated[
+        str, typer.Option(help="Vault's transit key that wraps data keys.")
+    ] = "smarteros-secrets",
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Encrypt everything; see docs/encryption.md.")
+    ] = False,
+    recipient: Annotated[
+        str | None,
+        typer.Option(help="Public half of the escrow's backup identity (age1…), or a file that holds it."),
+    ] = None,
+    staging: Annotated[
+        Path | None,
+        typer.Option(help="Private directory for plain text until it is encrypted (default: TMPDIR)."),
+    ] = None,
 ) -> None:
     """Take one backup set with its manifest.
 
     Example: smos backup create --to /backups --host /run/postgresql --database smarteros --volume n8n_data=/srv/n8n
+    --vault-address https://vault:8200 --approle backup.json --encrypt --recipient age1…
     """
     from smos.backup.create import BackupSource, create_backup
-    from smos.cli.sources import existing_postgres, parse_volumes
+    from smos.cli.sources import existing_postgres, existing_vault, parse_volumes
     from smos.clock import SystemClock
+    from smos.errors import TargetError
 
+    if (vault_address is None) != (approle is None) or encrypt != (recipient is not None):
+        raise TargetError(
+            "These options go together: --vault-address and --approle; --encrypt and --recipient",
+            remedy="`smos backup recipient --escrow FILE` prints the recipient",
+        )
+    if encrypt and vault_address is None:
+        raise TargetError("--encrypt needs the Vault that makes the data key", remedy="give --vault-address")
+    vault = None
+    if vault_address is not None and approle is not None:
+        vault = existing_vault(
+            vault_address,
+            approle,
+            ca=vault_ca,
+            kv_mount=kv_mount,
+            transit_key=transit_key,
+            recipient=recipient,
+        )
     endpoint, installation = existing_postgres(host, port, user) if database else (None, None)
     source = BackupSource(
         name=name,
@@ -86,12 +128,14 @@ def backup_create(
         installation=installation,
         databases=tuple(database or ()),
         volumes=parse_volumes(volume or []),
+        vault=vault,
     )
     path = create_backup(
         source,
         to,
         clock=SystemClock(),
         signing_key=signing_key,
+        staging=staging,
         progress=lambda text: typer.echo(text, err=True),
     )
     typer.echo(str(path))
@@ -111,6 +155,18 @@ def backup_keygen(
 
     generate_keypair(private_key, public_key)
     typer.echo(f"private: {private_key} (0600)\npublic:  {public_key}")
+
+
+@backup_app.command("recipient")
+def backup_recipient(
+    escrow: Annotated[
+        Path, typer.Option(help="The escrow file (0600); it gets an identity where it has none.")
+    ],
+) -> None:
+    """Print the public half of the escrow's backup identity: all that the host that makes backups needs."""
+    from smos.vault.escrow import ensure_recipient
+
+    typer.echo(ensure_recipient(escrow))
 
 
 @heartbeat_app.command("install")
