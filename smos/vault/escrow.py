@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer
 
-from smos.backup.envelope import parse_identity
+from smos.backup.envelope import new_identity, parse_identity
 from smos.errors import BackupError
 from smos.paths import require_regular
 from smos.vault.model import VaultError
@@ -99,6 +99,18 @@ def read_escrow(path: Path) -> Escrow:
             code="escrow-unreadable",
             remedy="give the file that the set-up of this Vault wrote",
         ) from None
+
+
+def ensure_recipient(path: Path) -> str:
+    """Return the public half of the escrow's backup identity, after making one where there is none.
+
+    An identity that is there is never replaced: it opens the older backups. Raises VaultError, BackupError.
+    """
+    escrow = read_escrow(path)
+    if escrow.backup_identity is None:
+        escrow = escrow.model_copy(update={"backup_identity": SecretStr(new_identity())})
+        write_escrow(path, escrow)
+    return escrow_recipient(escrow)
 
 
 def escrow_recipient(escrow: Escrow) -> str:
