@@ -1,6 +1,7 @@
 """Somebody's own Vault: its address and the files that hold what it is asked with, as the target names them."""
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from smos.paths import require_regular
 from smos.provision.base import CLIENT_TIMEOUT_S
+from smos.provision.unixhttp import SocketAdapter
 from smos.target import VaultTarget
 from smos.vault.escrow import AppRoleCredential
 from smos.vault.model import VaultError
 from smos.vault.verify.subject import Subject
 
 LARGEST_BYTES = 2**20
+_SAFE = re.compile(r"https://|http\+unix://|http://(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?(?:/|$)")
+"""Addresses to which a token may be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,7 @@ class LiveEndpoint:
         """Return a client that knows this token and nothing of the environment (no VAULT_TOKEN, no proxy)."""
         session = requests.Session()
         session.trust_env = False
+        session.mount("http+unix://", SocketAdapter())  # type: ignore[no-untyped-call]  # not annotated there
         session.verify = str(self.ca) if self.ca else True
         client = hvac.Client(
             url=self.url,
@@ -84,11 +89,11 @@ def _live_subject(vault: VaultTarget | None) -> Subject:
             code="vault-no-address",
             remedy="set `vault.address` in the target file, or use --provision embedded",
         )
-    if not vault.address.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")):
+    if not _SAFE.match(vault.address):
         raise VaultError(
             "vault.address must start with https://: tokens are sent there",
             code="vault-no-tls",
-            remedy="give the address with TLS; plain HTTP is taken on loopback only",
+            remedy="give the address with TLS; plain HTTP is taken on loopback and on a socket (http+unix://) only",
         )
     token = _private(vault.token_file, "vault.token_file").strip() if vault.token_file else b""
     approles: dict[str, AppRoleCredential] = {}
