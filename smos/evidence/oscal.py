@@ -1,9 +1,9 @@
 """OSCAL assessment results, and the assessment plan that they need: for tools that collect evidence for audits.
 
-One observation for each check; for each control that production was checked for, one finding: `satisfied` only when all
-its checks of this run are proven. OSCAL knows nothing between: what is not proven, waived or broken is `not-satisfied`,
-with the reason. Both are about controls: a self-test, which satisfies none, leaves neither. Controls are named by IDs of
-our own, since most frameworks publish no OSCAL catalogue. Source: NIST OSCAL, assessment layer.
+One observation for each check, and one finding for each control that production was checked for: `satisfied` only when
+all its checks of this run are proven. OSCAL knows nothing between: what is not proven, waived or broken is
+`not-satisfied`, with the reason. Both are about controls: a self-test, which satisfies none, leaves neither. Controls
+are named by IDs of our own, since most frameworks publish no OSCAL catalogue. Source: NIST OSCAL, assessment layer.
 """
 
 import re
