@@ -121,10 +121,14 @@ BEGIN
             BEGIN
                 EXECUTE step USING cutoff, batch;
                 GET DIAGNOSTICS gone = ROW_COUNT;
-            EXCEPTION WHEN foreign_key_violation OR lock_not_available THEN
-                -- Somebody referred to the row in this very moment: it is in use again.
-                raced := raced + 1;
-                gone := batch;
+            EXCEPTION
+                WHEN foreign_key_violation THEN
+                    -- Somebody referred to the row in this very moment: it is in use again.
+                    raced := raced + 1;
+                    gone := batch;
+                WHEN lock_not_available THEN
+                    raced := 3;
+                    gone := batch;
             END;
             COMMIT;
             IF raced >= 3 THEN

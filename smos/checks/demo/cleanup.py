@@ -16,8 +16,9 @@ PARENTS = {
     "products": "tenants",
     "users": "tenants",
 }
-SECONDS_WHILE_LOCKED = 30
-"""Most seconds that a clean-up may take while somebody holds a row: it skips what is locked."""
+SECONDS_WHILE_LOCKED = 4
+"""Most seconds that a clean-up may take while somebody holds a row: it skips what is locked, and
+would wait 5 s for it otherwise."""
 REFUSALS = {
     "days = 0": "P0001",
     "batch = 0": "P0001",

@@ -281,7 +281,7 @@ def clean_at_a_shifted_moment(database: DemoDatabase, *, days: int = 7) -> Clean
             timedelta(days=days, minutes=-5),
             must_go=False,
         )
-        keep = "origin IN ('seed', 'kept')"
+        untouched = digests(admin)
         try:
             with database.connect(ROLE) as role:
                 role.execute(f"SET statement_timeout = '{STATEMENT_S}s'")
@@ -289,11 +289,13 @@ def clean_at_a_shifted_moment(database: DemoDatabase, *, days: int = 7) -> Clean
                 real = today.outcome()
                 planter = _Planter(admin, MOMENT, days, 0)
                 planter.everything()
-                before, held = _joined(digests(admin, keep)), _total(admin)
+                kept, held = digests(admin, "origin = 'kept'"), _total(admin)
                 first = clean_up(role, days=days, now=MOMENT)
                 vanished = held - _total(admin)
                 removed, finished = first.rows, first.finished
-                rows, after = planter.outcome(), _joined(digests(admin, keep))
+                rows = planter.outcome()
+                before = _joined(untouched) + _joined(kept)
+                after = _joined(digests(admin)) + _joined(digests(admin, "origin = 'kept'"))
                 again = clean_up(role, days=days, now=MOMENT).rows
         except psycopg.Error as problem:
             error = problem.sqlstate or type(problem).__name__

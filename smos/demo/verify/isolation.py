@@ -14,7 +14,7 @@ ESCAPES = (
     ("run a program: COPY TO PROGRAM", "COPY (SELECT 1) TO PROGRAM 'true'"),
     ("run a program: COPY FROM PROGRAM", "COPY demo.products FROM PROGRAM 'true'"),
     ("read a file: COPY FROM", "COPY demo.products FROM '/etc/hostname'"),
-    ("write a file: COPY TO", "COPY (SELECT 1) TO '/tmp/smos-escape'"),
+    ("write a file: COPY TO", "COPY (SELECT 1) TO '/dev/null'"),
     ("read a file: pg_read_file", "SELECT pg_read_file('/etc/hostname')"),
     ("read a file: lo_import", "SELECT lo_import('/etc/hostname')"),
     ("list a directory: pg_ls_dir", "SELECT pg_ls_dir('.')"),
@@ -31,7 +31,7 @@ ESCAPES = (
     ("make temporary objects", "CREATE TEMPORARY TABLE mine (x int)"),
     ("make a large object", "SELECT lo_create(0)"),
     ("make a role", "CREATE ROLE mine"),
-    ("make a database", "CREATE DATABASE mine"),
+    ("make a database", "CREATE DATABASE smos_escape"),
     ("change the server: ALTER SYSTEM", "ALTER SYSTEM SET work_mem = '1MB'"),
     ("become the superuser: SET ROLE", "SET ROLE postgres"),
     ("become the owner: SET ROLE", "SET ROLE demo_owner"),
@@ -39,7 +39,11 @@ ESCAPES = (
     ("let itself past the policies", "ALTER ROLE CURRENT_USER BYPASSRLS"),
     ("read passwords: pg_authid", "SELECT count(rolpassword) FROM pg_authid"),
 )  # fmt: skip
-OUTSIDE_TRANSACTION = ("CREATE DATABASE", "ALTER SYSTEM", "CREATE SUBSCRIPTION")
+OUTSIDE_TRANSACTION = {
+    "CREATE DATABASE smos_escape": "DROP DATABASE smos_escape",
+    "ALTER SYSTEM SET work_mem = '1MB'": "ALTER SYSTEM RESET work_mem",
+}
+"""What can't be rolled back, and what undoes it where it was not refused."""
 _LINKS = """
 SELECT 'foreign server ' || srvname FROM pg_foreign_server
 UNION ALL SELECT 'subscription ' || subname FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -137,8 +141,9 @@ def _escapes(demo: DemoEndpoint, role: str) -> list[EscapeTry]:
 
 def _escape(connection: "psycopg.Connection[tuple[object, ...]]", statement: str) -> str:
     try:
-        if statement.startswith(OUTSIDE_TRANSACTION):
+        if statement in OUTSIDE_TRANSACTION:
             connection.execute(statement.encode())
+            connection.execute(OUTSIDE_TRANSACTION[statement].encode())
             return DONE
         with connection.transaction(force_rollback=True), connection.cursor() as cursor:
             cursor.execute(LIMITS)

@@ -153,8 +153,7 @@ def waits(work: DemoWorkspace) -> None:
     )
 
 
-@fault("F237", "Everybody may run the clean-up", "grants",
-       caught("DEMO-04", "maintenance-too-powerful", "the application"))  # fmt: skip
+@fault("F237", "Everybody may run the clean-up", "grants", caught("DEMO-12", "grant-too-wide", "PUBLIC", "demo.cleanup"))
 def for_all(work: DemoWorkspace) -> None:
     """Procedures are PUBLIC's by default."""
     work.sql("GRANT EXECUTE ON PROCEDURE demo.cleanup TO PUBLIC")

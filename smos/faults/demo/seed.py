@@ -10,7 +10,7 @@ from smos.faults.registry import caught, fault
 )
 def product_missing(work: DemoWorkspace) -> None:
     """One of the fifteen."""
-    work.sql("DELETE FROM demo.products WHERE sku = 'HOG-001'")
+    work.sql("DELETE FROM demo.products WHERE sku = 'MOD-001'")
 
 
 @fault("F220a", "The seed has a user too many", "seed", caught("DEMO-01", "seed-users", "2"))
