@@ -30,6 +30,14 @@ F32, F50 to F52 and F75 aim at something that exists: a file outside of the sand
 listener on loopback that counts connections, a running server with the source's identity. A case counts as detected
 only when the check says so *and* nothing outside of the sandbox was reached.
 
+## Vault
+
+The Vault suite's faults strike a private, bootstrapped OpenBao with root rights, and are undone after each case: keys,
+policies, roles and mounts are really made wrong. Where only a broken server could do the wrong thing, the wire between
+check and server lies (`smos/faults/vault/wire.py`): it drops `derived` from the making of a key, and the real server
+then makes a key without derivation. The function gets a `VaultWork`: `with_root`, `afterwards`, `subject`, `requests`,
+`replies`, `instead`.
+
 ## Adding a fault
 
 One small function in `smos/faults/`:

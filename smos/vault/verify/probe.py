@@ -64,5 +64,8 @@ def probe(
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         status, held, reason = 200, False, f"ill-formed answer ({type(error).__name__})"
     return Probe(
-        claim=claim, status=status, holds=held, seen=": ".join(part for part in (what, reason) if part)
+        claim=claim,
+        status=status,
+        holds=held,
+        seen=": ".join(part for part in (what, " ".join(reason.split())) if part),
     )
