@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from smos import __version__
-from smos.cli import config, console, drill, evidence, mcp, notify, vault
+from smos.cli import config, console, drill, evidence, mcp, notify, vault, vaultinit
 
 app = typer.Typer(
     name="smos",
@@ -23,6 +23,7 @@ heartbeat_app = typer.Typer(
 app.command("init")(config.init)
 app.command("drill")(drill.drill)
 app.add_typer(config.app, name="config")
+vault.app.command("init")(vaultinit.init)
 app.add_typer(vault.app, name="vault")
 app.add_typer(mcp.app, name="mcp")
 app.add_typer(evidence.app, name="evidence")
