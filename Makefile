@@ -4,6 +4,7 @@ BIN := .venv/bin
 REPORTS ?= reports
 JOBS ?= 2
 ARGS ?=
+REPORT_LANG := $(if $(filter es%,$(LANG)),es,en)
 DEV_EXTRAS := dev cli notify
 
 .DEFAULT_GOAL := help
@@ -35,9 +36,15 @@ otelcol: .venv/ready ## build the OpenTelemetry Collector from its manifest (nee
 observability-deps: .venv/ready-dev .venv/ready-observability ## what the observability suite runs with; says what can't be had
 	$(BIN)/python -m smos.provision.embedded.observability_deps
 
-report: ## render reports/allure-results as HTML (needs Node.js; the results stay without it)
-	@if command -v npx >/dev/null; then npx --yes allure@3 generate $(REPORTS)/allure-results --output $(REPORTS)/allure; \
-	else echo "Node.js is not here. The results are in $(REPORTS)/allure-results; render them with: npx allure@3 generate"; fi
+report: .venv/ready ## reports as HTML: evidence.html, and Allure's where Node.js is (make report LANG=es: in Spanish)
+	@if [ -f $(REPORTS)/run.json ]; then $(BIN)/smos evidence page $(REPORTS) --lang $(REPORT_LANG); fi
+	@if command -v npm >/dev/null && command -v node >/dev/null; then \
+	  $(MAKE) --no-print-directory tools/report/node_modules/.ready && node tools/report/render.mjs $(REPORTS) $(REPORT_LANG); \
+	else echo "Node.js is not here: evidence.html and summary.md tell the story. Where it is, render the Allure results with: npm ci --prefix tools/report && node tools/report/render.mjs $(REPORTS)"; fi
+
+tools/report/node_modules/.ready: tools/report/package-lock.json
+	npm ci --prefix tools/report --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 bench: .venv/ready-dev ## measurements against peers, in the same run
 	$(BIN)/python -m bench
@@ -45,9 +52,11 @@ bench: .venv/ready-dev ## measurements against peers, in the same run
 doctor: .venv/ready ## what is here, what is missing, what each suite could prove
 	@$(BIN)/smos doctor
 
-clean: ## remove what runs leave; the virtual environment and the history stay
-	rm -rf $(REPORTS)/allure $(REPORTS)/allure-results $(REPORTS)/evidence .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f $(REPORTS)/verdict.json $(REPORTS)/rto.json $(REPORTS)/rto.prom $(REPORTS)/summary.md
+clean: ## remove what runs leave; the virtual environment, the history and signed evidence stay
+	rm -rf $(REPORTS)/allure $(REPORTS)/allure-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f $(REPORTS)/verdict.json $(REPORTS)/rto.json $(REPORTS)/rto.prom $(REPORTS)/summary.md \
+	  $(REPORTS)/run.json $(REPORTS)/evidence.html $(REPORTS)/junit.xml $(REPORTS)/findings.sarif $(REPORTS)/oscal-*.json \
+	  $(REPORTS)/allure.html
 
 .venv/uv: requirements-bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
