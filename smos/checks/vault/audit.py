@@ -54,7 +54,13 @@ RULES: Sequence[Rule] = (
         "use a server that audits before it acts",
         404,
     ),
-    accepted("recovers", "audit-no-recovery", "Vault stays unusable after its audit device is back", RELOAD),
+    Rule(
+        claim="recovers",
+        code="audit-no-recovery",
+        sentence="Vault stays unusable after its audit device is back",
+        remedy=RELOAD,
+        wrong=frozenset({404, 500, 503}),
+    ),
     accepted(
         "failure-counted",
         "audit-failure-not-counted",

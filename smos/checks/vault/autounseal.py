@@ -15,7 +15,13 @@ RULES: Sequence[Rule] = (
     accepted(
         "kind", "autounseal-shamir", "The Vault is sealed by key shares: nothing unseals it by itself", SEAL
     ),
-    accepted("initialised", "autounseal-not-open", "A new Vault does not unseal itself", SEAL),
+    Rule(
+        claim="initialised",
+        code="autounseal-not-open",
+        sentence="A new Vault does not unseal itself",
+        remedy=SEAL,
+        wrong=frozenset({500, 503}),
+    ),
     accepted("restart", "autounseal-not-open", "After a restart Vault does not unseal itself", SEAL),
     accepted("restart-kept", "autounseal-lost-data", "A secret did not survive the restart", SEAL),
     accepted(

@@ -60,7 +60,7 @@ def raw_device(work: VaultWork) -> None:
     work.replies(raw)
 
 
-@fault("F153", "Rotation truncates the log", "audit", caught(CHECK, "audit-rotation-lost", "exactly once"))
+@fault("F153a", "Rotation truncates the log", "audit", caught(CHECK, "audit-rotation-lost", "exactly once"))
 def truncated(work: VaultWork) -> None:
     """Cut the older half of what was renamed away, as copying and truncating does."""
 
@@ -85,7 +85,7 @@ def no_signal(work: VaultWork) -> None:
 
 
 @fault(
-    "F155",
+    "F155a",
     "Vault serves without an audit device",
     "audit",
     caught(CHECK, "audit-fails-open", "no audit device"),
@@ -117,7 +117,7 @@ def not_counted(work: VaultWork) -> None:
 
 
 @fault(
-    "F157",
+    "F157a",
     "Both audit devices write to one file",
     "audit",
     caught(CHECK, "audit-second-useless", "one of two"),
@@ -142,3 +142,41 @@ def write_kept(work: VaultWork) -> None:
 def other_hash(work: VaultWork) -> None:
     """Answer with the hash of another text."""
     fronted(work, Meddler(request=lambda message: message.body.pop("input", None)), only=SERVER)
+
+
+@fault(
+    "F153b",
+    "Requests fail while the log rotates",
+    "audit",
+    caught(CHECK, "audit-rotation-refused", "refused"),
+)
+def rotation_refuses(work: VaultWork) -> None:
+    """Refuse one request of each writer."""
+
+    def change(message: Message, _reply: Reply) -> Reply | None:
+        one = message.path.startswith("cubbyhole/") and message.path.count("/") == 3
+        return Reply(500, {"errors": ["x"]}) if one and message.path.endswith("/7") else None
+
+    fronted(work, Meddler(reply=change), only=SERVER)
+
+
+@fault("F155b", "Vault stays broken when its log is back", "audit", caught(CHECK, "audit-no-recovery"))
+def stays_broken(work: VaultWork) -> None:
+    """Refuse the read after the repair."""
+
+    def change(message: Message, _reply: Reply) -> Reply | None:
+        again = message.path.endswith("/before") and message.method == "GET"
+        return Reply(500, {"errors": ["x"]}) if again else None
+
+    fronted(work, Meddler(reply=change), only=SERVER)
+
+
+@fault("F157b", "The second audit device writes nothing", "audit", caught(CHECK, "audit-second-silent"))
+def second_silent(work: VaultWork) -> None:
+    """Answer in Vault's place, so that nothing is logged."""
+
+    def answer(message: Message) -> Reply | None:
+        alone = message.method == "POST" and message.path.startswith("cubbyhole/")
+        return Reply(204, {}) if alone and message.path.count("/") == 1 else None
+
+    fronted(work, Meddler(instead=answer), only=SERVER)

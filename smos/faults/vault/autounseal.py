@@ -15,14 +15,14 @@ CHECK = "VAULT-10"
 SNAPSHOT = "sys/storage/raft/snapshot"
 
 
-@fault("F170", "Vault is sealed by shares after all", "unsealer", caught(CHECK, "autounseal-shamir"))
+@fault("F170a", "Vault is sealed by shares after all", "unsealer", caught(CHECK, "autounseal-shamir"))
 def shamir(work: VaultWork) -> None:
     """Take the seal stanza away."""
     configured(work, lambda found: found.pop("seal"), only="main")
 
 
 @fault(
-    "F171",
+    "F171a",
     "The seal's key lies beside the storage",
     "unsealer",
     caught(CHECK, "autounseal-opens-alone", "unsealer is gone"),
@@ -83,3 +83,40 @@ def one_share(work: VaultWork) -> None:
             message.body |= {"secret_shares": 1, "secret_threshold": 1}
 
     fronted(work, Meddler(request=change), only="unsealer")
+
+
+@fault(
+    "F170b",
+    "The unsealer's token may not decrypt",
+    "unsealer",
+    caught(CHECK, "autounseal-not-open", "new Vault"),
+)
+def may_not_decrypt(work: VaultWork) -> None:
+    """Make its policy without that right."""
+
+    def change(message: Message) -> None:
+        if message.path.endswith(f"acl/{KEY}"):
+            message.body["policy"] = message.body["policy"].replace("transit/decrypt", "transit/nothing")
+
+    fronted(work, Meddler(request=change), only="unsealer")
+
+
+@fault("F171b", "A restart loses a secret", "unsealer", caught(CHECK, "autounseal-lost-data"))
+def lost(work: VaultWork) -> None:
+    """Find nothing where it was."""
+
+    def change(message: Message, _reply: Reply) -> Reply | None:
+        found = message.path.startswith("cubbyhole/") and message.method == "GET"
+        return Reply(404, {"errors": []}) if found else None
+
+    fronted(work, Meddler(reply=change), only="main")
+
+
+@fault("F171c", "Recovery keys unseal", "unsealer", caught(CHECK, "autounseal-recovery-keys-open", "without"))
+def recovery_keys_open(work: VaultWork) -> None:
+    """Say that they did."""
+
+    def change(message: Message, _reply: Reply) -> Reply | None:
+        return Reply(200, {"sealed": False, "progress": 0}) if message.path == "sys/unseal" else None
+
+    fronted(work, Meddler(reply=change), only="main")

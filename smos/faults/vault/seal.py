@@ -112,3 +112,24 @@ def lost(work: VaultWork) -> None:
         return Reply(404, {"errors": []}) if found else None
 
     _replies(work, change)
+
+
+@fault("F168", "A threshold of shares opens nothing", "seal", caught(CHECK, "seal-stays-sealed"))
+def stays_sealed(work: VaultWork) -> None:
+    """Say that it is sealed, whatever it was given."""
+
+    def change(message: Message, reply: Reply) -> None:
+        if message.path == "sys/unseal" and "sealed" in reply.body:
+            reply.body["sealed"] = True
+
+    _replies(work, change)
+
+
+@fault("F169", "Vault refuses to be sealed", "seal", caught(CHECK, "seal-not-sealed"))
+def can_not_be_sealed(work: VaultWork) -> None:
+    """Refuse it."""
+
+    def answer(message: Message) -> Reply | None:
+        return Reply(400, {"errors": ["no"]}) if message.path == "sys/seal" else None
+
+    _before(work, Meddler(instead=answer))

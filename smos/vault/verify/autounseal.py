@@ -80,9 +80,13 @@ class _Course:
                 lambda: initialise(own, shares=SHARES, threshold=THRESHOLD, recovery=True)
             )
             if recovery is None:
-                yield Probe(claim="kind", status=status, seen=reason)
+                claim = "kind" if status == 400 else "initialised"  # 400: it wants key shares
+                yield Probe(claim=claim, status=status, seen=reason)
                 return
-            yield self._opens("initialised", main)
+            first = self._opens("initialised", main)
+            yield first
+            if not first.holds:
+                return
             yield from _declared(main.endpoint)
             own.token = recovery.root
             path, value = f"cubbyhole/{secrets.token_hex(8)}", secrets.token_hex(16)
@@ -92,7 +96,10 @@ class _Course:
                 return probe(claim, send(own, "GET", path), lambda found: found["data"]["value"] == value)
 
             main.kill()
-            yield self._starts("restart", main)
+            again = self._starts("restart", main)
+            yield again
+            if not again.holds:
+                return
             yield kept("restart-kept")
             snapshot = self._snapshot(client)
             unsealer.kill()
