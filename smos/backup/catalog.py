@@ -39,6 +39,7 @@ from smos.backup.probe import (
     looks_like_json,
     probe_dump_directory,
     probe_file,
+    sealed_file,
 )
 from smos.backup.streams import read_head
 from smos.errors import BackupError
@@ -429,7 +430,7 @@ def _own_file(path: Path, relative: str, shown: str) -> Probe:
     volume = name.partition(".tar")[0]
     probe = probe_file(path, shown=shown, stem=volume if part == "volumes" else stem(name, None))
     if probe.encryption == "age" and name.endswith(SUFFIX):
-        return _sealed_file(probe, part, name.removesuffix(SUFFIX))
+        return sealed_file(probe, part, name.removesuffix(SUFFIX))
     if part == "volumes" and probe.kind in {ArtifactKind.VOLUME_ARCHIVE, ArtifactKind.OTHER_ARCHIVE}:
         return replace(probe, kind=ArtifactKind.VOLUME_ARCHIVE, volumes=(volume,), names_complete=True)
     if probe.kind is ArtifactKind.PG_DUMPALL and name.startswith("globals."):
@@ -450,20 +451,6 @@ def _own_file(path: Path, relative: str, shown: str) -> Probe:
         return probe
     problems = tuple(item for item in probe.problems if item.code not in {"unknown-file", "empty-content"})
     return replace(probe, kind=place, problems=problems)
-
-
-def _sealed_file(probe: Probe, part: str, name: str) -> Probe:
-    """Say what an encrypted file of our own set claims to be by its place; reading it decrypted shows whether it is."""
-    kind, volumes = ArtifactKind.UNKNOWN, probe.volumes
-    if not part and name.startswith("globals."):
-        kind = ArtifactKind.GLOBALS
-    elif part == "volumes" and ".jsonl" in name:
-        kind = ArtifactKind.VOLUME_ENTRIES
-    elif part == "volumes" and ".tar" in name:
-        kind, volumes = ArtifactKind.VOLUME_ARCHIVE, (name.partition(".tar")[0],)
-    elif part == "vault" and name == "raft.snap":
-        kind = ArtifactKind.VAULT_SNAPSHOT
-    return replace(probe, kind=kind, volumes=volumes, names_complete=kind is not ArtifactKind.UNKNOWN)
 
 
 def credible_sets(catalog: Catalog, now: datetime, tolerance: timedelta) -> tuple[BackupSet, ...]:

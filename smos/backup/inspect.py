@@ -12,19 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import ValidationError
-
-from smos.backup.coherence import contradictions
 from smos.backup.content import ContentReader, OpaqueReader, ToolFinder, choose_reader, find_restore_tool
 from smos.backup.dumpdir import ENTROPY_LIMIT, read_dump_directory
 from smos.backup.envelope import SUFFIX, Opening
 from smos.backup.facts import ArtifactFacts, ContentFacts, FileFacts, SetFacts
-from smos.backup.manifest import MANIFEST_NAME, SIGNATURE_NAME, Manifest
+from smos.backup.inspect_manifest import signature_state, stored_manifest
+from smos.backup.manifest import Manifest
 from smos.backup.model import Artifact, ArtifactKind, BackupSet, Catalog
 from smos.backup.names import find_stamp, printable, stem
 from smos.backup.onepass import PassFacts, read_whole
 from smos.backup.opening import SetKeys, SetOpener, stored_problems
-from smos.backup.signing import verify_manifest
 from smos.backup.state import (
     DirectoryState,
     OffsiteFacts,
@@ -33,7 +30,6 @@ from smos.backup.state import (
     directory_state,
     state_changes,
 )
-from smos.errors import BackupError
 from smos.target import Limits, Target
 from smos.verdict import Problem
 
@@ -52,8 +48,6 @@ __all__ = [
     "state_changes",
 ]
 
-MANIFEST_BYTES = 256 << 20
-SIGNATURE_BYTES = 4096
 JOBS = 2
 _UTC = ZoneInfo("UTC")
 _TEXT = {ArtifactKind.PG_DUMP_PLAIN, ArtifactKind.PG_DUMPALL, ArtifactKind.GLOBALS}
@@ -132,8 +126,8 @@ def inspect_set(
     """
     started = time.monotonic()
     problems: list[Problem] = list(backup_set.problems)
-    manifest_bytes, manifest = _read_manifest(directory / backup_set.id, backup_set, problems)
-    signature = _signature(directory, backup_set, manifest_bytes, target, problems)
+    manifest_bytes, manifest = stored_manifest(directory / backup_set.id, backup_set, problems)
+    signature = signature_state(directory, backup_set, manifest_bytes, target, problems)
     opener = None
     if manifest is not None and manifest.encryption is not None:
         keys = keys_of(manifest) if keys_of else SetKeys()
@@ -414,55 +408,6 @@ def _entropy(facts: ArtifactFacts) -> list[Problem]:
             detail = f"of no known format, {facts.entropy:.2f} bits per byte"
             return [Problem(code, f"{facts.path}: {facts.content_bytes} bytes {detail}")]
     return []
-
-
-def _read_manifest(
-    root: Path, backup_set: BackupSet, problems: list[Problem]
-) -> tuple[bytes, Manifest | None]:
-    """Read the manifest's bytes once: the signature is checked over the same bytes that are believed."""
-    if not any(artifact.kind is ArtifactKind.MANIFEST for artifact in backup_set.artifacts):
-        return b"", None
-    try:
-        data = _read_small(root / MANIFEST_NAME, MANIFEST_BYTES)
-    except OSError as error:
-        problems.append(Problem("unreadable", f"{backup_set.id}/{MANIFEST_NAME}: {error.strerror}"))
-        return b"", None
-    try:
-        manifest = Manifest.model_validate_json(data)
-    except ValidationError:
-        if not any(problem.code == "manifest-unreadable" for problem in problems):
-            problems.append(Problem("manifest-unreadable", f"{backup_set.id}: it can't be understood"))
-        return data, None
-    problems += [
-        Problem("manifest-contradictory", f"{backup_set.id}: {printable(said)}")
-        for said in contradictions(manifest)
-    ]
-    return data, manifest
-
-
-def _read_small(path: Path, limit: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(limit)
-
-
-def _signature(
-    directory: Path, backup_set: BackupSet, manifest: bytes, target: Target, problems: list[Problem]
-) -> str:
-    key = target.backups.manifest_public_key
-    if key is None:
-        return "not-required"
-    if key.resolve().is_relative_to(directory.resolve()):
-        text = f"the public key {key.name} lies with the backups: who replaces a backup can replace it too"
-        problems.append(Problem("key-beside-backups", text))
-    if not manifest or not backup_set.signed:
-        return "missing"
-    try:
-        signature = _read_small(directory / backup_set.id / SIGNATURE_NAME, SIGNATURE_BYTES)
-        return "valid" if verify_manifest(manifest, signature, key) else "invalid"
-    except (BackupError, OSError) as error:
-        text = error.message if isinstance(error, BackupError) else f"{SIGNATURE_NAME}: {error.strerror}"
-        problems.append(Problem("signature-unverifiable", f"{backup_set.id}: {text}"))
-        return "unverifiable"
 
 
 def _compare(

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -214,3 +214,17 @@ def _problems(head: Head, shown: str, size: int) -> list[Problem]:
 def is_dump_directory(path: Path) -> bool:
     """Tell whether a directory holds a dump's table of contents, encrypted or not."""
     return (path / TOC_NAME).is_file() or (path / SEALED_TOC_NAME).is_file()
+
+
+def sealed_file(probe: Probe, part: str, name: str) -> Probe:
+    """Say what an encrypted file of our own set claims to be by its place; reading it decrypted shows whether it is."""
+    kind, volumes = ArtifactKind.UNKNOWN, probe.volumes
+    if not part and name.startswith("globals."):
+        kind = ArtifactKind.GLOBALS
+    elif part == "volumes" and ".jsonl" in name:
+        kind = ArtifactKind.VOLUME_ENTRIES
+    elif part == "volumes" and ".tar" in name:
+        kind, volumes = ArtifactKind.VOLUME_ARCHIVE, (name.partition(".tar")[0],)
+    elif part == "vault" and name == "raft.snap":
+        kind = ArtifactKind.VAULT_SNAPSHOT
+    return replace(probe, kind=kind, volumes=volumes, names_complete=kind is not ArtifactKind.UNKNOWN)

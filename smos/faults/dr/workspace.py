@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 import zstandard
 
-from smos.backup.envelope import parse_recipient
+from smos.backup.envelope import SUFFIX, parse_recipient
 from smos.backup.manifest import (
     MANIFEST_NAME,
     SET_PREFIX,
@@ -25,7 +25,7 @@ from smos.backup.manifest import (
     Manifest,
     read_manifest,
 )
-from smos.backup.sealing import Envelope, seal_artifact
+from smos.backup.sealing import Envelope, seal_artifact, with_suffix
 from smos.backup.signing import sign_manifest
 from smos.backup.state import file_sha256
 from smos.backup.volumes import Restoration, create_volume_archive
@@ -315,8 +315,10 @@ class Workspace:
         self.rewrite(
             encryption=facts,
             artifacts=artifacts,
+            globals_path=manifest.globals_path and manifest.globals_path + SUFFIX,
+            volumes=tuple(with_suffix(entry, "archive", "entries") for entry in manifest.volumes),
             vault=manifest.vault
-            and manifest.vault.model_copy(
+            and with_suffix(manifest.vault, "snapshot").model_copy(
                 update={
                     "policies": tuple(sorted(canary.policies)),
                     "auth_roles": tuple(sorted(canary.auth_roles)),
