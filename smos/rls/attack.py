@@ -1,6 +1,7 @@
 """What each role tries on each table: statements whose effect on the other tenant's rows is then looked at."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,8 +14,7 @@ from smos.rls.session import Outcome, Step
 NO_CONTEXT, EMPTY, TENANT, BYPASS = "none", "empty", "tenant", "bypass"
 BLIND_ROWS = 10_000
 """In the user's own database, a statement without WHERE is only tried on smaller tables."""
-WRITE_CHECKED = frozenset({"23503", "23505", "23514", "23P01"})
-"""SQLSTATEs that are raised after the policies have let a row through."""
+_WORD = re.compile(r"[\w.@:+-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +125,7 @@ class Attacker:
             names = (
                 [] if "SELECT" not in rights and not set(partial.get("SELECT", ())) & set(names) else names
             )
-        keys = {name for item in relation.uniques for name in item.columns}
-        return next((name for name in names if name not in keys), names[0] if names else None)
+        return harmless_column(relation, names)
 
     def _inserts(
         self,
@@ -362,12 +361,21 @@ class _Base:
         )
 
 
+def harmless_column(relation: Relation, names: list[str]) -> str | None:
+    """Return the column whose change is least likely to be stopped by anything but a policy."""
+    keys = {name for item in relation.uniques for name in item.columns}
+    keys |= {name for item in relation.foreign_keys for name in item.columns}
+    checked = {name for item in relation.conditions for name in item.columns}
+    nullable = {item.name for item in relation.columns if not item.not_null}
+    return min(names, key=lambda name: (name in keys, name in checked, name not in nullable), default=None)
+
+
 def read_outcome(one: Try, outcome: Outcome, secrets: frozenset[str]) -> Act:
     """Turn an outcome into a fact. secrets: values of B that no error may tell A."""
     act = replace(one.act, state=outcome.state)
-    text = f"{outcome.message} {outcome.detail}"
     if outcome.state:
-        told = any(secret in text and secret not in one.act.statement for secret in secrets)
+        words = set(_WORD.findall(f"{outcome.message} {outcome.detail}"))
+        told = any(word not in act.statement for word in words & secrets)
         return replace(act, detail=told)
     if one.meaning == "see":
         seen = set(json.loads(outcome.text)) if outcome.text else set()

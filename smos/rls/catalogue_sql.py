@@ -54,27 +54,27 @@ ORDER BY n.nspname, c.relname
 """
 
 COLUMNS = f"""
-WITH RECURSIVE base AS (
-    SELECT t.oid AS root, t.oid, t.typtype, t.typbasetype, t.typtypmod, 0 AS depth FROM pg_type AS t
-    UNION ALL SELECT b.root, t.oid, t.typtype, t.typbasetype, t.typtypmod, b.depth + 1 FROM base AS b
+WITH RECURSIVE base AS MATERIALIZED (
+    SELECT t.oid AS root, t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typnotnull FROM pg_type AS t
+    WHERE t.typtype = 'd'
+    UNION ALL SELECT b.root, t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typnotnull FROM base AS b
         JOIN pg_type AS t ON t.oid = b.typbasetype WHERE b.typtype = 'd'),
-leaf AS (SELECT root, oid, coalesce((SELECT p.typtypmod FROM base AS p
-        WHERE p.root = base.root AND p.typtype = 'd' AND p.typtypmod > 0 LIMIT 1), -1) AS typmod
-    FROM base WHERE typtype <> 'd')
+leaf AS MATERIALIZED (SELECT root, max(oid::int8) FILTER (WHERE typtype <> 'd') AS oid, max(typtypmod) AS typmod,
+    bool_or(typnotnull) AS not_null FROM base GROUP BY root),
+checks AS MATERIALIZED (SELECT b.root, jsonb_agg(pg_get_expr(k.conbin, 0)) AS list FROM base AS b
+    JOIN pg_constraint AS k ON k.contypid = b.oid AND k.contype = 'c' GROUP BY b.root),
+labels AS MATERIALIZED (SELECT enumtypid, jsonb_agg(enumlabel ORDER BY enumsortorder) AS list FROM pg_enum
+    GROUP BY enumtypid)
 SELECT a.attrelid::int8 AS relation, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
-    b.typname AS base, b.typcategory::text AS category,
-    a.attnotnull OR EXISTS (SELECT FROM base AS d JOIN pg_type AS dt ON dt.oid = d.oid
-        WHERE d.root = a.atttypid AND dt.typnotnull) AS not_null,
+    b.typname AS base, b.typcategory::text AS category, a.attnotnull OR coalesce(leaf.not_null, false) AS not_null,
     pg_get_expr(e.adbin, e.adrelid) AS "default", a.attidentity = 'a' AS always,
     a.attgenerated <> '' AS generated, a.attidentity <> '' AS identity,
-    CASE WHEN b.typname IN ('varchar', 'bpchar') THEN
-        nullif(greatest(CASE WHEN a.atttypmod > 0 THEN a.atttypmod ELSE leaf.typmod END - 4, 0), 0) END AS length,
-    coalesce((SELECT jsonb_agg(l.enumlabel ORDER BY l.enumsortorder) FROM pg_enum AS l
-        WHERE l.enumtypid = b.oid), '[]') AS labels,
-    coalesce((SELECT jsonb_agg(pg_get_expr(k.conbin, 0)) FROM base AS d JOIN pg_constraint AS k
-        ON k.contypid = d.oid AND k.contype = 'c' WHERE d.root = a.atttypid), '[]') AS domain_checks
+    CASE WHEN b.typname IN ('varchar', 'bpchar') THEN nullif(greatest(
+        CASE WHEN a.atttypmod > 0 THEN a.atttypmod ELSE coalesce(leaf.typmod, -1) END - 4, 0), 0) END AS length,
+    coalesce(labels.list, '[]') AS labels, coalesce(checks.list, '[]') AS domain_checks
 FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-JOIN leaf ON leaf.root = a.atttypid JOIN pg_type AS b ON b.oid = leaf.oid
+LEFT JOIN leaf ON leaf.root = a.atttypid LEFT JOIN checks ON checks.root = a.atttypid
+JOIN pg_type AS b ON b.oid = coalesce(leaf.oid, a.atttypid::int8)::oid LEFT JOIN labels ON labels.enumtypid = b.oid
 LEFT JOIN pg_attrdef AS e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     AND c.relpersistence <> 't' AND {NOT_SYSTEM}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from smos.errors import ProvisionError
 from smos.postgres.roles import read_roles
@@ -47,8 +48,15 @@ class Clone:
     """A running copy. conninfo: of its administrator. gaps: what did not come over. isolation: of its network."""
 
     conninfo: str
+    maintenance: str
     gaps: tuple[Gap, ...]
     isolation: str
+
+    def second(self) -> str:
+        """Copy the copy, so that two connections don't wait for each other; return its connection string."""
+        with psycopg.connect(self.maintenance, autocommit=True) as admin:
+            admin.execute(b"CREATE DATABASE smos_clone_2 TEMPLATE smos_clone STRATEGY file_copy")
+        return make_conninfo(self.conninfo, dbname="smos_clone_2")
 
 
 @contextmanager
@@ -94,7 +102,10 @@ def cloned(connection: "psycopg.Connection[Any]", schema: Schema) -> Iterator[Cl
             if not _harmless(text)
         ]
         yield Clone(
-            conninfo=server.endpoint.conninfo("smos_clone"), gaps=tuple(gaps[:20]), isolation=server.isolation
+            conninfo=server.endpoint.conninfo("smos_clone"),
+            maintenance=server.endpoint.conninfo(),
+            gaps=tuple(gaps[:20]),
+            isolation=server.isolation,
         )
         server.kill()
 

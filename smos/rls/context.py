@@ -344,6 +344,11 @@ def _ownership(plan: Plan, options: ProbeOptions) -> dict[int, TableFacts]:
             if found - names:
                 own[relation.oid] = names | found
                 moved = True
+    for relation in relations:
+        if relation.oid in own:  # trees: a row may point at a row of its own table
+            own[relation.oid] |= {
+                name for key in relation.foreign_keys if key.parent == relation.oid for name in key.columns
+            }
     facts = {}
     referred = {key.parent for relation in relations for key in relation.foreign_keys}
     for relation in relations:

@@ -83,6 +83,7 @@ def discover_on(connection: "psycopg.Connection[Any]", *, timeout_s: float = 60)
     with connection.transaction(force_rollback=True), connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute("SET LOCAL search_path = pg_catalog, pg_temp")
         cursor.execute("SET LOCAL quote_all_identifiers = off")
+        cursor.execute("SET LOCAL jit = off")
         cursor.execute(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}".encode())
         cursor.execute(b"SET LOCAL lock_timeout = 5000")
         return _read(cursor, version)

@@ -49,7 +49,8 @@ def judge_acts(facts: ProbeFacts) -> Iterator[IsolationFinding]:
 def _table(facts: ProbeFacts, act: Act, relation: Relation) -> Iterator[IsolationFinding]:
     about = facts.tables.get(relation.oid, TableFacts())
     outside = act.context in {"none", "empty"}
-    if act.operation in _SEEING and (act.seen_other or (outside and act.seen_own)):
+    by_role = bool({"current_user", "session_user"} & set(facts.contexts))  # the role itself is the context
+    if act.operation in _SEEING and (act.seen_other or (outside and act.seen_own and not by_role)):
         if act.exposed and PUBLIC_WORDS.search(act.exposed):
             return
         if act.context == "bypass":

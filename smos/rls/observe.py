@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from smos.rls.attack import TENANT, Attacker, Try, _at, _in, read_outcome
+from smos.rls.attack import TENANT, Attacker, Try, _at, _in, harmless_column, read_outcome
 from smos.rls.context import Plan
 from smos.rls.facts import Act
 from smos.rls.plant import FRESH_VARIANT, B, Crop, Planter, insert, typed
@@ -232,9 +232,14 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str) -> Iterato
         verify = (
             f"SELECT count(*)::text FROM {table.sql} AS t WHERE {_at(theirs, 't')} AND {_in(theirs, 't')}"
         )
-        keys = {name for item in table.uniques for name in item.columns}
-        column = next((c.name for c in view.columns if (own := table.column(c.name)) and not own.generated
-                       and not own.always and c.name not in keys), None)  # fmt: skip
+        column = harmless_column(
+            table,
+            [
+                c.name
+                for c in view.columns
+                if (own := table.column(c.name)) and not own.generated and not own.always
+            ],
+        )
 
         def touch(operation: str, statement: str) -> Try:
             return Try(
@@ -247,7 +252,9 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str) -> Iterato
             )
 
         if "UPDATE" in rights and column is not None:
-            yield touch("UPDATE", f"UPDATE {view.sql} SET {ident(column)} = {ident(column)}")
+            yield touch(
+                "UPDATE", f"UPDATE {view.sql} SET {ident(column)} = {constant(planter, table, column, role)}"
+            )
         if "DELETE" in rights:
             one = touch("DELETE", f"DELETE FROM {view.sql}")
             if prober_replica(planter):
@@ -270,6 +277,13 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str) -> Iterato
                     {name: values[name] for name in marks},
                     settings,
                 )
+
+
+def constant(planter: Planter, table: Relation, name: str, role: str) -> str:
+    """Return a value for a column, so that an UPDATE reads nothing."""
+    column = table.column(name)
+    value = planter.row(table, B, 0, role).get(name)
+    return typed(value, column.type) if column is not None and value is not None else "NULL"
 
 
 def prober_replica(planter: Planter) -> bool:

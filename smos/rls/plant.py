@@ -73,9 +73,16 @@ class Planter:
             for column in relation.columns:
                 numbers[relation.oid, column.name] = 500 + len(numbers)
         self._numbers = numbers
+        self._rows: dict[tuple[int, int, int, str], Values] = {}
 
     def row(self, relation: Relation, world: int, variant: int = 0, role: str = "") -> Values:
         """Return values for every column that needs one; the others are left to their defaults."""
+        key = (relation.oid, world, variant, role if self.plan.by_role else "")
+        if key not in self._rows:
+            self._rows[key] = self._row(relation, world, variant, role)
+        return dict(self._rows[key])
+
+    def _row(self, relation: Relation, world: int, variant: int, role: str) -> Values:
         facts = self.plan.tables.get(relation.oid)
         referring = {name for key in relation.foreign_keys for name in key.columns}
         unique = {name for item in relation.uniques for name in item.columns}
@@ -131,6 +138,7 @@ class Planter:
             tries += [(place, values) for values in combinations(condition, columns, current, world, fixed)]
         outcomes = self.prober.run([self._test(*hard[place][:2], values) for place, values in tries])
         solved: set[int] = set()
+        self._rows.clear()  # what was made without the overrides
         for (place, values), outcome in zip(tries, outcomes, strict=True):
             if place not in solved and _holds(outcome):
                 solved.add(place)

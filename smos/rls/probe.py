@@ -7,6 +7,7 @@ judgement = judge_isolation(facts)
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ import psycopg
 
 from smos.errors import ProvisionError
 from smos.rls.attack import BYPASS, EMPTY, NO_CONTEXT, TENANT, Attacker, Try, read_outcome
-from smos.rls.clone import cloned
+from smos.rls.clone import Clone, cloned
 from smos.rls.context import Plan, in_order, make_plan
 from smos.rls.discover import UnreachableError, connect, discover, discover_on
 from smos.rls.expressions import SESSION_READERS, names_unqualified
@@ -31,6 +32,8 @@ __all__ = ["Mode", "ProbeFacts", "ProbeOptions", "UnreachableError", "discover",
 
 LOCKS_SHARE = 0.5
 """Part of the server's lock table that probing in place may use."""
+PARALLEL_TABLES = 150
+"""From this size on, a second copy is worth its second."""
 Progress = Callable[[str], None]
 
 
@@ -160,16 +163,35 @@ def _on_clone(
                                 remedy="use --probe-writes"))  # fmt: skip
         twin = replace(twin, context_defaults=schema.context_defaults)
         copied = make_plan(twin, options)
+        there_too = tuple(name for name in roles if name in twin.roles)
         with _timed(seconds, "act"):
-            acts, more, crop, statements = _act_on(
-                admin,
-                copied,
-                tuple(name for name in roles if name in twin.roles),
-                options,
-                progress,
-                clone=True,
-            )
+            acts, more, crop, statements = _act_twice(admin, clone, copied, there_too, options, progress)
     return acts, gaps + more, _planted(dict(plan.tables), crop, plan, copied), statements, clone.isolation
+
+
+def _act_twice(
+    admin: "psycopg.Connection[Any]",
+    clone: Clone,
+    plan: Plan,
+    roles: tuple[str, ...],
+    options: ProbeOptions,
+    progress: Progress,
+) -> tuple[list[Act], list[Gap], Crop, int]:
+    """Act on the copy; on a big schema with several roles on two copies at once."""
+    if len(plan.tables) < PARALLEL_TABLES or len(roles) < 2 or plan.by_role:
+        return _act_on(admin, plan, roles, options, progress, clone=True)
+    admin.close()  # a database that is in use can't be copied
+    with (
+        connect(clone.second()) as second,
+        connect(clone.conninfo) as first,
+        ThreadPoolExecutor(max_workers=2) as pool,
+    ):
+        jobs = [
+            pool.submit(_act_on, connection, plan, part, options, progress, clone=True)
+            for connection, part in ((first, roles[::2]), (second, roles[1::2]))
+        ]
+        one, other = (job.result() for job in jobs)
+    return one[0] + other[0], list(dict.fromkeys(one[1] + other[1])), one[2], one[3] + other[3]
 
 
 def _act_on(
