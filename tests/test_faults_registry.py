@@ -27,6 +27,7 @@ CODES = (
     "smos/postgres",
     "smos/vault",
     "smos/evidence",
+    "smos/rls",
     "fixtures",
 )
 """Where findings and problems get their codes."""

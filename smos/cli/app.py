@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from smos import __version__
-from smos.cli import config, console, drill, evidence, mcp, notify, vault, vaultinit
+from smos.cli import config, console, demo, drill, evidence, mcp, notify, vault, vaultinit
 
 app = typer.Typer(
     name="smos",
@@ -26,6 +26,7 @@ app.add_typer(config.app, name="config")
 vault.app.command("init")(vaultinit.init)
 app.add_typer(vault.app, name="vault")
 app.add_typer(mcp.app, name="mcp")
+app.add_typer(demo.app, name="demo")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(notify.app, name="notify")
 app.add_typer(backup_app, name="backup")

@@ -153,7 +153,12 @@ def waits(work: DemoWorkspace) -> None:
     )
 
 
-@fault("F237", "Everybody may run the clean-up", "grants", caught("DEMO-12", "grant-too-wide", "PUBLIC", "demo.cleanup"))
+@fault(
+    "F237",
+    "Everybody may run the clean-up",
+    "grants",
+    caught("DEMO-12", "grant-too-wide", "PUBLIC", "demo.cleanup"),
+)
 def for_all(work: DemoWorkspace) -> None:
     """Procedures are PUBLIC's by default."""
     work.sql("GRANT EXECUTE ON PROCEDURE demo.cleanup TO PUBLIC")

@@ -6,7 +6,8 @@ from smos.faults.registry import caught, fault
 
 @fault("F200", "Row security is switched off", "row security",
        caught("DEMO-07", "tenant-read-crossed", "orders"), caught("DEMO-08", "user-read-crossed", "orders"),
-       caught("DEMO-11", "tenant-read-crossed", "orders"), caught("DEMO-12", "row-security-off", "demo.orders"))  # fmt: skip
+       caught("DEMO-11", "tenant-read-crossed", "orders"), caught("DEMO-12", "row-security-off", "demo.orders"),
+       caught("DEMO-13", "rls-off", "demo.orders"))  # fmt: skip
 def row_security_off(work: DemoWorkspace) -> None:
     """On one table, as after a restore without policies."""
     work.sql("ALTER TABLE demo.orders DISABLE ROW LEVEL SECURITY")
@@ -42,7 +43,8 @@ def application_owns(work: DemoWorkspace) -> None:
 
 @fault("F202", "The application's role bypasses row security", "roles",
        caught("DEMO-07", "tenant-read-crossed"), caught("DEMO-10", "context-preset"),
-       caught("DEMO-12", "role-elevated", "demo_app", "BYPASSRLS"))  # fmt: skip
+       caught("DEMO-12", "role-elevated", "demo_app", "BYPASSRLS"),
+       caught("DEMO-13", "cross-tenant-read", "demo_app"))  # fmt: skip
 def bypass(work: DemoWorkspace) -> None:
     """BYPASSRLS."""
     work.roles("ALTER ROLE demo_app BYPASSRLS", "ALTER ROLE demo_app NOBYPASSRLS")
@@ -57,7 +59,8 @@ def superuser(work: DemoWorkspace) -> None:
 
 
 @fault("F203", "The application's role is member of the owner", "roles",
-       caught("DEMO-12", "role-membership", "demo_app", "demo_owner"), caught("DEMO-06", "way-out", "become the owner"))  # fmt: skip
+       caught("DEMO-12", "role-membership", "demo_app", "demo_owner"), caught("DEMO-06", "way-out", "become the owner"),
+       caught("DEMO-13", "role-member-of-owner"))  # fmt: skip
 def member_of_owner(work: DemoWorkspace) -> None:
     """It may become the owner and switch everything off."""
     work.roles("GRANT demo_owner TO demo_app", "REVOKE demo_owner FROM demo_app")
@@ -101,14 +104,16 @@ def using_without_user(work: DemoWorkspace) -> None:
 
 @fault("F206", "Two permissive policies that add up to a leak", "policies",
        caught("DEMO-07", "tenant-read-crossed", "orders"),
-       caught("DEMO-12", "policy-ignores-tenant", "demo.orders", "support_reads"))  # fmt: skip
+       caught("DEMO-12", "policy-ignores-tenant", "demo.orders", "support_reads"),
+       caught("DEMO-13", "cross-tenant-read", "demo.orders"))  # fmt: skip
 def permissive_or(work: DemoWorkspace) -> None:
     """Permissive policies are joined by OR."""
     work.sql("CREATE POLICY support_reads ON demo.orders FOR SELECT TO demo_app USING (state = 'pendiente')")
 
 
 @fault("F206a", "A policy that holds where no context is set", "policies",
-       caught("DEMO-07", "open-without-context", "users"), caught("DEMO-12", "policy-open-if-null", "demo.users"))  # fmt: skip
+       caught("DEMO-07", "open-without-context", "users"), caught("DEMO-12", "policy-open-if-null", "demo.users"),
+       caught("DEMO-13", "leak-without-context", "demo.users"))  # fmt: skip
 def open_if_null(work: DemoWorkspace) -> None:
     """'… OR current_setting IS NULL', so that jobs work."""
     work.sql(
@@ -125,7 +130,8 @@ def policy_for_public(work: DemoWorkspace) -> None:
 
 
 @fault("F207", "A SECURITY DEFINER function that PUBLIC may call", "functions",
-       caught("DEMO-12", "definer-callable", "demo.all_orders"))  # fmt: skip
+       caught("DEMO-12", "definer-callable", "demo.all_orders"),
+       caught("DEMO-13", "definer-function-leaks", "all_orders"))  # fmt: skip
 def definer(work: DemoWorkspace) -> None:
     """It reads with its owner's rights."""
     work.sql(
@@ -136,7 +142,8 @@ def definer(work: DemoWorkspace) -> None:
 
 @fault("F208", "A view that asks with its owner's rights", "views",
        caught("DEMO-07", "tenant-read-crossed", "order_totals"),
-       caught("DEMO-12", "view-not-invoker", "demo.order_totals"))  # fmt: skip
+       caught("DEMO-12", "view-not-invoker", "demo.order_totals"),
+       caught("DEMO-13", "view-leaks", "order_totals"))  # fmt: skip
 def view_of_owner(work: DemoWorkspace) -> None:
     """Owned by a superuser, as migrations often leave it."""
     work.sql(
@@ -156,7 +163,8 @@ def materialized(work: DemoWorkspace) -> None:
 
 
 @fault("F209", "TRUNCATE is granted", "grants", caught("DEMO-07", "truncate-granted"),
-       caught("DEMO-12", "grant-too-wide", "TRUNCATE", "demo.analytics_events"))  # fmt: skip
+       caught("DEMO-12", "grant-too-wide", "TRUNCATE", "demo.analytics_events"),
+       caught("DEMO-13", "truncate-granted"))  # fmt: skip
 def truncate(work: DemoWorkspace) -> None:
     """It empties every tenant's rows."""
     work.sql("GRANT TRUNCATE ON ALL TABLES IN SCHEMA demo TO demo_app")
@@ -220,7 +228,8 @@ def reports_write(work: DemoWorkspace) -> None:
 
 
 @fault("F210", "The context is set for the session, not for the transaction", "context",
-       caught("DEMO-10", "context-leftover", "COMMIT"))  # fmt: skip
+       caught("DEMO-10", "context-leftover", "COMMIT"),
+       caught("DEMO-13", "context-session-wide", "demo.enter"))  # fmt: skip
 def session_context(work: DemoWorkspace) -> None:
     """set_config(…, false) under a pool: the next client speaks for the last one."""
     work.sql(
@@ -240,7 +249,8 @@ def preset(work: DemoWorkspace) -> None:
 
 
 @fault("F210b", "The context function is IMMUTABLE", "context", caught("DEMO-10", "context-cached"),
-       caught("DEMO-12", "context-not-stable", "demo.current_tenant"))  # fmt: skip
+       caught("DEMO-12", "context-not-stable", "demo.current_tenant"),
+       caught("DEMO-13", "context-immutable", "current_tenant"))  # fmt: skip
 def immutable(work: DemoWorkspace) -> None:
     """A prepared plan keeps the first tenant for ever."""
     work.sql(
@@ -271,7 +281,11 @@ def unique_id(work: DemoWorkspace) -> None:
 
 
 @fault(
-    "F212", "A foreign key without the tenant", "oracles", caught("DEMO-09", "foreign-key-oracle", "product")
+    "F212",
+    "A foreign key without the tenant",
+    "oracles",
+    caught("DEMO-09", "foreign-key-oracle", "product"),
+    caught("DEMO-13", "fk-oracle", "order_lines"),
 )
 def foreign_key(work: DemoWorkspace) -> None:
     """Another tenant's product can be named, and what is refused does not exist at all."""

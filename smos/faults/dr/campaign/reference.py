@@ -1,0 +1,202 @@
+"""The oracle of the campaign: PostgreSQL's own tools and GNU tar restore what was damaged, and say whether it differs.
+
+Nothing of the product reads or compares here. Two databases are the same when pg_dump writes the same of both, with
+rows, rights and objects in any order; two volumes when names, types, bytes, modes, owners, links and attributes are.
+"""
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import psycopg
+import zstandard
+from psycopg import sql
+
+from smos.errors import BackupError
+from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.owner import Owner
+
+Restore = Callable[[], bool]
+TOOL_S = 120
+SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+QUIET = {"PGOPTIONS": "-c client_min_messages=warning"}
+ENTRANCE = "entrance"
+_SETVAL = re.compile(
+    r"SELECT pg_catalog\.setval\('(?P<name>.*)', (?P<value>-?\d+), (?P<called>true|false)\);"
+)
+_NOISE = re.compile(
+    r"(?:SET default_(?:tablespace|table_access_method) = .*|\\(?:un)?restrict .*|-- .*|--|\\connect .*)?"
+)
+_HEAD = re.compile(r"^-- (?:Data for )?Name: .*; Type: (?P<kind>[A-Z ]+); Schema: ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """What a database holds, as pg_dump writes it. blocks: its statements, sorted. positions: of its sequences."""
+
+    blocks: tuple[str, ...]
+    positions: Mapping[str, tuple[int, bool]]
+
+
+def portrait(text: str) -> Portrait:
+    """Take a plain dump (with --create) apart: rows, rights and objects sorted, sequences apart."""
+    blocks: list[str] = []
+    positions: dict[str, tuple[int, bool]] = {}
+    starts = [match.start() for match in _HEAD.finditer(text)] or [0]
+    kinds = ["", *(match["kind"] for match in _HEAD.finditer(text))]
+    for kind, start, end in zip(kinds, [0, *starts], [*starts, len(text)], strict=False):
+        lines = text[start:end].splitlines()
+        if kind == "TABLE DATA":
+            lines.sort()
+        elif kind in {"ACL", "DEFAULT ACL"}:
+            # One statement a line; rights of one role are written together, in the order of the grants.
+            lines = sorted(part for line in lines for part in _rights(line))
+        elif kind == "SEQUENCE SET":
+            for line in lines:
+                if match := _SETVAL.fullmatch(line):
+                    positions[match["name"]] = (int(match["value"]), match["called"] == "true")
+            continue
+        blocks.append("\n".join(line for line in lines if not _NOISE.fullmatch(line)))
+    return Portrait(tuple(sorted(blocks)), positions)
+
+
+def _rights(line: str) -> list[str]:
+    found = re.fullmatch(r"(?P<verb>GRANT|REVOKE) (?P<rights>[A-Z, ]+) ON (?P<rest>.*)", line)
+    if found is None:
+        return [line]
+    return [f"{found['verb']} {right} ON {found['rest']}" for right in found["rights"].split(",")]
+
+
+class Reference:
+    """A server of its own in which dumps are restored by psql and pg_restore, as a person would do by hand.
+
+    globals_: SQL of the roles that the dumps need. Starts with the first question.
+    """
+
+    def __init__(self, owner: Owner, globals_: Path) -> None:
+        self._owner = owner
+        self._globals = globals_
+        self._server: EmbeddedPostgres | None = None
+        self._place: Path | None = None
+
+    @property
+    def server(self) -> EmbeddedPostgres:
+        """The running server, which has the roles of the backup."""
+        if self._server is None:
+            server = EmbeddedPostgres(self._owner, name="reference", settings=SETTINGS, memory=True)
+            server.start()
+            self._server = server
+            self._place = self._owner.directory("reference-files", memory=True)
+            roles = zstandard.ZstdDecompressor().stream_reader(self._globals.read_bytes()).read()
+            self._psql(roles, "postgres")
+        return self._server
+
+    def of_plain(self, text: bytes, name: str) -> tuple[Portrait | None, bool]:
+        """Restore a plain dump (made with --create) of the database `name`; see `_restored`."""
+        return self._restored(name, lambda: self._psql(text, ENTRANCE))
+
+    def of_archive(self, data: bytes | Mapping[str, bytes], name: str) -> tuple[Portrait | None, bool]:
+        """Restore a dump in custom or tar format, or in directory format: its decompressed files, by name."""
+        server = self.server
+        assert self._place is not None  # noqa: S101  (made with the server; narrows the type)
+        place = self._place / "dump"
+        if isinstance(data, bytes):
+            place.write_bytes(data)
+        else:
+            place.mkdir()
+            for file, part in data.items():
+                (place / file).write_bytes(part)
+        for path in (place, *place.rglob("*")):
+            self._owner.give(path)
+        try:
+            words = ("pg_restore", "--create", "-d", server.endpoint.conninfo(ENTRANCE), str(place))
+            return self._restored(name, lambda: self._tool(*words))
+        finally:
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink()
+
+    def of_database(self, server: EmbeddedPostgres, name: str) -> Portrait:
+        """Return what the database `name` of `server` holds. Raises BackupError."""
+        done = self._owner.run(
+            [
+                server.installation.tool("pg_dump"), "--create", "--no-password",
+                f"--dbname={server.endpoint.conninfo(name)}",
+            ],
+            timeout_s=TOOL_S, env=server.endpoint.env(), check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise BackupError("pg_dump failed", log=done.stderr.decode(errors="replace")[-2000:])
+        return portrait(done.stdout.decode(errors="surrogateescape"))
+
+    def _restored(self, name: str, restore: Restore) -> tuple[Portrait | None, bool]:
+        """Return what came back (None: nothing of this name) and whether it did so without an error."""
+        with self._connect("postgres") as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(ENTRANCE)))
+        try:
+            clean = restore()
+            if not self._databases() >= {name}:
+                return None, clean
+            return self.of_database(self.server, name), clean
+        finally:
+            with self._connect("postgres") as connection:
+                for found in sorted(self._databases() - {"postgres"}):
+                    quoted = sql.Identifier(found)
+                    connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(quoted))
+                    connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(quoted))
+
+    def _databases(self) -> set[str]:
+        with self._connect("postgres") as connection:
+            rows = connection.execute(
+                "SELECT datname FROM pg_database WHERE datname !~ '^template[01]$'"
+            ).fetchall()
+        return {str(row[0]) for row in rows}
+
+    def _psql(self, text: bytes, database: str) -> bool:
+        words = ("psql", "-X", "-q", "-d", self.server.endpoint.conninfo(database), "-f", "-")
+        return self._tool(*words, text=text)
+
+    def _tool(self, name: str, *words: str, text: bytes = b"") -> bool:
+        """Run a client as the server's user, in a directory of its own; return whether it said nothing."""
+        server = self.server
+        done = self._owner.run(
+            [server.installation.tool(name), *words],
+            timeout_s=TOOL_S, env={**server.endpoint.env(), **QUIET}, input=text, cwd=self._place, check=False,
+        )  # fmt: skip
+        return done.returncode == 0 and not done.stderr.strip()
+
+    def _connect(self, name: str) -> "psycopg.Connection[tuple[object, ...]]":
+        return psycopg.connect(self.server.endpoint.conninfo(name), autocommit=True)
+
+
+def tree(root: Path) -> dict[str, tuple[object, ...]]:
+    """Return every entry of a volume with all that counts. Not the times: no service depends on them."""
+    found: dict[str, tuple[object, ...]] = {}
+    linked: dict[tuple[int, int], list[str]] = {}
+    for path in (root, *sorted(root.rglob("*"))):
+        status = path.lstat()
+        kind = stat.S_IFMT(status.st_mode)
+        content: object = ""
+        if stat.S_ISREG(kind):
+            content = sha256(path.read_bytes()).hexdigest()
+        elif stat.S_ISLNK(kind):
+            content = str(path.readlink())
+        elif stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+            content = status.st_rdev
+        names = os.listxattr(path, follow_symlinks=False) if hasattr(os, "listxattr") else []
+        attributes = tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in sorted(names))
+        mode = 0 if stat.S_ISLNK(kind) else stat.S_IMODE(status.st_mode)
+        name = str(path.relative_to(root))
+        found[name] = (kind, mode, status.st_uid, status.st_gid, content, attributes)
+        if stat.S_ISREG(kind) and status.st_nlink > 1:
+            linked.setdefault((status.st_dev, status.st_ino), []).append(name)
+    for names_ in linked.values():
+        for name in names_:
+            found[name] += tuple(names_)
+    return found

@@ -1,0 +1,151 @@
+"""The demo's judges: pure functions, on facts that no server was needed for."""
+
+import ast
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from smos.checks.demo.cleanup import judge_batches, judge_cleanup
+from smos.checks.demo.isolation import judge_boundary, judge_compose
+from smos.checks.demo.n8n import judge_n8n
+from smos.checks.demo.prober import judge_probes
+from smos.checks.demo.rows import REMEDIES, judge_trial
+from smos.demo.verify import claims
+from smos.demo.verify.compose import compose_text, read_compose
+from smos.demo.verify.facts import (
+    AgedRow,
+    BatchFacts,
+    BoundaryFacts,
+    CleanupFacts,
+    LoginTry,
+    N8nFacts,
+    Observation,
+    Trial,
+)
+from smos.verdict import Judgement, Verdict
+
+ROOT = Path(__file__).resolve().parent.parent
+SEEN = Observation(
+    code="tenant-read-crossed", what="x", role="demo_app", statement="SELECT 1", allowed=("0",), seen="0"
+)
+CLEANED = CleanupFacts(
+    days=7,
+    rows=(AgedRow(label="expired event", table="analytics_events", must_go=True, gone=True),),
+    removed=1,
+    vanished=1,
+    finished=True,
+    again=0,
+    seed_before="a",
+    seed_after="a",
+    real_clock=(AgedRow(label="event", table="analytics_events", must_go=False, gone=False),),
+)
+TRIED = BoundaryFacts(
+    demo_identifier="1",
+    production_identifier="2",
+    environment="demo",
+    own=(),
+    elsewhere=(),
+    production=(LoginTry(role="demo_app", server="production", database="smarteros", outcome="refused: password"),),
+    without_password=(),
+    escapes=(),
+    links=(),
+)
+
+
+def codes(judgement: Judgement) -> set[str]:
+    return {finding.code for finding in judgement.findings}
+
+
+def test_nothing_tried_is_not_proven() -> None:
+    assert judge_trial(Trial(observations=())).verdict is Verdict.NOT_PROVEN
+    assert judge_trial(Trial(observations=(SEEN,), unreachable=("x",))).verdict is Verdict.NOT_PROVEN
+    assert judge_trial(Trial(observations=(SEEN,))).verdict is Verdict.PASS
+
+
+def test_a_leak_fails_whatever_else_could_not_be_tried() -> None:
+    leak = replace(SEEN, seen="3")
+    judgement = judge_trial(Trial(observations=(SEEN, leak), unreachable=("x",)))
+    assert judgement.verdict is Verdict.FAIL
+    assert "3 instead of 0" in judgement.findings[-1].message
+
+
+def test_a_flood_of_leaks_is_counted_not_spelled_out() -> None:
+    judgement = judge_trial(Trial(observations=(replace(SEEN, seen="1"),) * 500))
+    assert len(judgement.findings) < 20
+    assert "492 more" in judgement.findings[-1].message
+
+
+def test_every_claim_has_a_code_with_a_remedy() -> None:
+    made = [
+        *claims.of_tenants(),
+        *claims.of_users(),
+        *claims.of_oracles(),
+        *claims.of_context(),
+    ]
+    assert len(made) > 150
+    assert {item.code for item in made} <= set(REMEDIES)
+
+
+def test_nothing_planted_leaves_the_cleanup_unproven() -> None:
+    assert judge_cleanup(CLEANED).verdict is Verdict.PASS
+    assert judge_cleanup(replace(CLEANED, rows=(), removed=0, vanished=0)).verdict is Verdict.NOT_PROVEN
+    assert judge_cleanup(replace(CLEANED, real_clock=())).verdict is Verdict.NOT_PROVEN
+
+
+def test_a_cleanup_that_miscounts_or_comes_back_for_more_fails() -> None:
+    assert codes(judge_cleanup(replace(CLEANED, removed=2))) == {"cleanup-miscounts"}
+    assert codes(judge_cleanup(replace(CLEANED, again=1))) == {"cleanup-not-idempotent"}
+    assert codes(judge_cleanup(replace(CLEANED, finished=False))) == {"cleanup-unfinished"}
+    assert codes(judge_cleanup(replace(CLEANED, seed_after="b"))) == {"permanent-deleted"}
+
+
+def test_a_refusal_that_was_not_tried_is_not_proven() -> None:
+    facts = BatchFacts(
+        batch=1, expired=0, deletions=(), stopped_finished=False, after_stop=0, left=0, locked_seconds=0,
+        locked_kept=True, locked_later=True, refuses={},
+    )  # fmt: skip
+    assert "refusal-not-tried" in codes(judge_batches(facts))
+
+
+def test_no_answer_is_not_a_refusal() -> None:
+    assert judge_boundary(TRIED).verdict is Verdict.PASS
+    silent = replace(TRIED, production=(replace(TRIED.production[0], outcome="no answer"),))
+    assert codes(judge_boundary(silent)) == {"login-not-answered"}
+    assert judge_boundary(silent).verdict is Verdict.NOT_PROVEN
+    assert judge_boundary(replace(TRIED, production=())).verdict is Verdict.NOT_PROVEN
+    assert judge_boundary(replace(TRIED, production_identifier=None)).verdict is Verdict.NOT_PROVEN
+
+
+def test_refusals_prove_nothing_when_the_own_login_is_refused_too() -> None:
+    own = (LoginTry(role="demo_app", server="demo", database="demo", outcome="refused: password"),)
+    assert codes(judge_boundary(replace(TRIED, own=own))) == {"own-login-refused"}
+
+
+def test_the_shipped_compose_file_passes_and_an_empty_one_does_not() -> None:
+    assert judge_compose(read_compose(compose_text())).verdict is Verdict.PASS
+    for text in ("", "services: {}", "a: [", "services: [1]"):
+        assert judge_compose(read_compose(text)).verdict is not Verdict.PASS, text
+
+
+def test_an_unknown_health_is_not_healthy() -> None:
+    facts = N8nFacts(url="", healthy=None, ready=None, detail="")
+    assert judge_n8n(facts).verdict is Verdict.NOT_PROVEN
+    assert judge_n8n(replace(facts, healthy=True, ready=True)).verdict is Verdict.PASS
+    assert judge_n8n(replace(facts, healthy=True, ready=False)).verdict is Verdict.FAIL
+
+
+def test_a_prober_that_did_not_run_proves_nothing() -> None:
+    assert judge_probes({}).verdict is Verdict.NOT_PROVEN
+
+
+def test_every_finding_code_of_the_demo_is_documented() -> None:
+    text = (ROOT / "docs" / "findings-demo.md").read_text(encoding="utf-8")
+    found = set(REMEDIES)
+    for path in (ROOT / "smos" / "checks" / "demo").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(getattr(node, "func", None), "id", "")
+            if name in {"fail", "not_proven"} and isinstance(node.args[0], ast.Constant):
+                found.add(node.args[0].value)
+    found |= set(re.findall(r'\("([a-z]+(?:-[a-z]+)+)", facts\.', (ROOT / "smos/checks/demo/schema.py").read_text()))
+    assert len(found) > 60
+    assert sorted(code for code in found if f"`{code}`" not in text) == []
