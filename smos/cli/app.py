@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from smos import __version__
-from smos.cli import config, console, demo, drill, evidence, mcp, notify, vault, vaultinit
+from smos.cli import config, console, demo, drill, evidence, mcp, notify, rls, tenants, vault, vaultinit
 
 app = typer.Typer(
     name="smos",
@@ -22,9 +22,11 @@ heartbeat_app = typer.Typer(
 )
 app.command("init")(config.init)
 app.command("drill")(drill.drill)
+app.command("rls")(rls.rls)
 app.add_typer(config.app, name="config")
 vault.app.command("init")(vaultinit.init)
 app.add_typer(vault.app, name="vault")
+app.add_typer(tenants.app, name="tenants")
 app.add_typer(mcp.app, name="mcp")
 app.add_typer(demo.app, name="demo")
 app.add_typer(evidence.app, name="evidence")

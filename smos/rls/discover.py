@@ -1,5 +1,6 @@
 """Reads what isolation depends on, in a read-only transaction that is rolled back."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from smos.errors import ProvisionError
+from smos.errors import AuthenticationError, ProvisionError, TargetError, UnreachableError
 from smos.rls import catalogue_sql as queries
 from smos.rls.schema import (
     Column,
@@ -29,45 +30,36 @@ OLDEST = 150000
 CONNECT_S = 10
 
 
-class UnreachableError(ProvisionError):
-    """The database that should be probed can't be reached or refuses the login."""
-
-
 @contextmanager
 def connect(conninfo: str) -> "Iterator[psycopg.Connection[Any]]":
-    """Connect and close again. Raises UnreachableError without the connection string in its text."""
+    """Connect and close again. Raises TargetError, AuthenticationError, UnreachableError, never with a password."""
     try:
         info = psycopg.conninfo.conninfo_to_dict(conninfo)
-        info.setdefault("connect_timeout", CONNECT_S)
-        info.setdefault("application_name", "smos rls")
+    except psycopg.Error:  # its text may quote the password
+        raise TargetError(
+            "The connection string is malformed",
+            remedy="write postgresql://role@host/database, or leave it out and set PGHOST, PGUSER, PGDATABASE",
+        ) from None
+    info.setdefault("connect_timeout", CONNECT_S)
+    info.setdefault("application_name", "smos rls")
+    try:
         connection = psycopg.connect(**info)  # type: ignore[arg-type]  # libpq's keywords are open
     except psycopg.Error as error:
-        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        secret = (
-            str(psycopg.conninfo.conninfo_to_dict(conninfo).get("password") or "") if _valid(conninfo) else ""
-        )
-        if secret:
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if secret := str(info.get("password") or ""):
             text = text.replace(secret, "…")
-        raise UnreachableError(
-            f"The database can't be reached: {text if _valid(conninfo) else 'the connection string is malformed'}",
-            remedy="check host, port, database and role; give the password in ~/.pgpass or PGPASSWORD",
-        ) from None
+        remedy = "check host, port, database and role; give the password in ~/.pgpass or PGPASSWORD"
+        if re.search(r"password|authentication|pg_hba|role .* does not exist", text):
+            raise AuthenticationError(f"The database refused the login: {text}", remedy=remedy) from None
+        raise UnreachableError(f"The database can't be reached: {text}", remedy=remedy) from None
     try:
         yield connection
     finally:
         connection.close()
 
 
-def _valid(conninfo: str) -> bool:
-    try:
-        psycopg.conninfo.conninfo_to_dict(conninfo)
-    except psycopg.Error:
-        return False
-    return True
-
-
 def discover(conninfo: str) -> Schema:
-    """Read the database behind this connection string. Raises UnreachableError; ProvisionError below PostgreSQL 15."""
+    """Read the database behind this connection string. Raises SmosError; ProvisionError below PostgreSQL 15."""
     with connect(conninfo) as connection:
         return discover_on(connection)
 

@@ -18,7 +18,7 @@ from smos.errors import ProvisionError
 from smos.rls.attack import BYPASS, EMPTY, NO_CONTEXT, TENANT, Attacker, Try, read_outcome
 from smos.rls.clone import Clone, cloned
 from smos.rls.context import Plan, in_order, make_plan
-from smos.rls.discover import UnreachableError, connect, discover, discover_on
+from smos.rls.discover import connect, discover, discover_on
 from smos.rls.expressions import SESSION_READERS, names_unqualified
 from smos.rls.facts import Act, Gap, Mode, ProbeFacts, ProbeOptions, TableFacts
 from smos.rls.live import read_live
@@ -28,7 +28,7 @@ from smos.rls.roles import application_roles
 from smos.rls.schema import Relation, Schema
 from smos.rls.session import Prober, always_rolled_back
 
-__all__ = ["Mode", "ProbeFacts", "ProbeOptions", "UnreachableError", "discover", "probe"]
+__all__ = ["Mode", "ProbeFacts", "ProbeOptions", "discover", "probe"]
 
 LOCKS_SHARE = 0.5
 """Part of the server's lock table that probing in place may use."""
@@ -43,7 +43,7 @@ def probe(
     """Probe the database behind this connection string, in the way that the options say.
 
     conninfo: of an administrator, best a superuser: a libpq string or URI. Whatever the mode, nothing that is
-    written stays. Raises UnreachableError; ProvisionError for a server below version 15.
+    written stays. Raises SmosError; ProvisionError for a server below version 15.
     """
     options = options or ProbeOptions()
     seconds: dict[str, float] = {}
