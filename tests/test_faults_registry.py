@@ -38,6 +38,10 @@ def test_every_check_has_a_fault_that_it_must_catch() -> None:
     assert {check.id for check in CHECKS} - caught_by == set()
 
 
+def test_every_fault_lies_in_the_folder_of_its_suite() -> None:
+    assert [item.id for item in faults() if item.inject.__module__.split(".")[2] != item.suite] == []
+
+
 def test_every_number_of_the_catalogue_is_registered() -> None:
     numbers = {item.number for item in faults()}
     assert set(CATALOGUE) - numbers == set()
