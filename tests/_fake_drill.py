@@ -53,7 +53,7 @@ def run_drill(settings: object, run_dir: Path, reporter: Callable[[str], None]) 
 def load(path: Path) -> SimpleNamespace:
     data = path.read_bytes()
     return SimpleNamespace(
-        run_id="fakerun00001",
+        run_id=os.environ.get("FAKE_RUN_ID", "fakerun00001"),
         scope=os.environ.get("FAKE_SCOPE", "self-test"),
         target_name="fake target",
         provision="embedded",
