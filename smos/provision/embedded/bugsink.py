@@ -37,6 +37,14 @@ def packages() -> Path:
     return find_packages("bugsink", REQUIREMENTS)
 
 
+def prepare() -> Path:
+    """Install Bugsink and migrate an empty database where that was not done. Raises ProvisionError."""
+    place = packages()
+    with Owner("prepare bugsink") as owner:
+        EmbeddedBugsink(owner).fill()
+    return place
+
+
 class EmbeddedBugsink(HttpServer):
     """One Bugsink with one project. days: how many days it keeps events."""
 
@@ -66,7 +74,7 @@ class EmbeddedBugsink(HttpServer):
     def start(self, timeout_s: float = 60) -> None:
         """Start it; ready means that its API knows the project."""
         if not (self._data / "db.sqlite3").is_file():
-            self._fill()
+            self.fill()
         super().start(timeout_s)
         with httpx.Client(trust_env=False) as client:
             answer = client.get(
@@ -82,7 +90,7 @@ class EmbeddedBugsink(HttpServer):
         project = answer.json()["results"][0]
         self._dsn, self._project = project["dsn"], int(project["id"])
 
-    def _fill(self) -> None:
+    def fill(self) -> None:
         """Copy the migrated empty database, made by Bugsink itself where it isn't in the cache."""
 
         def make(content: Path) -> None:

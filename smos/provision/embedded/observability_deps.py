@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from smos.errors import SmosError
-from smos.provision.embedded.bugsink import packages
+from smos.provision.embedded.bugsink import prepare as prepare_bugsink
 from smos.provision.embedded.debian import fetch_program
 from smos.provision.embedded.otelcol_build import build_collector
 from smos.provision.embedded.prometheus import build_alertmanager
@@ -19,7 +19,7 @@ PARTS: dict[str, Callable[[], Path]] = {
     "collector": build_collector,
     "alertmanager": build_alertmanager,
     "prometheus": lambda: fetch_program("prometheus", ("prometheus",)),
-    "bugsink": packages,
+    "bugsink": prepare_bugsink,
 }
 
 

@@ -3,6 +3,8 @@
 The requirements name every package with its hashes. They are installed once for each Python version.
 """
 
+import compileall
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -33,10 +35,14 @@ def find_packages(label: str, requirements: Path) -> Path:
                 remedy="a package index must be reachable; the reason is below",
                 log="\n".join(done.stderr.decode("utf-8", "replace").splitlines()[-10:]),
             )
+        # Nobody may write there later, and compiling Django at every start takes seconds. By hash, not by time:
+        # files of another age would be compiled again each time.
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(content, quiet=2, workers=0, invalidation_mode=mode)
         for path in content.rglob("*"):  # the service user reads it
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
-    key = f"{sys.version_info.major}.{sys.version_info.minor} {requirements.read_text(encoding='utf-8')}"
+    key = f"compiled {sys.version_info.major}.{sys.version_info.minor} {requirements.read_text(encoding='utf-8')}"
     return cached(label, key, make)
 
 

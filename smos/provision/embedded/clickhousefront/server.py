@@ -227,7 +227,10 @@ class Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: HTTPStatus, code: int, message: str) -> None:
         if not message.startswith("Code:"):
             message = f"Code: {code}. DB::Exception: {message}"
-        self._send(status, (message + "\n").encode(), {"X-ClickHouse-Exception-Code": str(code)})
+        content = (message + "\n").encode()
+        if "compress=1" in urlsplit(self.path).query.split("&"):  # errors, too, come as the client asked
+            content = frame(content)
+        self._send(status, content, {"X-ClickHouse-Exception-Code": str(code)})
 
     def _send(self, status: HTTPStatus, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
