@@ -174,7 +174,7 @@ def test_the_kernel_is_asked_about_a_process(tmp_path: Path) -> None:
 def test_counters_are_found_under_their_own_names() -> None:
     text = '# TYPE a counter\na 2\n# TYPE s summary\ns{quantile="0.5"} 9\ns_sum 4\ns_count 3\n# TYPE g gauge\ng{x="1"} 1\ng{x="2"} 2\n'
     assert samples(text) == {"a": 2.0, "s_sum": 4.0, "s_count": 3.0, "g": 3.0}
-    with pytest.raises(ValueError, match="."):  # the parser has a text for each way to be wrong
+    with pytest.raises(ValueError, match=r"."):  # the parser has a text for each way to be wrong
         samples("{not metrics}")
 
 
