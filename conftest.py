@@ -53,6 +53,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="language of evidence.html: en or es (default: LANG)",
     )
     group.addoption(
+        "--dsn",
+        dest="smos_dsn",
+        metavar="DSN",
+        help="the database that -m rls probes, without a password (it is only read)",
+    )
+    group.addoption(
         "--waivers",
         dest="smos_waivers",
         metavar="FILE",

@@ -244,6 +244,8 @@ class Settings(_Model):
     backups: Path | None
     reports: Path
     evidence: Evidence = Evidence()
+    dsn: str | None = None
+    """The database that `-m rls` probes: a libpq string or URI without a password."""
 
 
 def load_target(path: Path) -> Target:
@@ -350,6 +352,7 @@ def resolve_settings(
     signing_key: str | None = None,
     approver: str | None = None,
     language: str | None = None,
+    dsn: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Apply precedence to the settings that a run has; the arguments are the flags (None: not given).
@@ -380,7 +383,24 @@ def resolve_settings(
         evidence=resolve_evidence(
             loaded.evidence if loaded else Evidence(), signing_key, approver, language, env
         ),
+        dsn=_without_password(dsn or env.get("SMOS_DSN")),
     )
+
+
+def _without_password(dsn: str | None) -> str | None:
+    """Return it as it is. Raises TargetError where it holds a password: settings are recorded and handed around."""
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        secret = bool(dsn and conninfo_to_dict(dsn).get("password"))
+    except Error:  # its text may quote the password
+        raise TargetError(
+            "--dsn is malformed", remedy="write it as postgresql://role@host/database or service=NAME"
+        ) from None
+    if secret:
+        raise TargetError("--dsn holds a password", remedy="give it in ~/.pgpass or PGPASSWORD")
+    return dsn
 
 
 def resolve_evidence(
