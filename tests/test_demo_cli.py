@@ -47,7 +47,9 @@ def test_the_whole_life_of_a_demo(endpoint: PostgresEndpoint) -> None:
     assert json.loads(filled.stdout)["total"] == 500, filled.stderr
     half = json.loads(smos(endpoint, "cleanup", "--now", now, "--json").stdout)
     assert half["finished"]
-    rest = json.loads(smos(endpoint, "cleanup", "--days", "1", "--now", "2027-01-01T00:00:00Z", "--json").stdout)
+    rest = json.loads(
+        smos(endpoint, "cleanup", "--days", "1", "--now", "2027-01-01T00:00:00Z", "--json").stdout
+    )
     assert half["removed"] + rest["removed"] == 500
     assert "0 expired rows removed" in smos(endpoint, "cleanup", "--now", "2027-01-01T00:00:00Z").stdout
 
@@ -64,7 +66,12 @@ def test_a_database_that_is_not_the_demo_is_never_touched(endpoint: PostgresEndp
 
 @pytest.mark.parametrize(
     "words",
-    [("seed", "--tenants", "3"), ("cleanup", "--now", "tomorrow"), ("cleanup", "--now", "2026-01-01"), ("cleanup", "--days", "0")],
+    [
+        ("seed", "--tenants", "3"),
+        ("cleanup", "--now", "tomorrow"),
+        ("cleanup", "--now", "2026-01-01"),
+        ("cleanup", "--days", "0"),
+    ],
 )
 def test_wrong_words_are_wrong_usage(endpoint: PostgresEndpoint, words: tuple[str, ...]) -> None:
     assert smos(endpoint, *words).returncode == 2

@@ -82,7 +82,10 @@ def test_two_seed_numbers_live_side_by_side_and_one_twice_is_refused(database: D
 
 
 def test_a_role_under_row_security_is_told_why_it_can_not(database: DemoDatabase) -> None:
-    with database.connect("demo_seeder") as connection, pytest.raises(SmosError, match="COPY FROM is refused"):
+    with (
+        database.connect("demo_seeder") as connection,
+        pytest.raises(SmosError, match="COPY FROM is refused"),
+    ):
         generate(connection, tenants=1, rows=10, now=NOW)
 
 

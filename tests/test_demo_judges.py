@@ -45,7 +45,9 @@ TRIED = BoundaryFacts(
     environment="demo",
     own=(),
     elsewhere=(),
-    production=(LoginTry(role="demo_app", server="production", database="smarteros", outcome="refused: password"),),
+    production=(
+        LoginTry(role="demo_app", server="production", database="smarteros", outcome="refused: password"),
+    ),
     without_password=(),
     escapes=(),
     links=(),
@@ -146,6 +148,8 @@ def test_every_finding_code_of_the_demo_is_documented() -> None:
             name = getattr(getattr(node, "func", None), "id", "")
             if name in {"fail", "not_proven"} and isinstance(node.args[0], ast.Constant):
                 found.add(node.args[0].value)
-    found |= set(re.findall(r'\("([a-z]+(?:-[a-z]+)+)", facts\.', (ROOT / "smos/checks/demo/schema.py").read_text()))
+    found |= set(
+        re.findall(r'\("([a-z]+(?:-[a-z]+)+)", facts\.', (ROOT / "smos/checks/demo/schema.py").read_text())
+    )
     assert len(found) > 60
     assert sorted(code for code in found if f"`{code}`" not in text) == []

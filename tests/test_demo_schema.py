@@ -102,9 +102,12 @@ def test_the_passwords_reach_the_roles_through_psql(stack: DemoStack) -> None:
     given = {f"demo_{name}": f"pass'word-{name}" for name in names}
     server = stack.server
     with stack.clone() as database:
-        environment = {"PATH": "/usr/bin:/bin", **{f"{role.upper()}_PASSWORD": word for role, word in given.items()}}
-        from smos.paths import compose_dir
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            **{f"{role.upper()}_PASSWORD": word for role, word in given.items()},
+        }
         from smos.demo.stack import set_passwords
+        from smos.paths import compose_dir
 
         done = subprocess.run(
             [server.installation.tool("psql"), "-X", "-v", "ON_ERROR_STOP=1", "-d", server.endpoint.conninfo(database.name),

@@ -1,6 +1,5 @@
 """`smos demo`: load the demo's schema, seed it, fill it to any size, clean it up."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +10,13 @@ from smos.cli.console import print_json, say
 from smos.errors import AuthenticationError, SmosError, TargetError, UnreachableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psycopg
 
-app = typer.Typer(help="The demo environment: schema, seed, data of any size, clean-up.", no_args_is_help=True)
+app = typer.Typer(
+    help="The demo environment: schema, seed, data of any size, clean-up.", no_args_is_help=True
+)
 
 CONNECT_S = 10
 Host = Annotated[str, typer.Option(help="PostgreSQL's host or socket directory.")]
@@ -23,10 +26,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("load")
-def load(host: Host = "127.0.0.1", port: Port = 55432, database: Database = "demo", user: str = "postgres") -> None:
+def load(
+    host: Host = "127.0.0.1", port: Port = 55432, database: Database = "demo", user: str = "postgres"
+) -> None:
     """Load roles, tables, policies and the clean-up into the demo's database; may be repeated. As a superuser.
 
-    Everything but passwords: give those with psql and compose/demo/passwords.sql, or with \\password.
+    Everything but passwords: give those with psql and compose/demo/passwords.sql, or with psql.
     """
     from smos.demo.schema import load_schema
 
@@ -42,11 +47,15 @@ def seed(
     host: Host = "127.0.0.1",
     port: Port = 55432,
     database: Database = "demo",
-    user: Annotated[str | None, typer.Option(help="demo_seeder for the seed; a superuser for --tenants.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="demo_seeder for the seed; a superuser for --tenants.")
+    ] = None,
     tenants: Annotated[int | None, typer.Option(help="Also generate this many tenants.")] = None,
     rows: Annotated[int | None, typer.Option(help="With this many rows over all tables.")] = None,
     seed_number: Annotated[int, typer.Option(help="The same number gives the same data.")] = 0,
-    now: Annotated[str | None, typer.Option(help="The moment the data lead up to, ISO 8601 with a zone.")] = None,
+    now: Annotated[
+        str | None, typer.Option(help="The moment the data lead up to, ISO 8601 with a zone.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Load the base seed (may be repeated: changes nothing); with --tenants and --rows, generate data of any size.
@@ -130,7 +139,8 @@ def _connected(host: str, port: int, database: str, user: str) -> "Iterator[psyc
         if "password" in str(error):
             raise AuthenticationError(text, remedy="put the password into ~/.pgpass or PGPASSFILE") from error
         raise UnreachableError(
-            text, remedy="start it with docker compose -f compose/demo.yml up -d, or correct --host and --port"
+            text,
+            remedy="start it with docker compose -f compose/demo.yml up -d, or correct --host and --port",
         ) from error
     with connection:
         try:
@@ -147,7 +157,9 @@ def _demo(connection: "psycopg.Connection[Any]") -> None:
     """Raise SmosError unless the database says that it is the demo: nothing else is ever written to."""
     row = connection.execute("SELECT to_regclass('demo.identity') IS NOT NULL").fetchone()
     if row != (True,):
-        raise SmosError("This database is not the demo", remedy="name the demo's with --database, or smos demo load")
+        raise SmosError(
+            "This database is not the demo", remedy="name the demo's with --database, or smos demo load"
+        )
 
 
 def _demo_or_new(connection: "psycopg.Connection[Any]") -> None:
@@ -158,7 +170,9 @@ def _demo_or_new(connection: "psycopg.Connection[Any]") -> None:
         " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')"
     ).fetchone()
     if row != (True,):
-        raise SmosError("This database has tables and is not the demo", remedy="create an empty database for the demo")
+        raise SmosError(
+            "This database has tables and is not the demo", remedy="create an empty database for the demo"
+        )
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,10 +1,11 @@
 """The SQL of the demo (compose/demo), and loading it: idempotent, as a superuser of the demo's own server."""
 
-from typing import Any
-
-import psycopg
+from typing import TYPE_CHECKING, Any
 
 from smos.paths import compose_dir
+
+if TYPE_CHECKING:
+    import psycopg
 
 SCHEMA_FILES = ("init", "supabase", "database", "cleanup")
 """In this order: roles and tables, the Supabase-style variant, what is the database's own, the clean-up."""

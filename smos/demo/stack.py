@@ -31,7 +31,7 @@ SETTINGS = {
     "scram_iterations": "64",
     "max_connections": "40",
 }
-"""For a server that lives as long as a test run. The iterations cost time, not proof: nobody guesses these passwords."""
+"""For a server that lives as long as a test run. Iterations cost time, not proof: nobody guesses these passwords."""
 HBA = "local all postgres trust\nlocal all all scram-sha-256\n"
 RELOAD_S = 30
 """Seconds in which a running server takes a changed pg_hba.conf; it takes milliseconds."""

@@ -1,5 +1,4 @@
-"""DEMO-01: The demo's seed is exactly what is specified: 15 products in five categories, 3 orders, 6
-conversations, 6 events, one user; CLP, valid RUTs, America/Santiago."""
+"""DEMO-01: The demo's seed is exactly what is specified."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""DEMO-06: The demo's credentials open the demo and nothing else: no other database, server, file or program."""
+"""DEMO-06: The demo's credentials open nothing but the demo: no other database, server, file or program."""
 
 import pytest
 

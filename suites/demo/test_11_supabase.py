@@ -1,5 +1,4 @@
-"""DEMO-11: The Supabase-style variant isolates by the claims of a token, and shows the anonymous a shop window
-only."""
+"""DEMO-11: The Supabase-style variant isolates by a token's claims; the anonymous see a shop window only."""
 
 import pytest
 

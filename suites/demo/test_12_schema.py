@@ -1,5 +1,4 @@
-"""DEMO-12: The catalogue holds what isolation rests on: forced row security, plain roles, safe policies, fast
-plans."""
+"""DEMO-12: The schema holds what isolation rests on: forced row security, plain roles, safe policies."""
 
 import pytest
 

@@ -124,13 +124,20 @@ def _work(facts: BatchFacts) -> Iterator[Finding]:
             f"one transaction removed {largest} rows; at most {facts.batch} were asked for",
             LOAD,
         )
-    first = {}
+    yield from _order(facts)
+    yield from _stops(facts)
+
+
+def _order(facts: BatchFacts) -> Iterator[Finding]:
+    first: dict[str, int] = {}
     for place, item in enumerate(facts.deletions):
         first.setdefault(item.table, place)
-    last = {item.table: place for place, item in enumerate(facts.deletions)}
     for child, parent in PARENTS.items():
-        if child in last and parent in first and first[parent] < first[child]:
+        if child in first and parent in first and first[parent] < first[child]:
             yield fail("order-wrong", f"{parent} were removed before {child}, which refer to them", LOAD)
+
+
+def _stops(facts: BatchFacts) -> Iterator[Finding]:
     if facts.stopped_finished or facts.after_stop < facts.expired - 2 * facts.batch:
         yield fail(
             "not-stoppable",

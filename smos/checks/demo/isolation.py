@@ -26,24 +26,26 @@ def judge_compose(facts: ComposeFacts) -> Judgement:
         return Judgement((finding,))
     findings: list[Finding] = []
     known = {item.name for item in facts.services}
-    for name in SERVICES:
-        if name not in known:
-            findings.append(fail("service-missing", f"{name} is not in compose/demo.yml", "put it back"))
-    for thing in facts.external:
-        findings.append(
-            fail("network-shared" if thing.startswith("network") else "volume-shared",
-                 f"the {thing} may be another project's (external, or with a fixed name)",
-                 "let the project make its own")
-        )  # fmt: skip
-    for name in facts.networks:
-        if name not in facts.internal_networks and name not in facts.guarded_networks:
-            findings.append(
-                fail(
-                    "network-open",
-                    f"the network {name} has a way out",
-                    "internal: true, or switch masquerading off",
-                )
-            )
+    findings += [
+        fail("service-missing", f"{name} is not in compose/demo.yml", "put it back")
+        for name in SERVICES
+        if name not in known
+    ]
+    findings += [
+        fail(
+            "network-shared" if thing.startswith("network") else "volume-shared",
+            f"the {thing} may be another project's (external, or with a fixed name)",
+            "let the project make its own",
+        )
+        for thing in facts.external
+    ]
+    findings += [
+        fail(
+            "network-open", f"the network {name} has a way out", "internal: true, or switch masquerading off"
+        )
+        for name in facts.networks
+        if name not in facts.internal_networks and name not in facts.guarded_networks
+    ]
     for service in facts.services:
         findings += [*_reach(service, facts), *_credentials(service), *_hardening(service)]
     return Judgement(
@@ -108,25 +110,21 @@ def _credentials(service: ServiceConfig) -> Iterator[Finding]:
 
 
 def _hardening(service: ServiceConfig) -> Iterator[Finding]:
-    wrong = []
-    if service.privileged:
-        wrong.append("privileged")
-    if "ALL" not in service.dropped:
-        wrong.append("capabilities are not dropped")
-    if extra := set(service.added) - KEPT_CAPABILITIES:
-        wrong.append(f"adds {', '.join(sorted(extra))}")
-    if not service.read_only:
-        wrong.append("its root file system can be written")
-    if not any(option.startswith("no-new-privileges") for option in service.security_options):
-        wrong.append("may gain privileges")
-    if not service.limited:
-        wrong.append("no limit on memory or processes")
-    if not service.healthcheck:
-        wrong.append("no health check")
-    if not service.name.startswith(PREFIX):
-        wrong.append(f"its name does not start with {PREFIX}")
-    if service.labels.get(ENVIRONMENT_LABEL) != "demo" or not service.labels.get(ROLE_LABEL):
-        wrong.append("its labels don't say that it is the demo's")
+    extra = sorted(set(service.added) - KEPT_CAPABILITIES)
+    plain = any(option.startswith("no-new-privileges") for option in service.security_options)
+    labelled = service.labels.get(ENVIRONMENT_LABEL) == "demo" and bool(service.labels.get(ROLE_LABEL))
+    faults = {
+        "privileged": service.privileged,
+        "capabilities are not dropped": "ALL" not in service.dropped,
+        f"adds {', '.join(extra)}": bool(extra),
+        "its root file system can be written": not service.read_only,
+        "may gain privileges": not plain,
+        "no limit on memory or processes": not service.limited,
+        "no health check": not service.healthcheck,
+        f"its name does not start with {PREFIX}": not service.name.startswith(PREFIX),
+        "its labels don't say that it is the demo's": not labelled,
+    }
+    wrong = [words for words, is_so in faults.items() if is_so]
     if wrong:
         yield fail(
             "container-soft",
@@ -187,6 +185,17 @@ def _logins(facts: BoundaryFacts) -> Iterator[Finding]:
             )
     if not facts.production:
         yield not_proven("production-not-tried", "nothing stands for production here", "provision it")
+    yield from _entered(facts)
+    for item in (*facts.production, *facts.elsewhere, *facts.without_password):
+        if item.outcome == "no answer":
+            yield not_proven(
+                "login-not-answered",
+                f"{item.role} at {item.server}/{item.database}: no answer is not a refusal",
+                "start the server and run again",
+            )
+
+
+def _entered(facts: BoundaryFacts) -> Iterator[Finding]:
     for item in facts.production:
         if item.outcome == IN:
             yield fail(
@@ -207,13 +216,6 @@ def _logins(facts: BoundaryFacts) -> Iterator[Finding]:
                 "login-without-password",
                 f"{item.role} entered without its password",
                 "scram-sha-256 in pg_hba.conf",
-            )
-    for item in (*facts.production, *facts.elsewhere, *facts.without_password):
-        if item.outcome == "no answer":
-            yield not_proven(
-                "login-not-answered",
-                f"{item.role} at {item.server}/{item.database}: no answer is not a refusal",
-                "start the server and run again",
             )
 
 

@@ -1,6 +1,5 @@
 """DEMO-13: what the row-security prober says of the demo, in both variants."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,8 @@ from smos.rls.judge import judge_isolation
 from smos.verdict import Judgement, not_proven
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from smos.rls.facts import ProbeFacts
 
 

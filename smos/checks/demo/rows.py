@@ -7,14 +7,14 @@ from smos.verdict import Finding, Judgement, fail, not_proven
 
 REMEDIES = {
     "tenant-read-crossed": "compare tenant_id with the context in the USING of every policy of this table;"
-    " look for a second permissive policy, a view without security_invoker, or a role that row security skips",
+    " look for a second permissive policy, a view without security_invoker, a role that bypasses row security",
     "tenant-write-crossed": "give the policy a WITH CHECK that compares tenant_id with the context",
     "user-read-crossed": "compare user_id with the context in the USING of every policy of this table",
     "user-write-crossed": "give the policy a WITH CHECK that compares user_id with the context",
-    "own-rows-hidden": "a role that sees nothing proves nothing: look for a missing policy or right (load init.sql again)",
+    "own-rows-hidden": "a role that sees nothing proves nothing: look for a missing policy or right",
     "row-security-evaded": "take SUPERUSER, BYPASSRLS and ownership from the role; FORCE ROW LEVEL SECURITY",
     "truncate-granted": "REVOKE TRUNCATE: it ignores row security",
-    "open-without-context": "let no policy hold where the context is missing or empty: NULLIF(current_setting(…, true), '')",
+    "open-without-context": "let no policy hold without a context: NULLIF(current_setting(…, true), '')",
     "seed-writable": "give the role no right on the columns origin and created_at",
     "readonly-writes": "REVOKE INSERT, UPDATE, DELETE from the reports' role",
     "foreign-key-oracle": "let foreign keys carry tenant_id (and user_id), so that what is another's does not exist",

@@ -84,7 +84,7 @@ def _products(facts: SeedFacts) -> Iterator[Finding]:
     if sorted(facts.order_states) != sorted(ORDER_STATES):
         yield fail(
             "order-states",
-            f"the orders are {', '.join(facts.order_states) or 'missing'}; wanted, each once: {', '.join(ORDER_STATES)}",
+            f"the orders are {', '.join(facts.order_states) or 'missing'}; wanted: {', '.join(ORDER_STATES)}",
             LOAD,
         )
 

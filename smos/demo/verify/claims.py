@@ -4,6 +4,9 @@ Every claim that something is hidden has a positive control beside it (own rows 
 nobody anything would pass otherwise. Counts are asked for and asserted: a policy refuses a DELETE by deleting nothing.
 """
 
+# Statements are put together from constants of ours, never from what a database holds; SQL keeps its lines.
+# ruff: noqa: S608
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -3,6 +3,9 @@
 No clock is moved: the moment is a parameter of the clean-up, and the rows are dated relative to it.
 """
 
+# Statements are put together from constants of ours, never from what a database holds; SQL keeps its lines.
+# ruff: noqa: E501
+
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

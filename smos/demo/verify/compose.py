@@ -1,4 +1,4 @@
-"""Reads the demo's compose file as data: who is on which network, what is published, which credentials have defaults."""
+"""Reads the demo's compose file as data: networks, ports, mounts, hardening, and credentials that have defaults."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""One session that serves many tenants in turn, as behind a pool: nothing of one transaction may reach the next."""
+"""One session that serves many tenants in turn, as behind a pool: nothing of one transaction reaches the next."""
+
+# Statements are put together from constants of ours, never from what a database holds; SQL keeps its lines.
+# ruff: noqa: S608
 
 from contextlib import suppress
 from typing import Any
@@ -92,7 +95,7 @@ class _Session:
         self._see("context-leftover", f"{TURNS} turns of two tenants never mix", "0", str(crossed))
 
     def _prepared(self) -> None:
-        """A generic plan is made once; a context function that is IMMUTABLE would be folded into it."""
+        """Make a generic plan once; a context function that is IMMUTABLE would be folded into it."""
         with self._connection.transaction():
             self._connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
             self._enter(A, A1)

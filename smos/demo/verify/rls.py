@@ -3,6 +3,9 @@
 Every statement runs in a transaction of its own that is rolled back. `lock_timeout` and `statement_timeout` are set.
 """
 
+# Statements are put together from constants of ours, never from what a database holds; SQL keeps its lines.
+# ruff: noqa: S608
+
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -181,7 +184,7 @@ def _of_reports() -> Iterable[Claim]:
 
 
 def _of_claims(database: DemoDatabase) -> list[Observation]:
-    """What the claims of a token may and may not do."""
+    """Try what the claims of a token may and may not do."""
     cases = (
         (
             "claims-spoofed",
@@ -236,7 +239,7 @@ def _of_claims(database: DemoDatabase) -> list[Observation]:
 
 
 def _of_anon(connection: "psycopg.Connection[Any]") -> list[Observation]:
-    """Nobody has logged in: the shop window of the seed, its public columns, and nothing else."""
+    """Try what somebody sees who has not logged in: the shop window, its public columns, and nothing else."""
     window = "SELECT count(sku) FROM demo.products"
     tries = [
         ("own-rows-hidden", "anon sees the seed's products", window, ("15",)),

@@ -1,5 +1,8 @@
 """F200 to F219: row security broken in every way of the catalogue's section C, on the demo's own schema."""
 
+# A fault's docstring says what is broken, and its SQL keeps its lines.
+# ruff: noqa: D401, E501
+
 from smos.faults.demo.workspace import DemoWorkspace
 from smos.faults.registry import caught, fault
 

@@ -1,5 +1,8 @@
 """F220 to F229: a seed that is not what it should be, or that does not stay so when it runs again."""
 
+# A fault's docstring says what is broken, and its SQL keeps its lines.
+# ruff: noqa: D401
+
 from smos.demo.verify.world import plant
 from smos.faults.demo.workspace import DemoWorkspace
 from smos.faults.registry import caught, fault
