@@ -138,6 +138,10 @@ def _connected(host: str, port: int, database: str, user: str) -> "Iterator[psyc
         text = f"{user} can't log into {database} at {host}:{port}: {error}".strip()
         if "password" in str(error):
             raise AuthenticationError(text, remedy="put the password into ~/.pgpass or PGPASSFILE") from error
+        if "does not exist" in str(error):
+            raise SmosError(
+                text, remedy="smos demo load makes the roles; the database itself must be there"
+            ) from error
         raise UnreachableError(
             text,
             remedy="start it with docker compose -f compose/demo.yml up -d, or correct --host and --port",
