@@ -203,7 +203,7 @@ def _views(facts: ProbeFacts) -> Iterator[IsolationFinding]:
             if "SELECT" not in view.rights.get(name, frozenset()) or not below:
                 continue
             act = acted.get((name, view.title))
-            if view.kind == "m" and act is None:
+            if view.kind == "m":
                 yield IsolationFinding(
                     code="matview-leaks", severity=Severity.LEAK, target=view.title, role=name, operation="SELECT",
                     why="a materialized view has no policies and holds rows of every tenant",

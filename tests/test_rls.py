@@ -1,0 +1,268 @@
+"""The row-security prober on real servers: sound schemas pass, every pitfall is found, nothing stays behind."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.rls_pitfalls import PITFALLS, Pitfall
+from sarif_pydantic.sarif import Sarif
+
+from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.owner import Owner
+from smos.rls import pgrls
+from smos.rls.facts import Mode, ProbeFacts, ProbeOptions
+from smos.rls.finding import IsolationFinding, Severity
+from smos.rls.judge import isolation_findings, judge_isolation
+from smos.rls.probe import probe
+from smos.rls.sarif import to_sarif
+from smos.verdict import Verdict
+
+SCHEMAS = Path(__file__).parent / "rls_schemas"
+STYLES = ("single_tenant", "supabase", "hierarchy", "partitions")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedPostgres]:
+    with Owner("test-rls") as owner:
+        server = EmbeddedPostgres(owner, name="subject", settings={"fsync": "off"}, memory=True)
+        server.start()
+        yield server
+
+
+def load(server: EmbeddedPostgres, *texts: str) -> str:
+    """Load a schema into a fresh database of a server without other roles; return its connection string."""
+    with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")
+        roles = connection.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND oid <> 10"
+        ).fetchall()
+        for (role,) in roles:
+            connection.execute(f'DROP ROLE "{role}"'.encode())
+        connection.execute("CREATE DATABASE shop")
+    with psycopg.connect(server.endpoint.conninfo("shop"), autocommit=True) as connection:
+        for text in texts:
+            connection.execute(text.encode())
+    return server.endpoint.conninfo("shop")
+
+
+def style(name: str) -> str:
+    return (SCHEMAS / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def found(facts: ProbeFacts) -> list[IsolationFinding]:
+    return [item for item in isolation_findings(facts) if item.severity is not Severity.RISK]
+
+
+@pytest.mark.parametrize("mode", [Mode.IN_PLACE, Mode.CLONE])
+@pytest.mark.parametrize("name", STYLES)
+def test_a_sound_schema_has_no_finding_and_every_table_was_probed(server, name, mode) -> None:
+    facts = probe(load(server, style(name)), ProbeOptions(mode=mode))
+    assert isolation_findings(facts) == ()
+    owned = [item for item in facts.tables.values() if item.owned]
+    assert owned
+    assert all(item.planted for item in owned)
+    assert facts.statements > 20
+    assert judge_isolation(facts).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("pitfall", PITFALLS, ids=lambda item: item.id)
+def test_every_pitfall_is_found_on_the_object_that_has_it(server, pitfall: Pitfall) -> None:
+    dsn = load(server, style(pitfall.schema), pitfall.patch)
+    effects = pitfall.code in {
+        "definer-function-writes",
+        "matview-leaks",
+    }  # never provoked in the user's database
+    facts = probe(dsn, ProbeOptions(mode=Mode.CLONE if effects else Mode.IN_PLACE))
+    hits = [item for item in isolation_findings(facts) if item.code == pitfall.code]
+    assert [item.target for item in hits if pitfall.target in item.target]
+    assert all(item.fix for item in hits)
+    assert judge_isolation(facts).verdict is not Verdict.PASS
+
+
+def test_probing_in_place_leaves_rows_sequences_and_definitions_as_they_were(server) -> None:
+    dsn = load(server, style("single_tenant"), "INSERT INTO app.tenants (name) VALUES ('first'), ('second')")
+
+    def state() -> list[object]:
+        with psycopg.connect(dsn) as connection:
+            rows = connection.execute(
+                "SELECT xmin::text, t::text FROM app.tenants AS t ORDER BY 2"
+            ).fetchall()
+            counters = connection.execute(
+                "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1"
+            ).fetchall()
+            objects = connection.execute("SELECT count(*), max(oid::int8) FROM pg_class").fetchall()
+        return [rows, counters, objects]
+
+    before = state()
+    facts = probe(dsn, ProbeOptions(mode=Mode.IN_PLACE))
+    assert facts.statements > 100
+    assert state() == before
+
+
+def test_by_default_the_database_is_only_read(server) -> None:
+    dsn = load(server, style("single_tenant"))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("ALTER DATABASE shop SET default_transaction_read_only = on")
+    facts = probe(dsn)
+    assert facts.statements > 100
+    assert judge_isolation(facts).verdict is Verdict.PASS
+
+
+def test_rows_that_exist_are_read_and_counted_but_never_shown(server) -> None:
+    dsn = load(
+        server,
+        style("single_tenant"),
+        "INSERT INTO app.tenants (name) VALUES ('Sociedad Secreta'), ('Otra Empresa');"
+        "ALTER POLICY own ON app.tenants USING (name IS NOT NULL)",
+    )
+    facts = probe(dsn, ProbeOptions(mode=Mode.READ_ONLY))
+    live = [act for act in facts.acts if act.column == "existing rows" and act.target == "app.tenants"]
+    assert any(act.seen_other for act in live)
+    judgement = judge_isolation(facts)
+    assert judgement.verdict is Verdict.FAIL
+    assert "Secreta" not in json.dumps(judgement.facts, default=str)
+
+
+def test_without_a_known_context_nothing_is_proven(server) -> None:
+    dsn = load(
+        server,
+        "CREATE ROLE app LOGIN; CREATE TABLE t (id int PRIMARY KEY, body text); GRANT SELECT ON t TO app;"
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (id > 0)",
+    )
+    facts = probe(dsn)
+    assert "no-context" in {item.code for item in found(facts)}
+    assert judge_isolation(facts).verdict is not Verdict.PASS
+
+
+def test_a_declared_context_reaches_what_no_policy_shows(server) -> None:
+    schema = (
+        "CREATE ROLE app LOGIN; CREATE TABLE items (id int PRIMARY KEY, tenant_id int NOT NULL, body text);"
+        "GRANT SELECT ON items TO app"
+    )
+    facts = probe(load(server, schema), ProbeOptions(contexts=("SET LOCAL app.tenant_id = {tenant}",)))
+    assert [(item.code, item.target) for item in found(facts)] == [("rls-off", "public.items")]
+
+
+def test_a_canary_that_can_not_be_made_is_not_proven_with_its_reason(server) -> None:
+    dsn = load(
+        server,
+        style("single_tenant"),
+        "CREATE FUNCTION app.never(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false';"
+        "ALTER TABLE app.files ADD COLUMN code text NOT NULL CHECK (app.never(code))",
+    )
+    facts = probe(dsn, ProbeOptions(mode=Mode.IN_PLACE))
+    gaps = [item for item in found(facts) if item.code == "not-planted"]
+    assert [item.target for item in gaps] == ["app.files"]
+    assert "23514" in gaps[0].why
+    assert judge_isolation(facts).verdict is Verdict.NOT_PROVEN
+
+
+def test_roles_that_are_tenants_themselves_are_told_apart(server) -> None:
+    schema = (
+        "CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN;"
+        "CREATE TABLE notes (id int PRIMARY KEY, owner name NOT NULL DEFAULT current_user, body text);"
+        "ALTER TABLE notes ENABLE ROW LEVEL SECURITY; GRANT SELECT, INSERT, UPDATE, DELETE ON notes TO alice, bob;"
+        "CREATE POLICY own ON notes USING (owner = {who})"
+    )
+    assert found(probe(load(server, schema.format(who="session_user")))) == []
+    broken = (
+        schema.format(who="current_user") + "; CREATE POLICY more ON notes FOR UPDATE USING (body IS NULL)"
+    )
+    assert {item.code for item in found(probe(load(server, broken)))} >= {"cross-tenant-write"}
+
+
+def test_triggers_that_set_the_tenant_are_no_crossing(server) -> None:
+    dsn = load(
+        server,
+        style("single_tenant"),
+        "ALTER POLICY own ON app.files WITH CHECK (true);"
+        "CREATE FUNCTION app.stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " NEW.tenant_id := app.current_tenant(); RETURN NEW; END $$;"
+        "CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON app.files FOR EACH ROW EXECUTE FUNCTION app.stamp()",
+    )
+    assert "cross-tenant-write" not in {item.code for item in found(probe(dsn))}
+
+
+def smos(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "smos.cli.app", "rls", *words],
+        capture_output=True, text=True, check=False, cwd=SCHEMAS.parent.parent,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **env},
+    )  # fmt: skip
+
+
+def test_the_command_gives_json_sarif_and_the_documented_codes(server, tmp_path) -> None:
+    dsn = load(server, style("supabase"))
+    sound = smos(dsn, "--json", "--no-pgrls")
+    assert sound.returncode == 0, sound.stderr
+    assert json.loads(sound.stdout)["verdict"] == "PASS"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("ALTER TABLE public.todos DISABLE ROW LEVEL SECURITY")
+    log = tmp_path / "rls.sarif"
+    broken = smos(dsn, "--json", "--no-pgrls", "--sarif", str(log))
+    assert broken.returncode == 1
+    document = json.loads(broken.stdout)
+    assert [item["code"] for item in document["findings"]] == ["rls-off"]
+    assert {"statement", "role", "operation", "fix"} <= set(document["findings"][0])
+    read = Sarif.model_validate_json(log.read_text(encoding="utf-8"))
+    assert [result.rule_id for result in read.runs[0].results or []] == ["rls-off"]
+    table = smos(dsn, "--no-pgrls")
+    assert "rls-off" in table.stdout
+    assert "\x1b" not in table.stdout
+    assert smos(dsn, "--read-only", "--probe-writes").returncode == 2
+    assert smos(dsn, "--read-only", "--no-pgrls").returncode == 1  # the catalogue alone says that it is off
+    nowhere = smos("host=/nonexistent dbname=x", "--json")
+    assert nowhere.returncode == 4
+    assert json.loads(nowhere.stdout)["error"]["code"] == "unreachable"
+
+
+def test_a_malformed_string_never_shows_its_password() -> None:
+    done = smos("postgresql://app:hunter2@/%zz")
+    assert done.returncode == 2
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_the_sarif_log_names_rule_place_and_fix() -> None:
+    finding = IsolationFinding(
+        code="rls-off",
+        severity=Severity.LEAK,
+        target="app.orders",
+        why="row security is off",
+        fix="ALTER …",
+        role="app",
+    )
+    log = json.loads(to_sarif([finding], "shop"))
+    assert log["version"] == "2.1.0"
+    assert log["$schema"].endswith("sarif-schema-2.1.0.json")
+    (result,) = log["runs"][0]["results"]
+    assert result["level"] == "error"
+    assert result["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "shop.app.orders"
+    assert re.fullmatch(r"[0-9a-f]{32}", result["partialFingerprints"]["finding/v1"])
+
+
+def test_a_second_opinion_is_joined_by_object_and_rule() -> None:
+    ours = IsolationFinding(
+        code="rls-off", severity=Severity.LEAK, target="app.orders", why="off", fix="ALTER …"
+    )
+    said = [
+        {"rule_id": "SEC001", "severity": "error", "title": "", "message": "off", "location": "app.orders"},
+        {"rule_id": "SEC001", "severity": "error", "title": "", "message": "off", "location": "app.lines"},
+        {
+            "rule_id": "SEC003",
+            "severity": "info",
+            "title": "",
+            "message": "wide",
+            "location": "app.orders.own",
+        },
+    ]
+    joined = pgrls.join([ours], said)
+    assert [(item.code, item.target, item.also) for item in joined] == [
+        ("rls-off", "app.orders", ("pgrls SEC001",)),
+        ("pgrls-SEC001", "app.lines", ()),
+    ]
+    assert joined[1].as_finding().verdict is Verdict.PASS
