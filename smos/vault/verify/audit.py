@@ -34,7 +34,7 @@ TURN_REQUESTS = 20
 """Requests that every writer makes, at least, between two rotations."""
 WRITER_REQUESTS = 5_000
 """Where a writer stops in any case."""
-SETTLE_S = 8.0
+SETTLE_S = 15.0
 """A SIGHUP is handled within some milliseconds."""
 SECOND = "second"
 FAILURES = "vault_audit_log_request_failure"
