@@ -21,9 +21,11 @@ GOAL_S = 60.0
 def schema(tables: int) -> str:
     """Return the SQL of a sound schema: tenants, and chains of ten tables that refer to each other."""
     parts = [
-        "CREATE TABLE tenants (id uuid PRIMARY KEY, name text NOT NULL);"
-        "ALTER TABLE tenants ENABLE ROW LEVEL SECURITY; ALTER TABLE tenants FORCE ROW LEVEL SECURITY;"
-        "CREATE POLICY own ON tenants USING (id = NULLIF(current_setting('app.tenant_id', true), '')::uuid);"
+        (
+            "CREATE TABLE tenants (id uuid PRIMARY KEY, name text NOT NULL);"
+            "ALTER TABLE tenants ENABLE ROW LEVEL SECURITY; ALTER TABLE tenants FORCE ROW LEVEL SECURITY;"
+            "CREATE POLICY own ON tenants USING (id = NULLIF(current_setting('app.tenant_id', true), '')::uuid);"
+        )
     ]
     for number in range(1, tables):
         parent = f"t{number - 1}" if number % 10 > 1 else ""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.rls_pitfalls import PITFALLS, Pitfall
 from sarif_pydantic.sarif import Sarif
 
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -21,6 +20,7 @@ from smos.rls.judge import isolation_findings, judge_isolation
 from smos.rls.probe import probe
 from smos.rls.sarif import to_sarif
 from smos.verdict import Verdict
+from tests.rls_pitfalls import PITFALLS, Pitfall
 
 SCHEMAS = Path(__file__).parent / "rls_schemas"
 STYLES = ("single_tenant", "supabase", "hierarchy", "partitions")
@@ -60,7 +60,9 @@ def found(facts: ProbeFacts) -> list[IsolationFinding]:
 
 @pytest.mark.parametrize("mode", [Mode.IN_PLACE, Mode.CLONE])
 @pytest.mark.parametrize("name", STYLES)
-def test_a_sound_schema_has_no_finding_and_every_table_was_probed(server, name, mode) -> None:
+def test_a_sound_schema_has_no_finding_and_every_table_was_probed(
+    server: EmbeddedPostgres, name: str, mode: Mode
+) -> None:
     facts = probe(load(server, style(name)), ProbeOptions(mode=mode))
     assert isolation_findings(facts) == ()
     owned = [item for item in facts.tables.values() if item.owned]
@@ -71,7 +73,7 @@ def test_a_sound_schema_has_no_finding_and_every_table_was_probed(server, name, 
 
 
 @pytest.mark.parametrize("pitfall", PITFALLS, ids=lambda item: item.id)
-def test_every_pitfall_is_found_on_the_object_that_has_it(server, pitfall: Pitfall) -> None:
+def test_every_pitfall_is_found_on_the_object_that_has_it(server: EmbeddedPostgres, pitfall: Pitfall) -> None:
     dsn = load(server, style(pitfall.schema), pitfall.patch)
     effects = pitfall.code in {
         "definer-function-writes",
@@ -84,7 +86,9 @@ def test_every_pitfall_is_found_on_the_object_that_has_it(server, pitfall: Pitfa
     assert judge_isolation(facts).verdict is not Verdict.PASS
 
 
-def test_probing_in_place_leaves_rows_sequences_and_definitions_as_they_were(server) -> None:
+def test_probing_in_place_leaves_rows_sequences_and_definitions_as_they_were(
+    server: EmbeddedPostgres,
+) -> None:
     dsn = load(server, style("single_tenant"), "INSERT INTO app.tenants (name) VALUES ('first'), ('second')")
 
     def state() -> list[object]:
@@ -104,7 +108,7 @@ def test_probing_in_place_leaves_rows_sequences_and_definitions_as_they_were(ser
     assert state() == before
 
 
-def test_by_default_the_database_is_only_read(server) -> None:
+def test_by_default_the_database_is_only_read(server: EmbeddedPostgres) -> None:
     dsn = load(server, style("single_tenant"))
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("ALTER DATABASE shop SET default_transaction_read_only = on")
@@ -113,7 +117,7 @@ def test_by_default_the_database_is_only_read(server) -> None:
     assert judge_isolation(facts).verdict is Verdict.PASS
 
 
-def test_rows_that_exist_are_read_and_counted_but_never_shown(server) -> None:
+def test_rows_that_exist_are_read_and_counted_but_never_shown(server: EmbeddedPostgres) -> None:
     dsn = load(
         server,
         style("single_tenant"),
@@ -128,7 +132,7 @@ def test_rows_that_exist_are_read_and_counted_but_never_shown(server) -> None:
     assert "Secreta" not in json.dumps(judgement.facts, default=str)
 
 
-def test_without_a_known_context_nothing_is_proven(server) -> None:
+def test_without_a_known_context_nothing_is_proven(server: EmbeddedPostgres) -> None:
     dsn = load(
         server,
         "CREATE ROLE app LOGIN; CREATE TABLE t (id int PRIMARY KEY, body text); GRANT SELECT ON t TO app;"
@@ -139,7 +143,7 @@ def test_without_a_known_context_nothing_is_proven(server) -> None:
     assert judge_isolation(facts).verdict is not Verdict.PASS
 
 
-def test_a_declared_context_reaches_what_no_policy_shows(server) -> None:
+def test_a_declared_context_reaches_what_no_policy_shows(server: EmbeddedPostgres) -> None:
     schema = (
         "CREATE ROLE app LOGIN; CREATE TABLE items (id int PRIMARY KEY, tenant_id int NOT NULL, body text);"
         "GRANT SELECT ON items TO app"
@@ -148,7 +152,7 @@ def test_a_declared_context_reaches_what_no_policy_shows(server) -> None:
     assert [(item.code, item.target) for item in found(facts)] == [("rls-off", "public.items")]
 
 
-def test_a_canary_that_can_not_be_made_is_not_proven_with_its_reason(server) -> None:
+def test_a_canary_that_can_not_be_made_is_not_proven_with_its_reason(server: EmbeddedPostgres) -> None:
     dsn = load(
         server,
         style("single_tenant"),
@@ -162,7 +166,7 @@ def test_a_canary_that_can_not_be_made_is_not_proven_with_its_reason(server) -> 
     assert judge_isolation(facts).verdict is Verdict.NOT_PROVEN
 
 
-def test_roles_that_are_tenants_themselves_are_told_apart(server) -> None:
+def test_roles_that_are_tenants_themselves_are_told_apart(server: EmbeddedPostgres) -> None:
     schema = (
         "CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN;"
         "CREATE TABLE notes (id int PRIMARY KEY, owner name NOT NULL DEFAULT current_user, body text);"
@@ -176,7 +180,7 @@ def test_roles_that_are_tenants_themselves_are_told_apart(server) -> None:
     assert {item.code for item in found(probe(load(server, broken)))} >= {"cross-tenant-write"}
 
 
-def test_triggers_that_set_the_tenant_are_no_crossing(server) -> None:
+def test_triggers_that_set_the_tenant_are_no_crossing(server: EmbeddedPostgres) -> None:
     dsn = load(
         server,
         style("single_tenant"),
@@ -196,7 +200,9 @@ def smos(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_the_command_gives_json_sarif_and_the_documented_codes(server, tmp_path) -> None:
+def test_the_command_gives_json_sarif_and_the_documented_codes(
+    server: EmbeddedPostgres, tmp_path: Path
+) -> None:
     dsn = load(server, style("supabase"))
     sound = smos(dsn, "--json", "--no-pgrls")
     assert sound.returncode == 0, sound.stderr

@@ -29,21 +29,30 @@ def rls(
     trust: Annotated[list[str] | None, typer.Option(help="A role that may see every tenant.")] = None,
     context: Annotated[
         list[str] | None,
-        typer.Option(help="How a tenant is told, where policies don't say: 'SET LOCAL app.tenant_id = {tenant}'."),
+        typer.Option(
+            help="How a tenant is told, where policies don't say: 'SET LOCAL app.tenant_id = {tenant}'."
+        ),
     ] = None,
     tenant: Annotated[list[str] | None, typer.Option(help="A tenant that has rows; give two.")] = None,
-    shared: Annotated[list[str] | None, typer.Option(help="schema.table that all tenants share on purpose.")] = None,
+    shared: Annotated[
+        list[str] | None, typer.Option(help="schema.table that all tenants share on purpose.")
+    ] = None,
     sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0 to this file.")] = None,
     lock_timeout: Annotated[float, typer.Option(help="Seconds that a lock is waited for.")] = 2,
-    statement_timeout: Annotated[float, typer.Option(help="Seconds that a batch of statements may take.")] = 30,
+    statement_timeout: Annotated[
+        float, typer.Option(help="Seconds that a batch of statements may take.")
+    ] = 30,
     *,
     probe_writes: Annotated[
         bool, typer.Option("--probe-writes", help="Try writes in the database itself; always rolled back.")
     ] = False,
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="No copy of the schema either: only read; writes stay unproven.")
+        bool,
+        typer.Option("--read-only", help="No copy of the schema either: only read; writes stay unproven."),
     ] = False,
-    with_pgrls: Annotated[bool, typer.Option("--pgrls/--no-pgrls", help="A second opinion, where installed.")] = True,
+    with_pgrls: Annotated[
+        bool, typer.Option("--pgrls/--no-pgrls", help="A second opinion, where installed.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Act as every role of the application, for one tenant, and look for rows of another.
@@ -129,8 +138,8 @@ def _show(facts: "ProbeFacts", findings: "tuple[IsolationFinding, ...]", verdict
     alone = sum(item.code.startswith("pgrls-") for item in findings)
     owned = sum(item.owned for item in facts.tables.values())
     out.print(
-        f"\n{verdict}: {owned} tables of tenants, {len(facts.probed)} roles ({', '.join(facts.probed) or 'none'}), context "
-        f"{', '.join(facts.contexts) or 'unknown'}, {facts.statements} statements tried ({facts.mode})"
+        f"\n{verdict}: {owned} tables of tenants, {len(facts.probed)} roles ({', '.join(facts.probed) or 'none'}),"
+        f" context {', '.join(facts.contexts) or 'unknown'}, {facts.statements} statements tried ({facts.mode})"
         + (f"; pgrls alone says {alone} more things, see --json" if alone else ""),
         soft_wrap=True,
     )

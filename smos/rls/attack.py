@@ -318,7 +318,8 @@ class _Base:
 
     def touch(self, operation: str, statement: str, *, replica: bool = False, column: str = "") -> Try:
         settings = {**self.settings, "session_replication_role": "replica"} if replica else self.settings
-        verify = f"SELECT count(*)::text FROM {self.relation.sql} AS t WHERE {_at(self.others, 't')} AND {_in(self.others, 't')}"
+        those = f"{_at(self.others, 't')} AND {_in(self.others, 't')}"
+        verify = f"SELECT count(*)::text FROM {self.relation.sql} AS t WHERE {those}"
         return Try(
             step=Step(statement=statement, kind="w", role=self.role, settings=settings, verify=verify),
             act=self._act(operation, statement, column),

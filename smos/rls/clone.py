@@ -163,7 +163,7 @@ def _roles(connection: "psycopg.Connection[Any]", schema: Schema) -> Iterator[st
     for item in found["memberships"]:
         options = ""
         if item["inherit"] is not None and schema.version_num >= 160000:
-            options = f" WITH INHERIT {'TRUE' if item['inherit'] else 'FALSE'}, SET {'TRUE' if item['set'] else 'FALSE'}"
+            options = f" WITH INHERIT {bool(item['inherit'])}, SET {bool(item['set'])}"
         yield f"GRANT {ident(item['role'])} TO {ident(item['member'])}{options}"
 
 

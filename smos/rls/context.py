@@ -37,8 +37,10 @@ _INTEGERS = {
 
 @dataclass(slots=True)
 class Group:
-    """One class of columns and context keys whose values agree. preferred: values to use, by world, where the
-    schema only admits some (a list partition, an enumeration)."""
+    """One class of columns and context keys whose values agree.
+
+    preferred: values to use, by world, where the schema only admits some (a list partition, an enumeration).
+    """
 
     number: int
     columns: list[tuple[int, str]] = field(default_factory=list)
@@ -120,9 +122,9 @@ class Plan:
                 content.setdefault("role", role)
             settings[name] = json.dumps(content)
         for name, template in self.templates.items():
-            group = self._of_template(name)
-            if group is not None:
-                settings[name] = template.replace("{tenant}", group.value(world, role=role))
+            of_template = self._of_template(name)
+            if of_template is not None:
+                settings[name] = template.replace("{tenant}", of_template.value(world, role=role))
         return settings
 
     def empty(self) -> dict[str, str]:
@@ -171,8 +173,8 @@ def make_plan(schema: Schema, options: ProbeOptions) -> Plan:
     linked = {str(atom[1]) for pair in reading.links for atom in pair if atom[0] == "ctx"}
     loose = {*reading.keys, *templates} - linked
     _join_names(schema, reading, classes)
-    for key in sorted(loose):
-        _join_key(schema, classes, key, declared=key in templates)
+    for name in sorted(loose):
+        _join_key(schema, classes, name, declared=name in templates)
     _join_children(schema, classes)
     groups = _groups(schema, classes)
     by_column = {column: group for group in groups for column in group.columns}

@@ -179,12 +179,12 @@ def _relations(rows: Any, names: list[str]) -> dict[int, Relation]:
         granted[row["relation"]][row["role"]] = frozenset(row["rights"])
     for row in rows(queries.COLUMN_RIGHTS, roles=names):
         columns[row["relation"]].setdefault(row["role"], {})[row["right"]] = tuple(row["columns"])
-    found = {}
+    found: dict[int, Relation] = {}
     for row in rows(queries.RELATIONS):
         oid = row["oid"]
         found[oid] = Relation(
             **_frozen(row),
-            **{key: tuple(values[oid]) for key, values in parts.items()},
+            **{key: tuple(values[oid]) for key, values in parts.items()},  # type: ignore[arg-type]  # from rows
             rights=rights[oid],
             granted=granted[oid],
             column_rights=columns[oid],

@@ -23,6 +23,9 @@ Scope = tuple[tuple[str, Relation], ...]
 DEEPEST = 8
 """Functions that call functions are followed to this depth."""
 _NOTHING: Atoms = frozenset()
+FILLED, LOWEST, HIGHEST = "\0filled", "\0lowest", "\0highest"
+"""Hints that are no literal: any value but NULL, and values at either end."""
+EXTREMES: Atoms = frozenset({("lit", LOWEST), ("lit", HIGHEST)})
 _WRAPPERS = (exp.Paren, exp.Cast, exp.TryCast, exp.Nullif, exp.Lower, exp.Upper, exp.Trim, exp.Alias, exp.Any,
              exp.StringToArray, exp.Initcap)  # fmt: skip
 _JSON = (exp.JSONExtract, exp.JSONExtractScalar, exp.JSONBExtract, exp.JSONBExtractScalar)
@@ -39,10 +42,12 @@ SESSION_READERS = re.compile(
 
 @dataclass(slots=True)
 class Reading:
-    """What was read so far, over all policies. links: pairs of atoms that are compared. hints: literals a column is
-    compared with. scoping: OID of a table to the columns its own policies compare. sources: OIDs of tables that are
-    asked in subqueries. functions: OIDs of followed functions. bypass: (context key, literal) comparisons.
-    arrays: context keys that are cast to an array. strict: keys read without `missing_ok`.
+    """What was read so far, over all policies.
+
+    links: pairs of atoms that are compared. hints: literals a column is compared with. scoping: OID of a table to the
+    columns its own policies compare. sources: OIDs of tables that are asked in subqueries. functions: OIDs of followed
+    functions. bypass: (context key, literal) comparisons. arrays: context keys that are cast to an array. strict: keys
+    read without `missing_ok`.
     """
 
     links: list[tuple[Atom, Atom]] = field(default_factory=list)
@@ -98,6 +103,8 @@ class Reader:
         if isinstance(node, exp.Select | exp.SetOperation):
             self._query(node, scope, params)
             return
+        if isinstance(node, exp.Is) and isinstance(node.expression, exp.Null):
+            self._hint(self._reduce(node.this, scope, params), frozenset({("lit", FILLED)}))
         if isinstance(node, exp.EQ | exp.NullSafeEQ | exp.Is):
             self._compare(
                 self._reduce(node.this, scope, params), self._reduce(node.expression, scope, params)
@@ -116,7 +123,9 @@ class Reader:
             )
             return
         if isinstance(node, exp.NEQ | exp.GT | exp.LT | exp.GTE | exp.LTE):
-            self._hint(self._reduce(node.this, scope, params), self._reduce(node.expression, scope, params))
+            left, right = (self._reduce(item, scope, params) for item in (node.this, node.expression))
+            self._hint(left, right or EXTREMES)
+            self._hint(left or EXTREMES, right)
         if isinstance(node, exp.Column):  # a boolean column that stands alone
             self._hint(self._reduce(node, scope, params), frozenset({("lit", "true")}))
             return
@@ -150,7 +159,7 @@ class Reader:
                 if relation is not None:
                     inner.insert(0, (source.alias or source.name, relation))
                     self.reading.sources.add(relation.oid)
-                elif isinstance(source.this, exp.Func):
+                elif isinstance(source.this, exp.Anonymous):
                     self._call(source.this, tuple(inner), params, db=source.db)
             elif isinstance(source, exp.Subquery):
                 self._query(source.this, tuple(inner), params)
@@ -339,9 +348,10 @@ class Reader:
 @lru_cache(maxsize=20_000)
 def _parse(text: str) -> exp.Expression | None:
     try:
-        return sqlglot.parse_one(text, read="postgres")
+        tree = sqlglot.parse_one(text, read="postgres")
     except (SqlglotError, RecursionError):
         return None
+    return tree if isinstance(tree, exp.Expression) else None
 
 
 def _bodies(function: Function) -> Iterable[exp.Expression]:

@@ -80,7 +80,9 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFacts:
-    """What was worked out about a table. owned: its rows belong to tenants. discriminators: the columns that say
+    """What was worked out about a table.
+
+    owned: its rows belong to tenants. discriminators: the columns that say
     whose a row is; scoping: those of them that policies compare; principals: those that the context itself is
     compared with. root: it is the list of tenants or users itself.
     membership: policies of other tables ask it who belongs where. planted: canary rows stand in it.

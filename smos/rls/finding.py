@@ -9,7 +9,9 @@ from smos.verdict import Finding, Verdict
 
 
 class Severity(StrEnum):
-    """LEAK: rows of another tenant can be read. WRITE: they can be changed, or rows made in its name. ORACLE: their
+    """What a finding means.
+
+    LEAK: rows of another tenant can be read. WRITE: they can be changed, or rows made in its name. ORACLE: their
     existence or number can be told. AVAILABILITY: the tenant's own rows are not reached as meant. RISK: nothing is
     open today (information). UNPROVEN: it could not be shown.
     """

@@ -85,7 +85,8 @@ def _table(facts: ProbeFacts, act: Act, relation: Relation) -> Iterator[Isolatio
         yield _finding(
             act, "unique-oracle", Severity.ORACLE,
             f"UNIQUE ({act.column}) spans all tenants: a duplicate-key error tells that another one has the value",
-            f"-- drop the constraint, then:\nALTER TABLE {relation.sql} ADD UNIQUE ({scope or 'tenant'}, {act.column});",
+            f"-- drop the constraint, then:\n"
+            f"ALTER TABLE {relation.sql} ADD UNIQUE ({scope or 'tenant'}, {act.column});",
         )  # fmt: skip
     if act.crossed > 0 and act.operation not in _SEEING:
         yield from _write(act, relation, about)
@@ -137,7 +138,7 @@ def _cause(act: Act, relation: Relation) -> IsolationFinding | None:
         return None
     if not relation.row_security and relation.partition:
         return _finding(act, "partition-unprotected", severity,
-                        "the partition has no row security of its own: read directly, its parent's policies don't apply",
+                        "read directly, its parent's policies don't apply, and it has no row security of its own",
                         f"REVOKE ALL ON {relation.sql} FROM {ident(act.role)};\n"
                         f"ALTER TABLE {relation.sql} ENABLE ROW LEVEL SECURITY;")  # fmt: skip
     if not relation.row_security:
@@ -197,7 +198,7 @@ def _empty_context(facts: ProbeFacts) -> Iterator[IsolationFinding]:
 
 
 def _own_rows(facts: ProbeFacts) -> Iterator[IsolationFinding]:
-    """A tenant that does not see its own row proves nothing by not seeing another's."""
+    """Say where no tenant sees its own row: then not seeing another's proves nothing."""
     seen: dict[str, bool] = {}
     states: dict[str, str] = {}
     for act in facts.acts:

@@ -98,7 +98,7 @@ def _roles(facts: ProbeFacts) -> Iterator[IsolationFinding]:
             yield IsolationFinding(
                 code="row-security-off", severity=Severity.AVAILABILITY, target=name or schema.database, role=name,
                 operation="SET", why="row_security is off by default: queries on protected tables end with an error",
-                fix=f"ALTER {'ROLE ' + ident(name) if name else 'DATABASE ' + ident(schema.database)} RESET row_security;",
+                fix=f"ALTER {'ROLE' if name else 'DATABASE'} {ident(name or schema.database)} RESET row_security;",
             )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def _unprotected(table: Relation, name: str, rights: frozenset[str]) -> Isolatio
         return IsolationFinding(
             code="partition-unprotected", severity=Severity.LEAK, target=table.title, role=name,
             operation=", ".join(sorted(rights & _DML)), statement=f"SELECT * FROM {table.sql}", context="tenant",
-            why="the partition has no row security of its own: read directly, its parent's policies don't apply",
+            why="read directly, its parent's policies don't apply, and it has no row security of its own",
             fix=f"REVOKE ALL ON {table.sql} FROM {ident(name)};\nALTER TABLE {table.sql} ENABLE ROW LEVEL SECURITY;",
         )  # fmt: skip
     why = "it has policies, but row security is off" if table.policies else "row security is off"
@@ -276,14 +276,14 @@ def _functions(facts: ProbeFacts) -> Iterator[IsolationFinding]:
                 yield IsolationFinding(
                     code="definer-function-leaks", severity=Severity.LEAK, target=function.title, operation="EXECUTE",
                     role=callers[0],
-                    why=f"SECURITY DEFINER: it reaches {named[0].title} past the policies and never asks for the context",
+                    why=f"SECURITY DEFINER: it reaches {named[0].title} past the policies and never reads the context",
                     fix=f"REVOKE EXECUTE ON FUNCTION {function.title} FROM PUBLIC, {ident(callers[0])};",
                 )  # fmt: skip
             elif named and not (in_policy and function.returns == "boolean"):
                 yield IsolationFinding(
                     code="function-not-probed", severity=Severity.UNPROVEN, target=function.title, operation="EXECUTE",
                     role=callers[0], why="SECURITY DEFINER: no call of it with made-up arguments succeeded",
-                    fix=f"-- revoke it where it is not needed:\nREVOKE EXECUTE ON FUNCTION {function.title} FROM PUBLIC;",
+                    fix=f"REVOKE EXECUTE ON FUNCTION {function.title} FROM PUBLIC;  -- where it is not needed",
                 )  # fmt: skip
 
 
@@ -316,7 +316,7 @@ def _rest(facts: ProbeFacts) -> Iterator[IsolationFinding]:
             yield IsolationFinding(
                 code="large-object-shared", severity=Severity.LEAK, target="large objects", role=reached[0],
                 operation="lo_get", statement="SELECT lo_get(oid)",
-                why=f"{large.count} large objects of {large.owner} are open to {', '.join(reached)}: they have no policies",
+                why=f"{large.count} large objects of {large.owner} are open to {', '.join(reached)}, without policies",
                 fix="-- keep files in a bytea column of a table with row security, or revoke:\n"
                 "REVOKE ALL ON LARGE OBJECT … FROM …;",
             )  # fmt: skip

@@ -1,15 +1,16 @@
 """Reads the rows that exist, as each role, in a read-only transaction: counts only, never a value in a report."""
 
 import json
-from typing import Any
-
-import psycopg
+from typing import TYPE_CHECKING, Any
 
 from smos.rls.attack import NO_CONTEXT, TENANT
 from smos.rls.context import Group, Plan
 from smos.rls.facts import Act, Gap, ProbeOptions
 from smos.rls.schema import Relation, ident, literal
 from smos.rls.session import Prober, Step, always_rolled_back
+
+if TYPE_CHECKING:
+    import psycopg
 
 MOST_ROWS = 2_000_000
 """Tables above this estimate are read with a LIMIT: the first rows of somebody else's prove the same."""
@@ -58,7 +59,8 @@ def read_live(
                         )
                         steps.append(
                             Step(
-                                statement=f"SELECT count(*)::text FROM (SELECT {name} AS c FROM {source}) AS q {condition}",
+                                statement=f"SELECT count(*)::text FROM (SELECT {name} AS c FROM {source}) AS q"
+                                f" {condition}",
                                 role=role,
                                 settings=given,
                             )

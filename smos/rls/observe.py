@@ -1,4 +1,4 @@
-"""Views and functions that run with somebody else's rights: does what they answer depend on the other tenant's rows?
+"""Views and functions that run with somebody else's rights: whether their answers depend on another tenant's rows.
 
 The test is one of non-interference: a role asks once while the rows of B are there and once while they are not.
 Whatever the query does (counts, aggregates, joins), an answer that differs tells A something about B.
@@ -116,7 +116,7 @@ def _questions(plan: Plan, planter: Planter, crop: Crop, role: str, *, volatile:
             continue
         if function.oid in plan.reading.functions and function.returns == "boolean":
             continue  # what a policy asks about B's rows it must be able to answer
-        tables = _named(plan, function, crop)
+        tables = _named(plan, function)
         rows = [row for item in tables for row in crop.of(item.oid, B)]
         verify = " + ".join(
             f"(SELECT count(*) FROM {item.sql} AS t WHERE {_at(theirs, 't')} AND {_in(theirs, 't')})"
@@ -147,7 +147,7 @@ def _digest(source: str) -> str:
     )
 
 
-def _named(plan: Plan, function: Function, crop: Crop) -> list[Relation]:
+def _named(plan: Plan, function: Function) -> list[Relation]:
     owned = [item for item in plan.schema.tables() if plan.tables[item.oid].owned and not item.partition]
     words = set(re.findall(r"\w+", function.body))
     named = [item for item in owned if item.name in words]
@@ -156,9 +156,7 @@ def _named(plan: Plan, function: Function, crop: Crop) -> list[Relation]:
 
 def _calls(plan: Plan, planter: Planter, function: Function, role: str) -> Iterator[str]:
     arguments = [
-        typed(_argument(plan, planter, function, name, kind, role), kind)
-        if kind not in {"anyelement"}
-        else "NULL"
+        typed(_argument(plan, planter, function, name, kind, role), kind) if kind != "anyelement" else "NULL"
         for name, kind in function.arguments
     ]
     yield f"{function.sql}({', '.join(arguments)})"
@@ -241,14 +239,14 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str) -> Iterato
             ],
         )
 
-        def touch(operation: str, statement: str) -> Try:
+        def touch(operation: str, statement: str, view: Relation = view) -> Try:
             return Try(
                 step=Step(statement=statement, kind="w", role=role, settings=settings, verify=verify),  # noqa: B023  (used at once)
                 act=Act(
                     role=role, context=TENANT, operation=operation, target=view.title, statement=statement
-                ),  # noqa: B023
+                ),
                 meaning="touch",
-                expected=len(theirs),  # noqa: B023
+                expected=len(theirs),
             )
 
         if "UPDATE" in rights and column is not None:

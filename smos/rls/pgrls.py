@@ -9,14 +9,16 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from psycopg.conninfo import make_conninfo
 
 from smos.errors import ProvisionError
 from smos.provision.owner import Owner
 from smos.rls.finding import IsolationFinding, Severity
+
+if TYPE_CHECKING:
+    import psycopg
 
 LINT_S = 300
 RULES = {
@@ -50,7 +52,7 @@ def lint(connection: "psycopg.Connection[Any]", schemas: Sequence[str]) -> list[
     with Owner("pgrls") as owner:
         done = owner.run(
             [sys.executable, "-m", "pgrls", "lint", "--format", "json", "--schemas", ",".join(schemas)],
-            env={"DATABASE_URL": make_conninfo(**parameters)},  # type: ignore[arg-type]  # libpq's keywords are open
+            env={"DATABASE_URL": make_conninfo(**parameters)},
             as_service_user=False,
             check=False,
             timeout_s=LINT_S,
@@ -65,7 +67,9 @@ def lint(connection: "psycopg.Connection[Any]", schemas: Sequence[str]) -> list[
     return found
 
 
-def join(findings: Sequence[IsolationFinding], violations: Sequence[dict[str, str]]) -> tuple[IsolationFinding, ...]:
+def join(
+    findings: Sequence[IsolationFinding], violations: Sequence[dict[str, str]]
+) -> tuple[IsolationFinding, ...]:
     """Put what pgrls says beside our findings, by object and rule; what it alone says is added as information."""
     used: set[int] = set()
     joined = []

@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from smos.rls.context import Plan
+from smos.rls.expressions import FILLED, HIGHEST, LOWEST
 from smos.rls.facts import Gap
 from smos.rls.schema import Column, Condition, Relation, ident, literal
 from smos.rls.session import Prober, Step
@@ -114,17 +116,17 @@ class Planter:
 
     def solve(self, relations: Iterable[Relation]) -> None:
         """Find values that satisfy the CHECK constraints and domains, by asking the server."""
-        problems = []
-        for relation in relations:
-            for condition in _merged(relation):
-                for world in (A, B):
-                    problems.append((relation, condition, world))
-        tested = self.prober.run(
-            [
-                self._test(relation, condition, self._current(relation, condition, world))
-                for relation, condition, world in problems
-            ]  # fmt: skip
-        )
+        problems = [
+            (relation, condition, world)
+            for relation in relations
+            for condition in _merged(relation)
+            for world in (A, B)
+        ]
+        tests = [
+            self._test(relation, condition, self._current(relation, condition, world))
+            for relation, condition, world in problems
+        ]
+        tested = self.prober.run(tests)
         hard = [problem for problem, outcome in zip(problems, tested, strict=True) if not _holds(outcome)]
         tries: list[tuple[int, tuple[Value, ...]]] = []
         for place, (relation, condition, world) in enumerate(hard):
@@ -192,8 +194,8 @@ class Planter:
                 crop.rows.setdefault(answer["o"], []).append(row)
         return crop
 
-    def _insert(self, statements: Sequence[str]) -> list[dict[str, object]]:
-        answers: list[dict[str, object]] = []
+    def _insert(self, statements: Sequence[str]) -> list[dict[str, Any]]:
+        answers: list[dict[str, Any]] = []
         for start in range(0, len(statements), 500):
             steps = "'" + json.dumps(list(statements[start : start + 500])).replace("'", "''") + "'"
             self.prober.execute(_BLOCK.format(steps=steps))
@@ -202,7 +204,7 @@ class Planter:
         return answers
 
     def _hints_of_a(self, relation: Relation) -> Values:
-        """What policies ask of the rows of an ordinary tenant; never what makes somebody the platform's operator."""
+        """Return what policies ask of an ordinary tenant's rows; never what makes somebody the platform's operator."""
         facts = self.plan.tables.get(relation.oid)
         values: Values = {}
         for column in relation.columns:
@@ -210,6 +212,8 @@ class Planter:
             if (relation.oid, column.name) in self.plan.by_column or column.generated:
                 continue
             for hint in hints:
+                if hint.startswith("\0"):
+                    continue
                 alone = facts is None or len(facts.discriminators) < 2
                 if _PLATFORM.search(hint) or _PLATFORM.search(column.name):
                     continue
@@ -257,8 +261,9 @@ class Planter:
             for hint in self.plan.reading.hints.get((relation.oid, column.name), []):
                 if len(found) < MOST_VARIANTS + MOST_PARTITIONS:
                     variant = len(found) + 1
-                    values = {**self.row(relation, B, variant, role), column.name: hint}
-                    found.append((relation, B, variant, values, f"{column.name} = {literal(hint)}", False))
+                    value = _value_of(hint, column)
+                    values = {**self.row(relation, B, variant, role), column.name: value}
+                    found.append((relation, B, variant, values, f"{column.name} = {literal(value)}", False))
         return found
 
     def _bound(self, relation: Relation, world: int) -> Value:
@@ -327,6 +332,17 @@ def typed(value: Value, kind: str) -> str:
     return f"NULL::{kind}" if value is None else f"{literal(value)}::{kind}"
 
 
+def _value_of(hint: str, column: Column) -> str:
+    """Return the value that a hint stands for."""
+    if hint == FILLED:
+        return base_value(column, 499, B, 0)
+    if hint in {LOWEST, HIGHEST}:
+        if column.category == "D":
+            return "1901-01-01" if hint == LOWEST else "2199-01-01"
+        return "0" if hint == LOWEST else "9999" if column.category == "N" else "zzzz"
+    return hint
+
+
 def _merged(relation: Relation) -> list[Condition]:
     """CHECK constraints and domain conditions; those that share columns as one."""
     found = [item for item in relation.conditions if item.columns]
@@ -336,15 +352,15 @@ def _merged(relation: Relation) -> list[Condition]:
             found.append(Condition(name="domain", columns=(column.name,), expression=expression))
     merged: list[Condition] = []
     for condition in found:
-        touching = [item for item in merged if set(item.columns) & set(condition.columns)]
-        for item in touching:
+        together = condition
+        for item in [item for item in merged if set(item.columns) & set(condition.columns)]:
             merged.remove(item)
-            condition = Condition(
+            together = Condition(
                 name=condition.name,
-                columns=tuple(dict.fromkeys((*item.columns, *condition.columns))),
-                expression=f"({item.expression}) AND ({condition.expression})",
+                columns=tuple(dict.fromkeys((*item.columns, *together.columns))),
+                expression=f"({item.expression}) AND ({together.expression})",
             )
-        merged.append(condition)
+        merged.append(together)
     return merged
 
 
@@ -354,7 +370,7 @@ def _holds(outcome: object) -> bool:
 
 
 def _default(column: Column | None) -> Value:
-    """The value of a simple default; None where it is none or not simple."""
+    """Return the value of a simple default; None where it is none or not simple."""
     if column is None or column.default is None:
         return None
     match = re.match(r"'((?:[^']|'')*)'|(-?\d+(?:\.\d+)?)|(true|false)\b", column.default)

@@ -56,7 +56,8 @@ def probe(
         gaps = list(_missing(schema, options, roles, plan))
         acts: list[Act] = []
         tables = dict(plan.tables)
-        statements, isolation, moved = 0, "", ()
+        statements, isolation = 0, ""
+        moved: tuple[str, ...] = ()
         if roles and plan.known and any(item.owned for item in tables.values()):
             if options.mode is Mode.IN_PLACE:
                 with _timed(seconds, "act"):
@@ -100,7 +101,7 @@ def probe(
             declared_roles=bool(options.roles),
             isolation=isolation,
             options=options,
-            **_static(schema, plan),
+            **_static(schema),
         )
     return replace(facts, seconds=seconds)
 
@@ -277,10 +278,12 @@ def _bypasses(
         tries: list[Try] = []
         for attacker in attackers:
             settings = {**plan.context(0, attacker.role), name: value}
-            for relation in tables:
-                for one in attacker.tries(relation, BYPASS, settings):
-                    if one.act.operation in {"SELECT", "UPDATE", "DELETE"}:
-                        tries.append(replace(one, act=replace(one.act, column=f"{name} = {value}")))
+            tries += [
+                replace(one, act=replace(one.act, column=f"{name} = {value}"))
+                for relation in tables
+                for one in attacker.tries(relation, BYPASS, settings)
+                if one.act.operation in {"SELECT", "UPDATE", "DELETE"}
+            ]
         outcomes = prober.run([one.step for one in tries])
         acts += [read_outcome(one, outcome, secrets) for one, outcome in zip(tries, outcomes, strict=True)]
     return acts
@@ -365,7 +368,7 @@ def _moved(connection: "psycopg.Connection[Any]", schema: Schema) -> tuple[str, 
     return tuple(item.title for item in schema.sequences.values() if after.get(item.oid) != item.state)
 
 
-def _static(schema: Schema, plan: Plan) -> dict[str, Any]:
+def _static(schema: Schema) -> dict[str, Any]:
     functions = schema.functions
     readers = {oid for oid, item in functions.items() if SESSION_READERS.search(item.body)}
     grown = True

@@ -74,8 +74,11 @@ def to_sarif(findings: Sequence[IsolationFinding], database: str) -> str:
         for item in findings
     ]
     driver = ToolDriver(name="smos rls", version=__version__, rules=rules)
-    log = Sarif.model_validate({"$schema": SCHEMA_URI, "runs": [Run(tool=Tool(driver=driver), results=results)]})
-    return log.model_dump_json(by_alias=True, exclude_none=True, indent=1)
+    log = Sarif.model_validate(
+        {"$schema": SCHEMA_URI, "runs": [Run(tool=Tool(driver=driver), results=results)]}
+    )
+    text: str = log.model_dump_json(by_alias=True, exclude_none=True, indent=1)
+    return text
 
 
 def _fingerprint(item: IsolationFinding) -> str:

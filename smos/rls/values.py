@@ -47,7 +47,7 @@ def base_value(column: Column, number: int, world: int, variant: int) -> str:
         if column.category == "N" and not number:
             return "1"
         return _fit(column, fresh(column.base, number, world, variant))
-    if column.base == "bit" or column.base == "varbit":
+    if column.base in {"bit", "varbit"}:
         return "1"
     if column.category == "A" or column.base.startswith("_"):
         return "{}"
