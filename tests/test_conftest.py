@@ -524,7 +524,8 @@ def test_a_run_leaves_every_report(runs: Runs) -> None:
     assert "self-test: proves the harness, no control is satisfied" in text
     assert "12.5 s" in text
     assert "objective 4 h 0 min" in text
-    assert f"{runs.reports}: verdict.json, rto.json, summary.md" in text
+    assert f"{runs.reports}: verdict.json, rto.json, evidence.html, summary.md" in text
+    assert {path.name for path in runs.reports.iterdir()} >= {"run.json", "junit.xml", "findings.sarif"}
     assert re.search(r"^drill +\d\.\d\d s  phase restore$", text, re.MULTILINE)
     assert "\x1b[" not in text
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.signer import CryptoSigner, Signer, SSlibKey, VaultSigner
 
-from smos.errors import SmosError
+from smos.errors import SmosError, TargetError
 from smos.paths import require_regular
 
 VAULT_SCHEME = "hv:"
@@ -49,17 +49,17 @@ def load_signer(reference: str) -> Signer:
 
 
 def load_public(path: Path) -> SSlibKey:
-    """Return the public key that is trusted. Raises SmosError."""
+    """Return the public key that is trusted. Raises TargetError."""
     remedy = "give the path of the Ed25519 public key (PEM) that belongs to the signing key"
     try:
         require_regular(path)
         key = load_pem_public_key(path.read_bytes())
     except OSError as error:
-        raise SmosError(f"The public key {path} can't be read: {error.strerror}", remedy=remedy) from error
+        raise TargetError(f"The public key {path} can't be read: {error.strerror}", remedy=remedy) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise SmosError(f"{path} is no public key in PEM", remedy=remedy) from error
+        raise TargetError(f"{path} is no public key in PEM", remedy=remedy) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise SmosError(f"{path} is no Ed25519 key", remedy=remedy)
+        raise TargetError(f"{path} is no Ed25519 key", remedy=remedy)
     return SSlibKey.from_crypto(key)
 
 

@@ -16,7 +16,7 @@ from rfc3161_client import (
     decode_timestamp_response,
 )
 
-from smos.errors import SmosError
+from smos.errors import SmosError, TargetError
 from smos.paths import require_regular
 
 REQUEST_S = 15.0
@@ -69,13 +69,13 @@ def stamped_at(stamp: bytes, data: bytes) -> datetime | None:
 def made_by(stamp: bytes, data: bytes, authority: Path) -> str:
     """Return why a stamp was not made over `data` by an authority whose certificates lie in `authority` (PEM).
 
-    Empty when it was. Raises SmosError when the certificates can't be used.
+    Empty when it was. Raises TargetError when the certificates can't be used.
     """
     try:
         require_regular(authority)
         certificates = x509.load_pem_x509_certificates(authority.read_bytes())
     except (OSError, ValueError) as error:
-        raise SmosError(
+        raise TargetError(
             f"The certificates of the time-stamping authority in {authority} can't be used",
             remedy="give a PEM file with the authority's root, and the certificates below it where it sends none",
         ) from error

@@ -16,7 +16,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error as SigningError
 from securesystemslib.signer import SSlibKey
 
-from smos.errors import SmosError
+from smos.errors import TargetError
 from smos.evidence import history, statement
 from smos.evidence.bundle import (
     ENVELOPES,
@@ -68,15 +68,15 @@ def verify(
 ) -> tuple[Verification, ...]:
     """Verify a bundle, a folder of bundles, or a reports directory with all its bundles and its history.
 
-    key: the public key that is trusted. authority: certificates (PEM) of the time-stamping authority. Raises SmosError
-    when there is nothing to verify.
+    key: the public key that is trusted. authority: certificates (PEM) of the time-stamping authority.
+    Raises TargetError when there is nothing to verify.
     """
     if any((folder / name).exists() for name in (*ENVELOPES, SUMS_NAME)):
         return (verify_bundle(folder, key=key, today=today, authority=authority),)
     inside = folder / FOLDER if (folder / FOLDER).is_dir() else folder
     found = bundles(inside)
     if not found:
-        raise SmosError(
+        raise TargetError(
             f"There is no signed evidence in {folder}",
             remedy="give a bundle (reports/evidence/…), or a reports directory; a run signs when it has a signing key",
         )
