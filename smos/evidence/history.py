@@ -102,7 +102,9 @@ def chain_problems(lines: Sequence[bytes]) -> list[str]:
         elif named is None:
             problems.append(f"{name} was the first, but {number - 1} lines stand before it")
         else:
-            problems.append(f"before {name} a line is missing or changed: line {number - 1} is not what it follows")
+            problems.append(
+                f"before {name} a line is missing or changed: line {number - 1} is not what it follows"
+            )
     return problems
 
 
