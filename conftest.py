@@ -8,8 +8,10 @@ pytest_plugins = [
     "fixtures.evidence",
     "fixtures.faults",
     "fixtures.fault_lab",
+    "fixtures.campaign",
     "fixtures.vault",
     "fixtures.demo",
+    "fixtures.observability",
 ]
 
 

@@ -163,6 +163,24 @@ class VaultTarget(_Model):
     """Mounts whose names start so may be made (they are removed); None: nothing is written to it."""
 
 
+class ObservabilityTarget(_Model):
+    """The telemetry stack; with addresses, also one that can be verified where it stands (`--provision live`)."""
+
+    retention_hours: Hours = 72
+    """How long telemetry is kept, in every table."""
+    otlp_grpc: Name | None = None
+    """`host:port` of OTLP/gRPC; `https://host:port` with TLS."""
+    otlp_http: Name | None = None
+    """Base URL of OTLP/HTTP, without `/v1/traces`."""
+    collector_metrics: Name | None = None
+    """URL of the collector's own metrics (Prometheus text)."""
+    clickhouse: Name | None = None
+    """Base URL of ClickHouse's HTTP interface."""
+    clickhouse_database: Name = "otel"
+    clickhouse_credentials: Path | None = None
+    """JSON file (0600): `{"user": "…", "password": "…"}`; the user may read the database."""
+
+
 class Service(_Model):
     """A service that must give positive evidence of health."""
 
@@ -219,6 +237,7 @@ class Target(_Model):
     databases: tuple[Database, ...] = ()
     volumes: tuple[Name, ...] = ()
     vault: VaultTarget | None = None
+    observability: ObservabilityTarget | None = None
     services: tuple[Service, ...] = ()
     smoke: tuple[Smoke, ...] = ()
     references: tuple[FileReference, ...] = ()
@@ -333,6 +352,9 @@ def _absolute(target: Target, base: Path) -> Target:
     vault = target.vault and target.vault.model_copy(
         update={place: fix(getattr(target.vault, place)) for place in places}
     )
+    telemetry = target.observability and target.observability.model_copy(
+        update={place: fix(getattr(target.observability, place)) for place in ("clickhouse_credentials",)}
+    )
     key = target.evidence.key_file
     evidence = target.evidence.model_copy(
         update={
@@ -340,7 +362,9 @@ def _absolute(target: Target, base: Path) -> Target:
             "public_key": fix(target.evidence.public_key),
         }
     )
-    return target.model_copy(update={"backups": backups, "vault": vault, "evidence": evidence})
+    return target.model_copy(
+        update={"backups": backups, "vault": vault, "observability": telemetry, "evidence": evidence}
+    )
 
 
 def resolve_settings(

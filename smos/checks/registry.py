@@ -6,11 +6,17 @@ Every suite is a package beside this module with `CHECKS` and `not_required`; ad
 from collections.abc import Collection, Mapping
 from types import ModuleType
 
-from smos.checks import demo, dr, rls, vault
+from smos.checks import demo, dr, observability, rls, vault
 from smos.target import Provision, Settings, Target
 from smos.verdict import Check
 
-SUITES: Mapping[str, ModuleType] = {"dr": dr, "vault": vault, "demo": demo, "rls": rls}
+SUITES: Mapping[str, ModuleType] = {
+    "dr": dr,
+    "vault": vault,
+    "demo": demo,
+    "rls": rls,
+    "observability": observability,
+}
 """Suite (its marker, its folder under suites/) to the package that describes it, in the order of the reports."""
 
 CHECKS: tuple[Check, ...] = tuple(item for suite in SUITES.values() for item in suite.CHECKS)
@@ -21,6 +27,7 @@ PROVISIONERS: Mapping[str, Collection[Provision]] = {
     "vault": (Provision.EMBEDDED, Provision.LIVE),
     "demo": (Provision.EMBEDDED,),
     "rls": (Provision.EMBEDDED, Provision.LIVE),
+    "observability": (Provision.EMBEDDED, Provision.LIVE),
 }
 """How the servers of a suite can come to exist, `auto` apart. What is not named is refused, never ignored."""
 OF_A_GIVEN_TARGET = frozenset({"dr", "rls"})

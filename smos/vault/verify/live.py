@@ -95,12 +95,12 @@ def _live_subject(vault: VaultTarget | None) -> Subject:
             code="vault-no-tls",
             remedy="give the address with TLS; plain HTTP is taken on loopback and on a socket (http+unix://) only",
         )
-    token = _private(vault.token_file, "vault.token_file").strip() if vault.token_file else b""
+    token = read_private(vault.token_file, "vault.token_file").strip() if vault.token_file else b""
     approles: dict[str, AppRoleCredential] = {}
     if vault.credentials is not None:
         try:
             approles = _Credentials.model_validate_json(
-                _private(vault.credentials, "vault.credentials")
+                read_private(vault.credentials, "vault.credentials")
             ).approles
         except ValidationError:
             raise VaultError(
@@ -121,7 +121,7 @@ def _live_subject(vault: VaultTarget | None) -> Subject:
     )
 
 
-def _private(path: Path, key: str) -> bytes:
+def read_private(path: Path, key: str) -> bytes:
     """Read a file that nobody else may read."""
     try:
         require_regular(path)

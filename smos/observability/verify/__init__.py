@@ -1,0 +1,1 @@
+"""Drivers of the observability suite: they send, break, wait and count, and record facts. Judges are elsewhere."""

@@ -1,0 +1,138 @@
+"""Private servers of the suite, as shipped unless a recipe says otherwise: ClickHouse, collector, PostgreSQL, Bugsink.
+
+Each part starts when it is asked for and is ended with its owner. Faults change the recipe, never the check.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+
+from smos.observability.clickhouse import ClickHouse
+from smos.observability.verify.subject import Subject
+from smos.provision.owner import Owner
+from smos.provision.telemetry import ClickHouseEndpoint, Collector, CollectorEndpoint
+
+if TYPE_CHECKING:
+    from smos.provision.embedded.bugsink import EmbeddedBugsink
+    from smos.provision.embedded.clickhouse import EmbeddedClickHouse
+    from smos.provision.embedded.postgres import EmbeddedPostgres
+
+TTL = "72h"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a stack is made; the defaults are what is shipped. Everything else is for destructive checks and faults.
+
+    environment: variables of the collector's configuration. configure: changes the parsed configuration in place.
+    prepare: what is done to ClickHouse before the collector starts. between: puts something between collector and
+    ClickHouse and gives the endpoint that the collector is told. front: likewise between senders and collector.
+    """
+
+    ttl: str = TTL
+    environment: Mapping[str, str] = field(default_factory=dict)
+    configure: Callable[[dict[str, Any]], object] | None = None
+    prepare: Callable[[ClickHouse], object] | None = None
+    between: Callable[[ClickHouseEndpoint], AbstractContextManager[ClickHouseEndpoint]] | None = None
+    front: Callable[[CollectorEndpoint], AbstractContextManager[CollectorEndpoint]] | None = None
+
+
+SHIPPED = Recipe()
+
+
+class Stand:
+    """One stack. `subject` starts ClickHouse and the collector; `postgres` and `bugsink` start on demand.
+
+    close: ends what stands between the servers, and the servers (the owner would end them as well).
+    """
+
+    def __init__(self, owner: Owner, *, name: str = "stack", recipe: Recipe = SHIPPED) -> None:
+        self.owner, self.name, self.recipe = owner, name, recipe
+        self._between = ExitStack()
+
+    @cached_property
+    def clickhouse(self) -> "EmbeddedClickHouse":
+        """ClickHouse, started. Raises ProvisionError."""
+        from smos.provision.embedded.clickhouse import EmbeddedClickHouse
+
+        server = EmbeddedClickHouse(self.owner, name=f"{self.name}-clickhouse")
+        server.start()
+        return server
+
+    @cached_property
+    def collector(self) -> Collector:
+        """The collector, started after ClickHouse: the real one where it was built, else rotel."""
+        from smos.provision.embedded.otelcol import EmbeddedOtelcol
+        from smos.provision.embedded.otelcol_build import configuration, find_collector
+        from smos.provision.embedded.rotel import EmbeddedRotel
+
+        recipe, clickhouse = self.recipe, self.clickhouse.endpoint
+        if recipe.prepare is not None:
+            with ClickHouse(clickhouse) as client:
+                recipe.prepare(client)
+        if recipe.between is not None:
+            clickhouse = self._between.enter_context(recipe.between(clickhouse))
+        server: Collector
+        if find_collector() is None:
+            server = EmbeddedRotel(self.owner, clickhouse, name=f"{self.name}-rotel", ttl=recipe.ttl)
+        else:
+            config = configuration()
+            if recipe.configure is not None:
+                yaml = YAML()
+                given = yaml.load(config)
+                recipe.configure(given)
+                config = self.owner.directory(f"{self.name}-config", read_only=True) / "config.yaml"
+                with config.open("w", encoding="utf-8") as file:
+                    yaml.dump(given, file)
+            server = EmbeddedOtelcol(
+                self.owner,
+                clickhouse,
+                name=f"{self.name}-otelcol",
+                ttl=recipe.ttl,
+                environment=recipe.environment,
+                config=config,
+            )
+        server.start()
+        return server
+
+    @cached_property
+    def subject(self) -> Subject:
+        """What a check is told: where senders send, and where rows are read."""
+        collector = self.collector.endpoint
+        if self.recipe.front is not None:
+            collector = self._between.enter_context(self.recipe.front(collector))
+        return Subject(
+            collector=collector,
+            clickhouse=self.clickhouse.endpoint,
+            capabilities=self.collector.capabilities,
+        )
+
+    @cached_property
+    def postgres(self) -> "EmbeddedPostgres":
+        """A PostgreSQL for instrumented services, started."""
+        from smos.provision.embedded.postgres import EmbeddedPostgres
+
+        server = EmbeddedPostgres(self.owner, name=f"{self.name}-postgres")
+        server.start()
+        return server
+
+    @cached_property
+    def bugsink(self) -> "EmbeddedBugsink":
+        """A Sentry-protocol server, started."""
+        from smos.provision.embedded.bugsink import EmbeddedBugsink
+
+        server = EmbeddedBugsink(self.owner, name=f"{self.name}-bugsink")
+        server.start()
+        return server
+
+    def close(self) -> None:
+        """End it; the parts that were never asked for were never started."""
+        self._between.close()
+        for part in ("collector", "clickhouse", "postgres", "bugsink"):
+            server = self.__dict__.get(part)
+            if server is not None:
+                server.kill()
