@@ -272,3 +272,15 @@ def test_a_second_opinion_is_joined_by_object_and_rule() -> None:
         ("pgrls-SEC001", "app.lines", ()),
     ]
     assert joined[1].as_finding().verdict is Verdict.PASS
+
+
+def test_every_code_is_documented() -> None:
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (SCHEMAS.parent.parent / "smos" / "rls").glob("*.py")
+    )
+    codes = set(re.findall(r'code="([a-z-]+)"', source)) | set(
+        re.findall(r'(?:act|_finding\(\s*act), "([a-z-]+)", [Ss]ev', source)
+    )
+    text = (SCHEMAS.parent.parent / "docs" / "rls.md").read_text(encoding="utf-8")
+    assert len(codes) > 30
+    assert sorted(code for code in codes if f"`{code}`" not in text) == []
