@@ -514,7 +514,13 @@ def test_an_unfinished_run_takes_the_place_of_the_one_before(tmp_path: Path) -> 
     folder = tmp_path / "allure-results"
     context = ci.read_ci({})
     reports.finish(
-        tmp_path, folder, info=info(), outcome=outcome(), timing=timing(), ci=context, run=run_document(tmp_path)
+        tmp_path,
+        folder,
+        info=info(),
+        outcome=outcome(),
+        timing=timing(),
+        ci=context,
+        run=run_document(tmp_path),
     )
     assert json.loads((tmp_path / "verdict.json").read_bytes())["verdict"] == "PASS"
     reports.begin(tmp_path, info(), ALL)

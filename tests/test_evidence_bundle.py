@@ -330,7 +330,7 @@ def test_an_altered_history_is_found_and_the_line_is_named(tmp_path: Path, chang
     assert re.search(r"line \d|has 2 lines, 3 were signed", text(newest))
 
 
-@pytest.mark.parametrize("change", [name for name in CHANGES if name not in {"dropped last"}])
+@pytest.mark.parametrize("change", [name for name in CHANGES if name != "dropped last"])
 def test_the_chain_alone_shows_most_of_it(tmp_path: Path, change: str) -> None:
     reports, _ = three(tmp_path)
     assert history.chain_problems(lines_of(reports)) == []
@@ -393,6 +393,7 @@ def by_hand(bundle: Path, public: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
 
 

@@ -149,7 +149,7 @@ def test_no_secret_of_any_server_is_left_or_shown_by_a_signed_drill(tmp_path: Pa
         ambient = {"VAULT_TOKEN": f"hvs.{secrets.token_urlsafe(24)}", "PGPASSWORD": secrets.token_urlsafe(24)}
         found |= ambient
         found["signing key"] = (tmp_path / "key.pem").read_text(encoding="ascii").splitlines()[1]
-        places = [Path(f"/tmp/smos-{os.geteuid()}"), Path("/dev/shm")]
+        places = [Path(f"/tmp/smos-{os.geteuid()}"), Path("/dev/shm")]  # noqa: S108  (where owners keep their runs)
         with watching(found, [place for place in places if place.is_dir()]) as watch:
             done = subprocess.run(
                 [
@@ -161,6 +161,7 @@ def test_no_secret_of_any_server_is_left_or_shown_by_a_signed_drill(tmp_path: Pa
                 env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **ambient},
                 capture_output=True,
                 timeout=500,
+                check=False,
             )
     output = done.stdout + done.stderr
     verdict = json.loads((reports / "verdict.json").read_bytes())
