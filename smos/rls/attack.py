@@ -253,7 +253,7 @@ class Attacker:
                 }
                 continue
             columns = ", ".join(unique.columns)
-            if not unique.primary:
+            if not unique.primary and not all(_unguessable(relation, name) for name in unique.columns):
                 yield base.collide("UNIQUE", insert(relation, values), columns)
             if updatable is not None:
                 names = ", ".join(ident(name) for name in unique.columns)
@@ -360,6 +360,14 @@ class _Base:
             act=self._act(operation, statement, column),
             meaning="collide",
         )
+
+
+def _unguessable(relation: Relation, name: str) -> bool:
+    """Whether a value is random: nobody learns anything by hitting it."""
+    column = relation.column(name)
+    return column is not None and (
+        column.base == "uuid" or bool(re.search(r"random|uuid|nanoid|token", column.default or ""))
+    )
 
 
 def harmless_column(relation: Relation, names: list[str]) -> str | None:

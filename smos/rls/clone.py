@@ -72,6 +72,7 @@ def cloned(connection: "psycopg.Connection[Any]", schema: Schema) -> Iterator[Cl
             superuser=ADMIN,
             settings=SETTINGS,
             no_network=True,
+            memory=True,
         )
         server.start()
         with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as admin:

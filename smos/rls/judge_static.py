@@ -13,6 +13,8 @@ ELEVATED = ("pg_read_server_files", "pg_write_server_files", "pg_execute_server_
 _SESSION_WIDE = re.compile(
     r"(?is)set_config\s*\([^;]*?,\s*false\s*\)|\bset\s+(?:session\s+)?(?!local\b)\w+\.\w+\s*(?:=|\bto\b)"
 )
+REFUSALS = frozenset({"", "P0001", "P0002", "42501", "28000"})
+"""SQLSTATEs of a function that answered, or that refused to answer on purpose."""
 _DML = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 
 
@@ -233,7 +235,7 @@ def _views(facts: ProbeFacts) -> Iterator[IsolationFinding]:
 
 def _functions(facts: ProbeFacts) -> Iterator[IsolationFinding]:
     owned = owned_tables(facts)
-    answered = {act.target for act in facts.acts if act.operation == "EXECUTE" and not act.state}
+    answered = {act.target for act in facts.acts if act.operation == "EXECUTE" and act.state in REFUSALS}
     for function in facts.schema.functions.values():
         callers = [name for name in function.executable if name in facts.probed]
         in_policy = function.oid in facts.policy_functions

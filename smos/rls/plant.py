@@ -20,6 +20,7 @@ MOST_PARTITIONS = 4
 FRESH_VARIANT = 9
 """Variant of the keys of rows that probes insert; planted rows have lower ones."""
 
+_LATER = re.compile(r"(?i)expir|until|end|valid_to|due|deadline")
 _PLATFORM = re.compile(r"(?i)super|platform|staff|support|global|root|system|internal|service|sysadmin")
 _PRIVILEGE = re.compile(r"(?i)admin|role|level|staff|permission|scope|kind|type|plan|tier")
 _BOUND_VALUE = re.compile(r"'((?:[^']|'')*)'")
@@ -213,6 +214,8 @@ class Planter:
                 continue
             for hint in hints:
                 if hint.startswith("\0"):
+                    if column.category == "D" and hint in {LOWEST, HIGHEST} and column.default is None:
+                        values[column.name] = "2199-01-01" if _LATER.search(column.name) else "now"
                     continue
                 alone = facts is None or len(facts.discriminators) < 2
                 if _PLATFORM.search(hint) or _PLATFORM.search(column.name):
