@@ -4,11 +4,12 @@ BIN := .venv/bin
 REPORTS ?= reports
 JOBS ?= 2
 ARGS ?=
+EXAMPLES ?= 2000
 REPORT_LANG := $(if $(filter es%,$(LANG)),es,en)
 DEV_EXTRAS := dev cli notify
 
 .DEFAULT_GOAL := help
-.PHONY: help dr test prove lint report bench clean doctor otelcol observability-deps
+.PHONY: help dr test prove campaign lint report bench clean doctor otelcol observability-deps
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +22,10 @@ test: .venv/ready-dev .venv/ready-observability ## everything that can run here,
 
 prove: .venv/ready-dev ## every check is seen to fail: the fault matrix
 	$(BIN)/pytest -m negative -n $(JOBS) --reports $(REPORTS) $(ARGS)
+
+campaign: .venv/ready-dev ## damage backups at random, for longer: make campaign EXAMPLES=2000 [SEED=7]
+	$(BIN)/pytest -m negative suites/dr/negative/test_campaign.py -n $(JOBS) --timeout=0 --reports $(REPORTS) \
+	  --campaign-examples=$(EXAMPLES) $(if $(SEED),--hypothesis-seed=$(SEED)) $(ARGS)
 
 lint: .venv/ready-dev ## ruff and strict types
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         if path.removesuffix(SUFFIX) not in listed:
             yield f"{part} lies in {path}, which is not among the artifacts"
     for entry in manifest.databases:
-        if not any(path.startswith(f"{entry.directory}/") for path in listed):
+        if not any(path == entry.directory or path.startswith(f"{entry.directory}/") for path in listed):
             yield f"the database {entry.name} lies in {entry.directory}, where no artifact is"
         yield from _of_database(entry)
     roles = manifest.roles.get("roles", {})

@@ -22,7 +22,7 @@ from smos.drill.sandbox import SYSTEM_DATABASES
 from smos.drill.sqlobjects import bare, object_of, plain_grant
 from smos.drill.sqlrules import HOSTILE, SUPERUSER, UNEXPECTED, Action, Ruling, judge
 from smos.drill.sqlstream import FLAWS, Comment, CopyData, Event, Flaw, Inserts, Statement
-from smos.drill.sqltokens import Reader, tokenize
+from smos.drill.sqltokens import Reader, TokenKind, tokenize
 from smos.errors import DeadlineError
 from smos.verdict import Problem
 
@@ -329,6 +329,9 @@ class Job:
 
     def _extension(self, statement: Statement, ruling: Ruling) -> None:
         try:
+            if ruling.kind.startswith("COMMENT"):
+                self.loading.comment(*_read_comment(statement))
+                return
             name, schema, version = _read_extension(statement)
         except ValueError:
             self.gap(UNEXPECTED, f"{place(statement.line)}{ruling.kind}: pg_dump writes no such statement")
@@ -405,6 +408,18 @@ def _read_extension(statement: Statement) -> tuple[str, str | None, str | None]:
             reader.expect("VERSION")
             version = reader.next().text
     return name, schema, version
+
+
+def _read_comment(statement: Statement) -> tuple[str, str | None]:
+    """Return name and text of a COMMENT ON EXTENSION. Raises ValueError."""
+    reader = Reader(tokenize(statement.text))
+    reader.expect("COMMENT", "ON", "EXTENSION")
+    name = reader.name()
+    reader.expect("IS")
+    token = reader.next()
+    if not reader.done or (token.kind is not TokenKind.TEXT and token.word != "NULL"):
+        raise ValueError("not a text")
+    return name, token.text if token.kind is TokenKind.TEXT else None
 
 
 def _add(problems: list[Problem], problem: Problem) -> None:

@@ -43,6 +43,7 @@ class Loading:
         """Kind and name of everything that an extension brought: the dump may grant on it, but does not own it."""
         self._context = context
         self._versions = dict(extensions)
+        self._comments: dict[str, str | None] = {}
 
     def create(self, plan: DatabasePlan, encoding: str | None) -> list[Problem]:
         """Make the database; return the gaps.
@@ -119,6 +120,11 @@ class Loading:
             )
         return gap
 
+    def comment(self, name: str, text: str | None) -> None:
+        """Remember what the dump says of an extension, for `settle`; nothing of those that are not installed here."""
+        if name in self._context.server.installation.extensions:
+            self._comments[name] = text
+
     def _share(self, connection: "psycopg.Connection[Any]") -> None:
         """Let the loading fill the extensions' configuration tables and use their wrappers; learn what is theirs."""
         me, creator = sql.Identifier(self.role), sql.Identifier(CREATOR)
@@ -159,6 +165,10 @@ class Loading:
                         f"GRANT ON {object_of(statement.skeleton).split(' ')[0]}: SQLSTATE {error.sqlstate}"
                     )
                     problems.append(Problem(SUPERUSER, f"line {statement.line}: {what}"))
+            for name, text in self._comments.items():
+                if connection.execute("SELECT FROM pg_extension WHERE extname = %s", [name]).rowcount:
+                    comment = sql.SQL("COMMENT ON EXTENSION {} IS {}")
+                    connection.execute(comment.format(sql.Identifier(name), sql.Literal(text)))
             unlend = "ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE CREATE, USAGE ON SCHEMAS FROM {}"
             connection.execute(sql.SQL(unlend).format(role, creator))
             # Not DROP OWNED: that would reach the rights on the databases that are still being restored.

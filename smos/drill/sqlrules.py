@@ -3,7 +3,7 @@
 An allow list of what pg_dump writes. Three things may keep a statement from the sandbox:
 - refused: it would reach outside (or try to), and a dump never holds it: `hostile-statement`;
 - withheld: harmless or normal, but it needs a superuser, who has no place in a restore from a backup: a gap;
-- skipped: of no use in an empty, isolated sandbox (DROP of `--clean`, subscriptions, comments on extensions).
+- skipped: of no use in an empty, isolated sandbox (DROP of `--clean`, subscriptions, comments on built-in languages).
 These rules report; what really protects is that the statements run without superuser rights in psql's
 restricted mode, in a sandbox without a network.
 """
@@ -246,7 +246,9 @@ def _grant(statement: Statement, words: list[str]) -> Ruling:
 def _comment(statement: Statement, words: list[str]) -> Ruling:
     kind, _ = object_kind(words[2:])
     label = f"COMMENT ON {kind}"
-    if kind == "EXTENSION" or kind == "LANGUAGE":  # noqa: PLR1714  (two reasons: created by the administrator; built in)
+    if kind == "EXTENSION":
+        return Ruling(Action.EXTENSION, label, early=True)
+    if kind == "LANGUAGE":  # built in
         return Ruling(Action.SKIP, label, early=True)
     if kind in SUPERUSER_ONLY or kind in {"SUBSCRIPTION", "TABLESPACE"}:
         return Ruling(Action.SKIP, label)

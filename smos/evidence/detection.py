@@ -174,12 +174,15 @@ def write(
 ) -> None:
     """Write detection.json, and put the section into summary.md in the place of an older one. Raises OSError."""
     write_json(reports / FILE_NAME, as_json(found, pristine, total))
-    section = markdown(found, pristine, total)
-    path = reports / SUMMARY_NAME
+    put_section(reports / SUMMARY_NAME, markdown(found, pristine, total), BEGIN, END, step_summary)
+
+
+def put_section(path: Path, section: str, begin: str, end: str, step_summary: Path | None) -> None:
+    """Put a section, which starts with `begin` and ends with `end`, in the place of an older one. Raises OSError."""
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    if BEGIN in before and END in before:
-        head, _, rest = before.partition(BEGIN)
-        before = head.rstrip("\n") + rest.partition(END)[2]
+    if begin in before and end in before:
+        head, _, rest = before.partition(begin)
+        before = head.rstrip("\n") + rest.partition(end)[2]
     text = f"{before.rstrip()}\n\n{section}" if before.strip() else section
     write_atomic(path, text.encode())
     if step_summary is not None:

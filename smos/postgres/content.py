@@ -142,17 +142,7 @@ class DatabaseContent:
                     )
                     for name, row in data["tables"].items()
                 },
-                sequences={
-                    str(name): SequenceContent(
-                        last_value=row[0],
-                        is_called=row[1],
-                        increment=row[2],
-                        lowest=row[3],
-                        highest=row[4],
-                        feeds=tuple(row[5:]),
-                    )
-                    for name, row in data["sequences"].items()
-                },
+                sequences={str(name): _sequence(*row) for name, row in data["sequences"].items()},
                 large_objects=LargeObjects(**data["large_objects"]) if data["large_objects"] else None,
                 sort_canary=None if data["sort_canary"] is None else tuple(data["sort_canary"]),
                 row_security=tuple(RowSecurityFacts(**facts) for facts in data["row_security"]),
@@ -161,3 +151,26 @@ class DatabaseContent:
             )
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"not the content of a database: {type(error).__name__} {error}") from error
+
+
+def _sequence(
+    last_value: object, is_called: object, increment: object, lowest: object, highest: object, *feeds: object
+) -> SequenceContent:
+    """Read one sequence. Raises TypeError for values of other types: compared, they would mean nothing."""
+    extremes = (lowest, highest)
+    if not (
+        isinstance(last_value, int)
+        and isinstance(is_called, bool)
+        and isinstance(increment, int)
+        and all(item is None or isinstance(item, int) for item in extremes)
+    ):
+        raise TypeError("a sequence has numbers")
+    low, high = (item if isinstance(item, int) else None for item in extremes)
+    return SequenceContent(
+        last_value=last_value,
+        is_called=is_called,
+        increment=increment,
+        lowest=low,
+        highest=high,
+        feeds=tuple(str(item) for item in feeds),
+    )

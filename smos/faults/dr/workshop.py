@@ -44,6 +44,11 @@ class Workshop:
         self._read: dict[str, Any] = {}
 
     @property
+    def owner(self) -> Owner:
+        """What owns its server."""
+        return self._owner
+
+    @property
     def server(self) -> EmbeddedPostgres:
         """The running server, which has the roles of the backup."""
         if self._server is None:

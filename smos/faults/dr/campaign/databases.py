@@ -81,6 +81,6 @@ DATABASES = Level(
     title="rows, rights and definitions of a database, dumped again, hashes made to fit",
     kinds=tuple(KINDS),
     perform=perform,
-    examples=16,
+    examples=12,
     most=2,
 )

@@ -204,9 +204,23 @@ def _outcome(truth: Truth, judged: Mapping[str, Judgement]) -> Outcome:
     return Outcome.DETECTED if noticed else Outcome.HARMLESS
 
 
-def seal(work: Workspace) -> None:
-    """Make the newest set's manifest fit its files, and sign it: no hash gives the damage away."""
-    work.rewrite(artifacts=work.hashes(work.newest))
+def seal(work: Workspace, **moved: str) -> None:
+    """Make the newest set's manifest fit its files, and sign it: no hash gives the damage away.
+
+    moved: names of databases and volumes whose dump or archive lies at another path of the set now.
+    """
+    manifest = work.manifest()
+    work.rewrite(
+        artifacts=work.hashes(work.newest),
+        databases=tuple(
+            item.model_copy(update={"directory": moved.get(item.name, item.directory)})
+            for item in manifest.databases
+        ),
+        volumes=tuple(
+            item.model_copy(update={"archive": moved.get(item.name, item.archive)})
+            for item in manifest.volumes
+        ),
+    )
 
 
 def run_steps(steps: Sequence[Step], operations: Mapping[str, Callable[[Dice], str]]) -> str:

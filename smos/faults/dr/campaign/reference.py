@@ -30,8 +30,11 @@ _SETVAL = re.compile(
     r"SELECT pg_catalog\.setval\('(?P<name>.*)', (?P<value>-?\d+), (?P<called>true|false)\);"
 )
 _NOISE = re.compile(
-    r"(?:SET default_(?:tablespace|table_access_method) = .*|\\(?:un)?restrict .*|-- .*|--|\\connect .*)?"
+    r"(?:SET default_(?:tablespace|table_access_method) = .*|\\(?:un)?restrict .*|-- .*|--|\\connect .*"
+    # What initdb says of its own schema; not every pg_dump tells where it was taken away.
+    r"|COMMENT ON SCHEMA public IS '(?:standard public schema)?';)?"
 )
+_PER_OBJECT = {"BLOB METADATA": re.compile("\n"), "BLOBS": re.compile(r"\n(?=SELECT pg_catalog\.lo_open)")}
 _HEAD = re.compile(r"^-- (?:Data for )?Name: .*; Type: (?P<kind>[A-Z ]+); Schema: ", re.MULTILINE)
 
 
@@ -61,7 +64,12 @@ def portrait(text: str) -> Portrait:
                 if match := _SETVAL.fullmatch(line):
                     positions[match["name"]] = (int(match["value"]), match["called"] == "true")
             continue
-        blocks.append("\n".join(line for line in lines if not _NOISE.fullmatch(line)))
+        lines = [line for line in lines if not _NOISE.fullmatch(line)]
+        if kind == "BLOBS":
+            lines = [line for line in lines if line not in {"BEGIN;", "COMMIT;"}]
+        # Large objects stand together where owner and rights are the same; each is a thing of its own.
+        parts = _PER_OBJECT.get(kind)
+        blocks += parts.split("\n".join(lines)) if parts else ["\n".join(lines)]
     return Portrait(tuple(sorted(blocks)), positions)
 
 
@@ -186,7 +194,7 @@ def tree(root: Path) -> dict[str, tuple[object, ...]]:
         if stat.S_ISREG(kind):
             content = sha256(path.read_bytes()).hexdigest()
         elif stat.S_ISLNK(kind):
-            content = str(path.readlink())
+            content = os.readlink(path)  # noqa: PTH115  (a Path would tidy it up)
         elif stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
             content = status.st_rdev
         names = os.listxattr(path, follow_symlinks=False) if hasattr(os, "listxattr") else []

@@ -95,7 +95,7 @@ def places(connection: Connection, found: Table) -> list[str]:
 def _run(
     connection: Connection, statement: str, found: Table, *values: object, **names: sql.Composable
 ) -> int:
-    query = sql.SQL(statement).format(t=found.quoted, **names)  # type: ignore[arg-type]  # literals of this module
+    query = sql.SQL(statement).format(t=found.quoted, **names)
     return connection.execute(query, values or None).rowcount
 
 
@@ -117,7 +117,7 @@ def added(connection: Connection, dice: Dice) -> str:
     for column in found.settable:
         if key and column.name == key[0]:
             change = {"N": "{} + 100000", "D": "{} + interval '1 second'"}.get(column.category, "{} || 'x'")
-            values.append(sql.SQL(change).format(column.quoted))  # type: ignore[arg-type]  # literals
+            values.append(sql.SQL(change).format(column.quoted))
         else:
             values.append(column.quoted)
     count = _run(
@@ -137,8 +137,8 @@ def changed(connection: Connection, dice: Dice) -> str:
     found = table(connection, dice)
     row, column = dice.pick(places(connection, found)), dice.pick(found.settable)
     expression = dice.pick(CHANGES.get(column.category, CHANGES["U"]))
-    value = sql.SQL(expression).format(c=column.quoted)  # type: ignore[arg-type]  # literals of this module
-    kind = sql.SQL(column.type)  # type: ignore[arg-type]  # as the server prints it
+    value = sql.SQL(expression).format(c=column.quoted)
+    kind = sql.SQL(column.type)
     _run(
         connection,
         "UPDATE {t} SET {c} = CAST({value} AS {kind}) WHERE ctid = %s::tid",

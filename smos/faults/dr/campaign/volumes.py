@@ -315,6 +315,6 @@ VOLUMES = Level(
     title="files of a volume, archived anew, hashes made to fit",
     kinds=tuple(OPERATIONS),
     perform=perform,
-    examples=30,
+    examples=20,
     most=2,
 )
