@@ -130,7 +130,7 @@ def markdown(trials: Sequence[Trial]) -> str:
     ]
     if data["survivors"]:
         lines += ["", "What passed, and why it is harmless:", ""]
-        lines += [f"- {count} × {why}" for why, count in data["survivors"].items()]
+        lines += [f"- {count} cases: {why}" for why, count in data["survivors"].items()]
     if wrong:
         lines += ["", "Not as it must be:", ""]
         lines += [

@@ -230,7 +230,8 @@ def _extract(data: bytes, place: Path) -> bool:
     place.mkdir()
     done = subprocess.run(
         ["tar", "--directory", place, *EXTRACT],
-        input=data, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}, capture_output=True, timeout=TOOL_S, check=False,
+        input=data, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}, capture_output=True,
+        timeout=TOOL_S, check=False,
     )  # fmt: skip
     return done.returncode == 0 and not done.stderr.strip()
 

@@ -1,5 +1,7 @@
-"""Damage inside of a dump, below its compression and with hashes that fit: lines and bytes of SQL, of data, of the
-table of contents; and the same dump made with other options, which changes nothing or leaves something out.
+"""Damage inside of a dump, below its compression and with hashes that fit.
+
+Lines and bytes of SQL, of data, of the table of contents; and the same dump made with other options, which changes
+nothing or leaves something out.
 
 The oracle restores what was damaged with psql or pg_restore, as a person would by hand, and compares what came back.
 """
@@ -11,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import zstandard
@@ -45,11 +48,12 @@ OPTIONS = (
     "--inserts", "--column-inserts", "--rows-per-insert=50", "--on-conflict-do-nothing --inserts", "--disable-triggers",
     "--quote-all-identifiers", "--no-toast-compression", "--no-table-access-method", "--no-tablespaces",
     "--no-security-labels", "--no-subscriptions", "--no-publications", "--load-via-partition-root",
-    "--clean --if-exists", "--clean", "--use-set-session-authorization", "--no-unlogged-table-data", "--enable-row-security",
-    "--extra-float-digits=3", "--extra-float-digits=0", "--no-owner", "--no-privileges", "--no-comments", "--schema-only",
-    "--data-only", "--no-large-objects", "--no-policies", "--section=pre-data", "--section=pre-data --section=data",
-    "--exclude-table=smos.heartbeat", "--exclude-table-data=smos.heartbeat", "--exclude-schema=smos", "--exclude-extension=hstore",
-    "--exclude-extension=pg_trgm", "--no-schema", "--statistics", "--statistics-only", "--serializable-deferrable",
+    "--clean --if-exists", "--clean", "--use-set-session-authorization", "--no-unlogged-table-data",
+    "--enable-row-security", "--extra-float-digits=3", "--extra-float-digits=0", "--no-owner", "--no-privileges",
+    "--no-comments", "--schema-only", "--data-only", "--no-large-objects", "--no-policies", "--section=pre-data",
+    "--section=pre-data --section=data", "--exclude-table=smos.heartbeat", "--exclude-table-data=smos.heartbeat",
+    "--exclude-schema=smos", "--exclude-extension=hstore", "--exclude-extension=pg_trgm", "--no-schema",
+    "--statistics", "--statistics-only", "--serializable-deferrable",
 )  # fmt: skip
 """Options of pg_dump: of some the dump is another one and its content the same, others leave something out."""
 
@@ -95,7 +99,7 @@ def _move_lines(dice: Dice, lines: list[bytes]) -> str:
 def _statement(lines: list[bytes], dice: Dice) -> tuple[int, int]:
     """Return where a paragraph of a dump lies: a statement with its heading, or a part of one."""
     gaps = [-1, *(number for number, line in enumerate(lines) if line == b"\n"), len(lines)]
-    parts = [(one + 1, two) for one, two in zip(gaps, gaps[1:], strict=False) if two - one > 1]
+    parts = [(one + 1, two) for one, two in pairwise(gaps) if two - one > 1]
     return dice.pick(parts)
 
 
@@ -254,7 +258,7 @@ def perform_plain(bench: Bench, work: Workspace, steps: Sequence[Step]) -> Truth
     first = Dice(steps[0].dice)
     name, suffix = first.pick(NAMES), first.pick(tuple(PACKERS))
     rest = [Step(step.kind, step.dice[2:]) for step in steps]
-    text = work.workshop.remembered(f"plain {name}", name, lambda server, it: _pg_dump(server, it))
+    text = work.workshop.remembered(f"plain {name}", name, _pg_dump)
     dump = _Plain(text)
     done = run_steps(rest, {kind: partial(dump.edit, edit) for kind, edit in EDITS.items()})
     _put_plain(work, name, dump.data, suffix)

@@ -13,7 +13,7 @@ from typing import Any
 import zstandard
 
 from smos.backup.manifest import MANIFEST_NAME
-from smos.faults.dr.campaign.model import Bench, Dice, Effect, Level, NothingToDo, Step, Truth, seal
+from smos.faults.dr.campaign.model import Bench, Dice, Effect, Level, Step, Truth, seal
 from smos.faults.dr.campaign.volumes import NAMES as VOLUMES
 from smos.faults.dr.exercise import Scope
 from smos.faults.dr.workspace import Workspace
@@ -64,7 +64,7 @@ def another(value: Any, dice: Dice) -> Any:
         return value + dice.pick((1, -1, 1000))
     if isinstance(value, str):
         choices = (f"{value}x", value.swapcase(), value[:-1], re.sub(r"\d", "7", value), "")
-        return next((item for item in (dice.pick(choices), f"{value}x") if item != value))
+        return next(item for item in (dice.pick(choices), f"{value}x") if item != value)
     return dice.pick(("x", 1, None)) if value is not None else dice.pick(("x", 1))
 
 
@@ -129,7 +129,8 @@ def _write(work: Workspace, data: bytes, key: Path) -> None:
 
 def _manifest(work: Workspace, kind: str, dice: Dice, key: Path) -> Truth:
     manifest = json.loads(work.path(MANIFEST_NAME).read_bytes())
-    scope, checks = Scope(), ("DR-02",)
+    scope = Scope()
+    checks: tuple[str, ...] = ("DR-02",)
     if kind == "artifacts":
         done, effect = _artifacts(manifest, dice)
     elif kind in {"content", "database"}:

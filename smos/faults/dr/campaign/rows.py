@@ -18,7 +18,8 @@ _TABLES = """SELECT n.nspname, c.relname FROM pg_class AS c JOIN pg_namespace AS
 _COLUMNS = """SELECT attname, format_type(atttypid, atttypmod), attgenerated <> '', NOT attnotnull, typcategory
     FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid
     WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
-_KEY = """SELECT a.attname FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+_KEY = """SELECT a.attname FROM pg_index AS i
+    JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
     WHERE i.indrelid = %s::regclass AND i.indisprimary"""
 
 CHANGES: dict[str, tuple[str, ...]] = {
@@ -214,7 +215,8 @@ def reordered(connection: Connection, dice: Dice) -> str:
         _run(connection, "DELETE FROM {t}", found)
         _run(
             connection,
-            "INSERT INTO {t} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM kept AS k ORDER BY md5(k::text || %s)",
+            "INSERT INTO {t} ({names}) OVERRIDING SYSTEM VALUE"
+            " SELECT {names} FROM kept AS k ORDER BY md5(k::text || %s)",
             found, seed, names=names,
         )  # fmt: skip
     return f"{found}: rows in another order"

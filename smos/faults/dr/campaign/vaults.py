@@ -3,6 +3,9 @@
 Every change is one that the server itself made, so the operation says what it was: the oracle is this list.
 """
 
+# One change a line.
+# ruff: noqa: E501
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
