@@ -253,6 +253,15 @@ class Target(_Model):
         return tuple(database.name for database in self.databases)
 
 
+class Telemetry(_Model):
+    """Where a drill's own trace and metrics go; OpenTelemetry's standard variables name it."""
+
+    endpoint: str | None = Field(default=None, repr=False)
+    """OTEL_EXPORTER_OTLP_ENDPOINT. None: nothing is sent."""
+    protocol: Literal["grpc", "http/protobuf"] = "http/protobuf"
+    """OTEL_EXPORTER_OTLP_PROTOCOL."""
+
+
 class Settings(_Model):
     """What a run was asked to do, after precedence was applied."""
 
@@ -265,6 +274,7 @@ class Settings(_Model):
     evidence: Evidence = Evidence()
     dsn: str | None = None
     """The database that `-m rls` probes: a libpq string or URI without a password."""
+    telemetry: Telemetry = Telemetry()
 
 
 def load_target(path: Path) -> Target:
@@ -408,7 +418,18 @@ def resolve_settings(
             loaded.evidence if loaded else Evidence(), signing_key, approver, language, env
         ),
         dsn=_without_password(dsn or env.get("SMOS_DSN")),
+        telemetry=resolve_telemetry(env),
     )
+
+
+def resolve_telemetry(env: Mapping[str, str]) -> Telemetry:
+    """Return where a drill's telemetry goes. A value that can't be used sends nothing: it must not stop a drill."""
+    endpoint = env.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    usable = endpoint.startswith(("http://", "https://"))
+    if not usable or env.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return Telemetry()
+    grpc = env.get("OTEL_EXPORTER_OTLP_PROTOCOL") == "grpc"
+    return Telemetry(endpoint=endpoint, protocol="grpc" if grpc else "http/protobuf")
 
 
 def _without_password(dsn: str | None) -> str | None:

@@ -14,11 +14,17 @@ NOT_EXERCISED = "not exercised in this drill"
 
 @dataclass(frozen=True, slots=True)
 class PhaseFacts:
-    """One phase: `seconds` is a measurement, or `excluded` says why there is none; never zero instead."""
+    """One phase: `seconds` is a measurement, or `excluded` says why there is none; never zero instead.
+
+    began_s, ended_s: seconds from the disaster until it was first entered and last left; between them it may have
+    rested, or run in several threads.
+    """
 
     name: str
     seconds: float | None
     excluded: str | None
+    began_s: float | None = None
+    ended_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,7 @@ class PhaseClock:
         self._start = time.monotonic()
         self._last_end = self._start
         self._seconds: dict[str, float] = {}
+        self._spans: dict[str, tuple[float, float]] = {}
         self._excluded: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -62,6 +69,8 @@ class PhaseClock:
             ended = time.monotonic()
             with self._lock:
                 self._seconds[name] = self._seconds.get(name, 0.0) + (ended - began)
+                first, last = self._spans.get(name, (began, ended))
+                self._spans[name] = (min(first, began), max(last, ended))
                 self._last_end = max(self._last_end, ended)
 
     def exclude(self, name: str, why: str) -> None:
@@ -85,7 +94,9 @@ class PhaseClock:
         """Return every phase, measured or excluded, in the order of PHASES."""
         with self._lock:
             return tuple(
-                PhaseFacts(name, self._seconds[name], None)
+                PhaseFacts(
+                    name, self._seconds[name], None, *(moment - self._start for moment in self._spans[name])
+                )
                 if name in self._seconds
                 else PhaseFacts(name, None, self._excluded.get(name, NOT_EXERCISED))
                 for name in PHASES
