@@ -13,6 +13,7 @@ from smos.checks.vault.rules import Rule, accepted, judge_probes, refused
 from smos.faults.registry import cases
 from smos.target import Target, VaultTarget
 from smos.vault.access import AccessFacts, Matrix, Verb, load_matrix
+from smos.vault.grants import Grant, unexplained
 from smos.vault.verify import datakeys, kv, lifecycle, signatures, tokens, transit
 from smos.vault.verify.access import MatrixFacts
 from smos.vault.verify.probe import NOT_ASKED, Probe, ProbeFacts
@@ -99,6 +100,7 @@ def test_every_code_is_documented() -> None:
     codes |= {
         "access-too-wide", "access-without-data", "access-refused", "access-disagrees", "access-no-answer",
         "access-not-told", "access-not-requested", "access-role-silent", "access-too-little",
+        "access-unlisted", "access-not-listed", "access-login-unknown", "access-ways-unknown",
         "vault-no-operator", "vault-no-credential", "vault-login-failed", "vault-no-scratch", "vault-no-address",
         "vault-no-tls", "vault-credentials-exposed", "vault-credentials-unreadable", "vault-stopped", "vault-live",
     }  # fmt: skip
@@ -121,6 +123,7 @@ SMALL = Matrix.model_validate(
 ALLOWED = AccessFacts(
     role="ci", path="smarteros/data/mcp/github", verb=Verb.READ, expected=True, status=200, capable=True
 )
+LISTED = Grant(role="ci", pattern="smarteros/data/mcp/github", capabilities=("read",))
 DENIED = AccessFacts(role="ci", path="sys/mounts", verb=Verb.READ, expected=False, status=403, capable=False)
 
 
@@ -147,15 +150,71 @@ DENIED = AccessFacts(role="ci", path="sys/mounts", verb=Verb.READ, expected=Fals
 def test_a_cell_agrees_only_when_request_and_account_are_as_expected(
     cell: AccessFacts, code: str, letter: str
 ) -> None:
-    facts = MatrixFacts(matrix=SMALL, cells=(cell,))
+    facts = MatrixFacts(matrix=SMALL, cells=(cell,), grants=(LISTED,))
     codes = {finding.code for finding in judge(facts).findings} - {"access-too-little"}
     assert (code in codes) if code else not codes
     row = "mcp/github" if cell.path == ALLOWED.path else "sys/mounts"
     assert table(facts)[row]["ci"] == letter
 
 
+@pytest.mark.parametrize(
+    ("role", "pattern", "capabilities", "unknown"),
+    [
+        ("ci", "smarteros/data/mcp/github", ("read",), ()),
+        ("ci", "smarteros/data/mcp/github", ("patch", "read"), ("patch",)),
+        ("ci", "smarteros/data/mcp/github/*", ("read",), ("read",)),
+        ("ci", "smarteros/data/logs/ci/*", ("create", "patch", "read", "update"), ()),
+        ("ci", "smarteros/data/logs/ci/*", ("delete",), ("delete",)),
+        ("ci", "smarteros/metadata/app/*", ("list",), ()),
+        ("ci", "sys/seal", ("sudo", "update"), ("sudo", "update")),
+        ("ci", "secret/*", ("read",), ("read",)),
+        ("ci", "+/data/mcp/github", ("read",), ()),  # the matrix tries it on every mount that it knows
+        ("ci", "+/data/other", ("read",), ("read",)),
+        ("ci", "*", ("root",), ("root",)),
+        ("ci", "cubbyhole/*", ("create", "read"), ()),
+        ("ci", "identity/entity/id/0f", ("read",), ()),
+        ("ci", "identity/entity/id/*", ("read",), ("read",)),
+        ("ci", "auth/token/lookup-self", ("read", "sudo"), ("sudo",)),
+        ("backup", "sys/audit", ("read", "sudo"), ()),
+        ("backup", "sys/storage/raft/snapshot", ("read",), ()),
+        ("recovery", "sys/storage/raft/snapshot", ("read",), ("read",)),
+        ("backup", "auth/+/users/", ("list",), ()),
+        ("backup", "auth/+/role/+", ("read",), ()),
+    ],
+)
+def test_a_rule_that_the_matrix_has_no_reason_for_is_named(
+    role: str, pattern: str, capabilities: tuple[str, ...], unknown: tuple[str, ...]
+) -> None:
+    grant = Grant(role=role, pattern=pattern, capabilities=capabilities)
+    assert unexplained(load_matrix(), grant) == unknown
+
+
+def test_a_role_whose_rules_nobody_lists_is_not_proven() -> None:
+    found = judge(MatrixFacts(matrix=SMALL, cells=(ALLOWED, DENIED)))
+    assert {finding.code for finding in found.findings} == {"access-not-listed", "access-too-little"}
+
+
+def test_an_unknown_login_fails_on_a_vault_of_ours_and_leaves_somebody_elses_unproven() -> None:
+    facts = MatrixFacts(matrix=SMALL, cells=(ALLOWED,), grants=(LISTED,), strangers=("auth/oidc/",))
+    assert judge(facts).verdict is Verdict.FAIL
+    assert judge(replace(facts, live=True)).verdict is Verdict.NOT_PROVEN
+
+
+def test_the_matrix_is_of_the_mount_and_key_that_the_target_names() -> None:
+    paths = {rule.path for rule in load_matrix().of("secret", "main").paths if rule.system}
+    assert {
+        "secret/config",
+        "secret/metadata/mcp/github",
+        "transit/keys/main",
+        "transit/decrypt/main",
+    } <= paths
+    assert not [
+        path for path in paths if path.startswith("smarteros/") or path.endswith("/smarteros-secrets")
+    ]
+
+
 def test_a_matrix_that_shrank_is_not_proven_and_a_role_that_is_silent_neither() -> None:
-    few = judge(MatrixFacts(matrix=SMALL, cells=(ALLOWED, DENIED)))
+    few = judge(MatrixFacts(matrix=SMALL, cells=(ALLOWED, DENIED), grants=(LISTED,)))
     assert [finding.code for finding in few.findings] == ["access-too-little"]
     silent = judge(MatrixFacts(matrix=SMALL, cells=(), silent={"ci": "no credential"}))
     assert silent.verdict is Verdict.NOT_PROVEN

@@ -105,7 +105,10 @@ def test_the_matrix_of_a_live_vault_names_what_was_not_requested(
     owner: Owner, stand: Stand, tmp_path: Path
 ) -> None:
     judgement = exercise("VAULT-06", lab(owner, target(stand, tmp_path)))
-    assert codes(judgement, Verdict.NOT_PROVEN) == {"access-not-requested"}
+    assert codes(judgement, Verdict.NOT_PROVEN) == {
+        "access-not-requested",
+        "access-ways-unknown",  # the role backup may not list roles of tokens
+    }
     assert judgement.facts["cells"] == 2 * judgement.facts["requests"]
 
 

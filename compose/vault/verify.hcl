@@ -83,6 +83,19 @@ path "sys/config/state/sanitized" {
   capabilities = ["read", "sudo"]
 }
 
-path "sys/policies/acl/default" {
+path "sys/policies/acl" {
+  capabilities = ["list"]
+}
+
+path "sys/policies/acl/+" {
   capabilities = ["read"]
+}
+
+# Which logins there are besides the platform's roles: names.
+path "auth/approle/role" {
+  capabilities = ["list"]
+}
+
+path "auth/token/roles" {
+  capabilities = ["list"]
 }

@@ -28,6 +28,8 @@ from smos.vault.escrow import AppRoleCredential, Escrow
 from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, VaultEndpoint, VaultError, explain, opened
 
 WORKERS = 4
+TRANSIT_KEY = "smarteros-secrets"
+"""The name that the matrix uses for the platform's key."""
 HARMLESS = {"data": {"probe": "access matrix"}}
 """What a write that is expected to succeed writes."""
 
@@ -81,7 +83,24 @@ class Matrix(_Model):
     kv_mount: str
     roles: tuple[str, ...]
     always: Mapping[Verb, tuple[str, ...]] = {}
+    everybody: tuple[str, ...] = ()
+    """Patterns of the rules that every token has, for its own care (the policy `default`)."""
+    unrequested: tuple[PathRule, ...] = ()
+    """Rules that are granted and never tried; their paths are spelled as in the policy."""
     paths: tuple[PathRule, ...]
+
+    def of(self, kv_mount: str, transit_key: str) -> "Matrix":
+        """Return the same expectation of a Vault whose KV mount and transit key have other names."""
+
+        def renamed(path: str) -> str:
+            parts = [transit_key if part == TRANSIT_KEY else part for part in path.split("/")]
+            return "/".join([kv_mount if parts[0] == self.kv_mount else parts[0], *parts[1:]])
+
+        paths = tuple(
+            rule.model_copy(update={"path": renamed(rule.path)}) if rule.system else rule
+            for rule in self.paths
+        )
+        return self.model_copy(update={"kv_mount": kv_mount, "paths": paths})
 
     def grants(self, rule: PathRule, verb: Verb, role: str) -> bool:
         """Tell whether the role is expected to be let through."""
@@ -144,7 +163,8 @@ def load_matrix(path: Path | None = None) -> Matrix:
             f"{path} is not an access matrix: {error}",
             remedy="compare it with compose/vault/access-matrix.yml",
         ) from error
-    named = {role for rule in matrix.paths for verb in Verb for role in rule.roles(verb)}
+    everywhere = (*matrix.paths, *matrix.unrequested)
+    named = {role for rule in everywhere for verb in Verb for role in rule.roles(verb)}
     named |= {role for roles in matrix.always.values() for role in roles}
     if unknown := sorted(named - set(matrix.roles)):
         raise TargetError(

@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from smos.vault.access import AccessFacts, Verb
+from smos.vault.grants import unexplained
 from smos.vault.verify.access import MatrixFacts
 from smos.verdict import Finding, Judgement, fail, not_proven
 
@@ -30,6 +31,9 @@ def judge(facts: MatrixFacts) -> Judgement:
         )
     for role in facts.matrix.roles:
         findings += _of(role, [cell for cell in facts.cells if cell.role == role])
+        if role not in facts.silent:
+            findings += _rules(role, facts)
+    findings += _others(facts)
     if len(facts.cells) < ENOUGH and not facts.silent:
         findings.append(
             not_proven(
@@ -92,6 +96,41 @@ def _of(role: str, cells: Sequence[AccessFacts]) -> Iterator[Finding]:
         )
 
 
+def _rules(role: str, facts: MatrixFacts) -> Iterator[Finding]:
+    """Judge the rules that the server lists for a role, also about paths that are no cell."""
+    grants = [item for item in facts.grants if item.role == role]
+    if not grants:  # every token has some, for its own care
+        yield not_proven(
+            "access-not-listed",
+            f"What else {role} may do is not known: {facts.unlisted.get(role) or 'no rule is listed'}",
+            "the policy `default` grants sys/internal/ui/resultant-acl, compose/vault/verify.hcl the policies' texts",
+        )
+    beyond = [(item, words) for item in grants if (words := unexplained(facts.matrix, item))]
+    if beyond:
+        named = [f"{', '.join(words)} at {item.pattern}" for item, words in beyond]
+        more = f" … and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        yield fail(
+            "access-unlisted",
+            f"{role} has rights that the access matrix knows nothing of: {'; '.join(named[:MOST_NAMED])}{more}",
+            "take the rule out of its policies (those of its entity and groups as well), or put it into the matrix",
+        )
+
+
+def _others(facts: MatrixFacts) -> Iterator[Finding]:
+    """Judge the logins that are no role of the matrix: what they may do was not tried."""
+    if facts.no_strangers:
+        yield not_proven(
+            "access-ways-unknown",
+            f"Which other logins there are is not known: {facts.no_strangers}",
+            "give a token with compose/vault/verify.hcl of this version",
+        )
+    if facts.strangers:
+        text = f"There are logins that the access matrix does not name: {', '.join(facts.strangers)}"
+        remedy = "remove them, or add their roles to the matrix"
+        # A Vault of somebody's own may well have them; what they may do stays unknown all the same.
+        yield (not_proven if facts.live else fail)("access-login-unknown", text, remedy)
+
+
 def _named(cells: Sequence[AccessFacts]) -> str:
     """Name the first of them: verb, path, what was seen."""
     words = [
@@ -114,6 +153,7 @@ def _shown(facts: MatrixFacts) -> dict[str, Any]:
         "cells": len(facts.cells),
         "seconds": round(facts.seconds, 3),
         "roles": list(facts.matrix.roles),
+        "rules": len(facts.grants),
         "agree": sum(cell.agrees for cell in facts.cells),
         "statuses": dict(sorted(Counter(str(cell.status) for cell in made).items())),
         "matrix": table(facts),

@@ -158,3 +158,107 @@ def not_told(work: VaultWork) -> None:
     change_policy(
         work, "default", lambda text: text.replace("sys/capabilities-self", "sys/capabilities-nobody")
     )
+
+
+@fault(
+    "F140f", "A policy names a path that is nobody's", "policy", caught(CHECK, "access-unlisted", "sys/seal")
+)
+def seals(work: VaultWork) -> None:
+    """Let the pipeline seal Vault: a path that no cell of the matrix is about."""
+    add(work, "ci", "sys/seal", "update", "sudo")
+
+
+@fault("F140g", "A rule with `+` opens every mount", "policy", caught(CHECK, "access-unlisted", "+/data/mcp"))
+def any_mount(work: VaultWork) -> None:
+    """Grant reading below every other mount: the server's list of rules leaves such rules out."""
+    add(work, "writer-copilot", "+/data/mcp/other", "read")
+
+
+@fault("F140h", "A role may patch a secret", "policy", caught(CHECK, "access-unlisted", "patch"))
+def may_patch(work: VaultWork) -> None:
+    """Grant a verb that neither reads nor writes, and changes a secret."""
+    add(work, "executor-codex", "smarteros/data/mcp/github", "read", "patch")
+
+
+@fault(
+    "F140i", "A key of another name opens", "policy", caught(CHECK, "access-too-wide", "smarteros-secretsx")
+)
+def any_key(work: VaultWork) -> None:
+    """Let the MCP server decrypt with every key."""
+    only(work, "mcp-server")
+    change_policy(
+        work,
+        "mcp-transit-encryption",
+        lambda text: text.replace("transit/decrypt/smarteros-secrets", "transit/decrypt/*"),
+    )
+
+
+@fault("F140j", "An entity adds a policy", "policy", caught(CHECK, "access-unlisted", "ci", "sys/step-down"))
+def by_entity(work: VaultWork) -> None:
+    """Give the entity behind a role's login a policy that the role does not have."""
+    only(work, "ci")
+    names: list[str] = []
+
+    def give(root: hvac.Client) -> None:
+        root.sys.create_or_update_acl_policy(
+            "by-entity", 'path "sys/step-down" { capabilities = ["update", "sudo"] }', pretty_print=False
+        )
+        with work.stand.subject.as_role("ci") as client:
+            entity = client.auth.token.lookup_self()["data"]["entity_id"]
+        names.append(entity)
+        root.adapter.post(f"/v1/identity/entity/id/{entity}", json={"policies": ["by-entity"]})
+
+    def undo(root: hvac.Client) -> None:
+        for entity in names:
+            root.adapter.post(f"/v1/identity/entity/id/{entity}", json={"policies": []})
+        root.sys.delete_acl_policy("by-entity")
+
+    work.afterwards(undo)
+    work.with_root(give)
+
+
+@fault("F140k", "There is a second way to log in", "login", caught(CHECK, "access-login-unknown", "userpass"))
+def second_way(work: VaultWork) -> None:
+    """Let people log in by a password."""
+    only(work, "ci")
+    work.afterwards(lambda root: root.sys.disable_auth_method("userpass"))
+    work.with_root(lambda root: root.sys.enable_auth_method("userpass"))
+
+
+@fault(
+    "F140l", "There is a role that nobody declared", "login", caught(CHECK, "access-login-unknown", "helper")
+)
+def second_role(work: VaultWork) -> None:
+    """Leave a role of somebody's own, with a policy of the administrator's."""
+    only(work, "ci")
+    path = f"/v1/auth/{APPROLE_MOUNT}/role/helper"
+    work.afterwards(lambda root: root.adapter.delete(path))
+    work.with_root(lambda root: root.adapter.post(path, json={"token_policies": ["admin"]}))
+
+
+@fault(
+    "F144b",
+    "The server does not list a role's rules",
+    "policy",
+    caught(CHECK, "access-not-listed", "ci", verdict=Verdict.NOT_PROVEN),
+)
+def not_listed(work: VaultWork) -> None:
+    """Take the right to see the list out of the policy that every role has."""
+    only(work, "ci")
+    change_policy(work, "default", lambda text: text.replace("ui/resultant-acl", "ui/resultant-nothing"))
+
+
+@fault(
+    "F144c",
+    "Nobody says which logins there are",
+    "login",
+    caught(CHECK, "access-ways-unknown", "denied", verdict=Verdict.NOT_PROVEN),
+)
+def ways_unknown(work: VaultWork) -> None:
+    """Refuse the list."""
+
+    def refuse(message: Message) -> Reply | None:
+        return Reply(403, {"errors": ["permission denied"]}) if message.path == "sys/auth" else None
+
+    only(work, "ci")
+    work.instead(refuse)
