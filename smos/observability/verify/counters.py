@@ -1,0 +1,76 @@
+"""The collector's own account of what passed through it, read from its metrics (Prometheus text)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from smos.provision.telemetry import CollectorEndpoint
+
+ITEMS: Mapping[str, str] = {"traces": "spans", "metrics": "metric_points", "logs": "log_records"}
+"""Signal to the word that the collector's metrics use for its items."""
+REQUEST_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Items of one signal since the collector's start.
+
+    accepted, refused: by its receivers (other: accepted by receivers that are not OTLP, i.e. scrapes). exported: sent
+    by its exporters. failed: given up by them. dropped: not taken into their queue.
+    """
+
+    accepted: float = 0
+    other: float = 0
+    refused: float = 0
+    exported: float = 0
+    failed: float = 0
+    dropped: float = 0
+
+    def since(self, before: "Counted") -> "Counted":
+        """Return what was added since `before`."""
+        return Counted(
+            accepted=self.accepted - before.accepted,
+            other=self.other - before.other,
+            refused=self.refused - before.refused,
+            exported=self.exported - before.exported,
+            failed=self.failed - before.failed,
+            dropped=self.dropped - before.dropped,
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was accepted was exported or given up."""
+        return self.exported + self.failed + self.dropped >= self.accepted + self.other
+
+
+def read_counters(endpoint: CollectorEndpoint) -> dict[str, Counted] | None:
+    """Return what the collector counted, for each signal; None where it has no metrics of its own.
+
+    Raises httpx.HTTPError, ValueError (not Prometheus' text).
+    """
+    if not endpoint.metrics:
+        return None
+    answer = httpx.get(endpoint.metrics, timeout=REQUEST_S, trust_env=False)
+    answer.raise_for_status()
+    sums: dict[tuple[str, bool], float] = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            key = sample.name.removesuffix("_total"), sample.labels.get("receiver", "otlp") == "otlp"
+            sums[key] = sums.get(key, 0.0) + sample.value
+
+    def of(name: str, *, otlp: bool = True) -> float:
+        return sums.get((f"otelcol_{name}", otlp), 0.0)
+
+    return {
+        signal: Counted(
+            accepted=of(f"receiver_accepted_{item}"),
+            other=of(f"receiver_accepted_{item}", otlp=False),
+            refused=of(f"receiver_refused_{item}") + of(f"receiver_failed_{item}"),
+            exported=of(f"exporter_sent_{item}"),
+            failed=of(f"exporter_send_failed_{item}"),
+            dropped=of(f"exporter_enqueue_failed_{item}"),
+        )
+        for signal, item in ITEMS.items()
+    }
