@@ -5,11 +5,17 @@ import threading
 from typing import TYPE_CHECKING
 
 from smos.drill.feed import Failure
+from smos.drill.sqlobjects import head, object_of
+from smos.drill.sqlstream import SqlLexer, Statement
 
 if TYPE_CHECKING:
     import subprocess
 
 MOST_LINES = 400
+MOST_STATEMENT_LINES = 40
+_WAS = "Command was: "
+_COPY = re.compile(r'pg_restore: error: COPY failed for table "([^"]{1,130})"')
+_ADDED = re.compile(rb'\bADD CONSTRAINT ("(?:[^"]|"")+"|[^\s"(]+)')
 _ENTRY = re.compile(r"pg_restore: from TOC entry \d+; \d+ \d+ ([A-Z][A-Z ]*[A-Z]) ([^\s]+)")
 _SERVER = re.compile(r"(?:ERROR|FATAL|PANIC):  (.*)")
 _CLASSES: tuple[tuple[str, str], ...] = (
@@ -47,9 +53,9 @@ class Messages:
     def failure(self, code: int) -> Failure:
         """Return a code for what happened; the server's words are dropped, they may quote a row."""
         self._thread.join()
-        kind, subject, found = "pg_restore", "", ""
+        (kind, subject), found = _command(self._lines), ""
         for line in self._lines:
-            if (entry := _ENTRY.match(line)) is not None:
+            if not subject and (entry := _ENTRY.match(line)) is not None:
                 kind, subject = entry[1], f"{entry[1]} {entry[2]}"
             if (server := _SERVER.search(line)) is not None and not found:
                 found = next(
@@ -58,6 +64,25 @@ class Messages:
             elif not found and line.startswith("pg_restore: error:"):
                 found = _own_code(line)
         return Failure(found or f"exit-{code}", kind, subject, None)
+
+
+def _command(lines: list[str]) -> tuple[str, str]:
+    """Return kind and subject of the statement that pg_restore says it tried; its names only, never its values."""
+    for number, line in enumerate(lines):
+        if (copied := _COPY.match(line)) is not None:
+            return "COPY", f"TABLE {copied[1]}"
+        if not line.startswith(_WAS):
+            continue
+        text = "\n".join([line.removeprefix(_WAS), *lines[number + 1 : number + MOST_STATEMENT_LINES]])
+        lexer = SqlLexer()
+        for event in (*lexer.feed(text.encode()), *lexer.close()):
+            if isinstance(event, Statement):
+                words = head(event.skeleton)
+                added = _ADDED.search(event.skeleton)
+                if added is not None:
+                    return f"ADD CONSTRAINT {added[1].decode(errors='replace')}", object_of(event.skeleton)
+                return " ".join(words[:2]), object_of(event.skeleton)
+    return "pg_restore", ""
 
 
 def _own_code(line: str) -> str:

@@ -14,6 +14,11 @@ ROOT_VOLUMES = ("n8n_data",)
 NOT_PROVEN = Verdict.NOT_PROVEN
 BYTES = ("hash-mismatch", "size-mismatch")
 MIB = 2**20
+ACL_NAME = "system.posix_acl_access"
+ACL = bytes.fromhex(
+    "02000000 01000600ffffffff 02000400d2040000 04000400ffffffff 10000600ffffffff 20000400ffffffff"
+)
+"""A POSIX ACL as Linux stores it (linux/posix_acl_xattr.h): the user 1234 may read as well."""
 
 
 def damage(codes: str | tuple[str, ...], volume: str) -> tuple[Expectation, ...]:
@@ -202,6 +207,25 @@ def root_mode_lost(work: Workspace) -> None:
 def attribute_lost(work: Workspace) -> None:
     """Archive without attributes, as tar does without --xattrs-include."""
     work.rearchive("odoo-web-data", lambda root: os.removexattr(root / "addons" / "run.sh", "user.smarteros"))
+
+
+@fault(
+    "F54b",
+    "An access list is lost",
+    "volume",
+    damage("xattr-lost", "chatwoot-data"),
+    volumes=("chatwoot-data",),
+)
+def access_list_lost(work: Workspace) -> None:
+    """Archive without ACLs, as tar does without --acls, a volume in which one user more might read a file."""
+
+    def grant(root: Path) -> None:
+        os.setxattr(root / "storage" / "adjunto-007.txt", ACL_NAME, ACL)
+
+    work.rearchive("chatwoot-data", grant, with_list=True)
+    work.rearchive(
+        "chatwoot-data", lambda root: os.removexattr(root / "storage" / "adjunto-007.txt", ACL_NAME)
+    )
 
 
 @fault(

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -246,7 +247,8 @@ class Workspace:
 
         The list of entries stays what it was, except `with_list`.
         """
-        place = self.directory / "volume"
+        room = Path(tempfile.mkdtemp(dir=self.directory))
+        place, made = room / "volume", room / "made"
         archive, entries = self.path(f"volumes/{volume}.tar.zst"), self.path(f"volumes/{volume}.jsonl.zst")
         limits = self.target.limits
         with Restoration(
@@ -254,12 +256,12 @@ class Workspace:
         ) as restoration:
             restoration.restore()
         change(place / volume)
-        made = self.directory / "made"
         made.mkdir()
         create_volume_archive(place / volume, volume, made / archive.name, made / entries.name)
         archive.write_bytes((made / archive.name).read_bytes())
         if with_list:
             entries.write_bytes((made / entries.name).read_bytes())
+        shutil.rmtree(room)
 
     # --- Vault --------------------------------------------------------------------------------------------
 

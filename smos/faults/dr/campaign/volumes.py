@@ -24,13 +24,10 @@ from smos.faults.dr.campaign.model import (
 )
 from smos.faults.dr.campaign.reference import tree
 from smos.faults.dr.exercise import Scope
+from smos.faults.dr.volumes import ACL, ACL_NAME
 from smos.faults.dr.workspace import Workspace
 
 NAMES = ("n8n_data", "odoo-web-data", "chatwoot-data")
-ACL = bytes.fromhex(
-    "02000000 01000600ffffffff 02000400d2040000 04000400ffffffff 10000600ffffffff 20000400ffffffff"
-)
-"""A POSIX ACL as the kernel stores it: one more user, 1234, may read."""
 Operation = Callable[[Path, Dice], str]
 
 
@@ -183,7 +180,7 @@ def _attribute(root: Path, dice: Dice) -> str:
     elif what == "set":
         os.setxattr(path, dice.pick(("user.new", "user.smarteros")), dice.pick((b"", b"x", b"\0\xff")))
     else:
-        os.setxattr(path, "system.posix_acl_access", ACL)
+        os.setxattr(path, ACL_NAME, ACL)
     return f"{_name(root, path)}: attribute, {what}"
 
 
