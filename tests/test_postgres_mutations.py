@@ -107,6 +107,8 @@ MUTATIONS = (
     m("a check not validated", "ALTER TABLE app.tenants DROP CONSTRAINT short; ALTER TABLE app.tenants ADD CONSTRAINT short CHECK (length(name) < 90) NOT VALID; COMMENT ON CONSTRAINT short ON app.tenants IS 'corto'", "constraint-not-valid"),
     m("references not enforced", "ALTER TABLE app.users DISABLE TRIGGER ALL", "constraint-not-enforced", seen=False),
     m("NOT NULL", "ALTER TABLE app.tenants ALTER name DROP NOT NULL", "column-differs"),
+    m("NOT NULL under another name", "ALTER TABLE app.tenants RENAME CONSTRAINT tenants_name_not_null TO other", "column-differs"),
+    m("NOT NULL that children don't inherit", "ALTER TABLE app.dup ADD CONSTRAINT filled NOT NULL a NO INHERIT", "column-differs"),
     m("a trigger gone", "DROP TRIGGER touch ON app.tenants", "trigger-missing"),
     m("a trigger disabled", "ALTER TABLE app.tenants DISABLE TRIGGER touch", "trigger-disabled"),
     m("a trigger enabled", "ALTER TABLE app.tenants ENABLE TRIGGER asleep", "trigger-differs"),

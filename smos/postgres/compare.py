@@ -159,6 +159,9 @@ def _large_objects(expected: DatabaseContent, actual: DatabaseContent) -> Iterat
     elif expected.mode is actual.mode and None not in {before.hash, after.hash} and before.hash != after.hash:
         detail = f"{after.count}, as expected, but their content or their OIDs differ"
         yield Difference("large-objects-differ", "large-objects:", detail)
+    elif before.bytes != after.bytes and None not in {before.hash, after.hash}:
+        detail = f"expected {before.bytes} bytes, found {after.bytes}"
+        yield Difference("large-objects-differ", "large-objects:", detail)
 
 
 def _sort_order(

@@ -1,0 +1,211 @@
+"""What random damage found, each as a test of its own: the product once took it for whole, or broke off."""
+
+import base64
+import io
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from smos.backup.coherence import contradictions
+from smos.backup.entries import EntriesError, read_entries
+from smos.backup.manifest import Manifest
+from smos.backup.signing import sign_manifest, verify_manifest
+from smos.backup.tarread import TarFault, TarReader
+from smos.backup.volumes import create_volume_archive
+from smos.drill.archive_errors import _command
+from smos.drill.sqlrules import Action, judge
+from smos.drill.sqlstream import SqlLexer, Statement
+from smos.postgres.catalogue import Catalogue
+from smos.postgres.compare import _large_objects
+from smos.postgres.compare_catalogue import compare_catalogues
+from smos.postgres.compare_grants import Names
+from smos.postgres.content import DatabaseContent, LargeObjects
+from smos.postgres.hashing import HashMode
+from tests._backup_kit import keys
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+def test_a_signature_in_another_spelling_is_refused(tmp_path: Path) -> None:
+    private, public = keys(tmp_path)
+    signature = sign_manifest(b"{}", private)
+    text = signature.decode().rstrip("\n")
+    assert text.endswith("==")
+    # The last letter before the padding holds four bits that no byte needs.
+    other = text[:-3] + LETTERS[LETTERS.index(text[-3]) ^ 1] + "=="
+    assert base64.b64decode(other) == base64.b64decode(text)
+    for spelling in (other.encode() + b"\n", signature + b"\n", b" " + signature, text.encode()):
+        assert not verify_manifest(b"{}", spelling, public), spelling
+    assert verify_manifest(b"{}", signature, public)
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K"])
+def test_a_long_name_that_is_empty_is_damage(kind: bytes) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        head = tarfile.TarInfo("storage")
+        head.type = kind
+        archive.addfile(head)
+        archive.addfile(tarfile.TarInfo("file"))
+    with pytest.raises(TarFault, match="long name that is empty"):
+        TarReader(iter([buffer.getvalue()])).next()
+
+
+def test_the_list_of_another_volume_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "file").write_text("x")
+    create_volume_archive(tmp_path / "root", "n8n_data", tmp_path / "a.tar.zst", tmp_path / "a.jsonl.zst")
+    assert len(list(read_entries(tmp_path / "a.jsonl.zst", "n8n_data"))) == 2
+    with pytest.raises(EntriesError, match="another volume"):
+        list(read_entries(tmp_path / "a.jsonl.zst", "odoo"))
+
+
+def manifest(**changes: object) -> Manifest:
+    moment = "2026-01-02T03:04:05Z"
+    database = {
+        "name": "n8n", "directory": "databases/n8n", "server_version_num": 180006, "dump_version": "18.6",
+        "snapshot_at": moment, "lsn": "0/1", "heartbeat_at": moment,
+        "content": {"server_version_num": 180006, "heartbeat_at": "2026-01-02T03:04:05+00:00"},
+    }  # fmt: skip
+    paths = (
+        "databases/n8n/toc.dat",
+        "globals.sql.zst",
+        "volumes/v.tar.zst",
+        "volumes/v.jsonl.zst",
+        "vault/s",
+        "vault/c",
+    )
+    data = {
+        "set_id": "smos-20260102_030405", "source": "x", "tool": "x", "started": moment, "finished": moment,
+        "system_identifier": "1", "globals_path": "globals.sql.zst",
+        "roles": {"roles": {"postgres": {"bootstrap": True}, "app": {"bootstrap": False}}},
+        "databases": [database | dict(changes.pop("database", {}))],
+        "volumes": [{"name": "v", "archive": "volumes/v.tar.zst", "entries": "volumes/v.jsonl.zst", "files": 1, "bytes": 1}],
+        "vault": {"snapshot": "vault/s", "canary": "vault/c", "version": "2", "policies": [], "auth_roles": []},
+        "artifacts": [{"path": path, "bytes": 1, "sha256": "0"} for path in paths],
+    }  # fmt: skip
+    return Manifest.model_validate_json(json.dumps(data | changes))
+
+
+def test_a_coherent_manifest_does_not_contradict_itself() -> None:
+    assert contradictions(manifest()) == ()
+    encrypted = [item.model_dump() | {"path": f"{item.path}.age"} for item in manifest().artifacts]
+    assert contradictions(manifest(artifacts=encrypted)) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"globals_path": "globals.sql"}, "globals lies in globals.sql"),
+        ({"database": {"directory": "databases/other"}}, "where no artifact is"),
+        ({"database": {"server_version_num": 170000}}, "two server versions"),
+        ({"database": {"heartbeat_at": "2026-01-02T03:04:06Z"}}, "two newest heartbeats"),
+        (
+            {"roles": {"roles": {"postgres": {"bootstrap": True}, "app": {"bootstrap": True}}}},
+            "app, postgres",
+        ),
+        (
+            {
+                "volumes": [
+                    {
+                        "name": "v",
+                        "archive": "volumes/w",
+                        "entries": "volumes/v.jsonl.zst",
+                        "files": 1,
+                        "bytes": 1,
+                    }
+                ]
+            },
+            "the volume v lies in volumes/w",
+        ),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_found(changes: dict[str, object], words: str) -> None:
+    assert words in " | ".join(contradictions(manifest(**changes)))
+
+
+def test_a_database_that_became_a_template_is_found() -> None:
+    def catalogue(**more: object) -> Catalogue:
+        return Catalogue(server_version_num=180006, objects={"database:": {"owner": "app", **more}})
+
+    found = list(
+        compare_catalogues(catalogue(), catalogue(template=True), names=Names(None), same_major=True)
+    )
+    assert [item.code for item in found] == ["setting-differs"]
+
+
+def test_names_of_not_null_constraints_count_only_between_servers_that_have_them() -> None:
+    def catalogue(version: int, **more: object) -> Catalogue:
+        column = {"name": "id", "type": "integer", "notnull": True, **more}
+        return Catalogue(server_version_num=version, objects={"table:t": {"owner": "a", "columns": [column]}})
+
+    old, new = catalogue(170000), catalogue(180006, notnull_name="other")
+    assert list(compare_catalogues(old, new, names=Names(None), same_major=False)) == []
+    assert [
+        item.code for item in compare_catalogues(catalogue(180006), new, names=Names(None), same_major=True)
+    ] == ["column-differs"]
+
+
+def test_large_objects_of_another_size_are_found() -> None:
+    before = LargeObjects(count=1, bytes=7, hash="1:2")
+    found = list(_large_objects(contents(before), contents(replace(before, bytes=8))))
+    assert [item.code for item in found] == ["large-objects-differ"]
+
+
+def contents(large_objects: LargeObjects) -> DatabaseContent:
+    return DatabaseContent(
+        server_version_num=180006, mode=HashMode.FAST, lsn="0/1", heartbeat_at=None,
+        catalogue=Catalogue(server_version_num=180006, objects={}), tables={}, sequences={},
+        large_objects=large_objects, sort_canary=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "row", [[1, True], ["1", True, 1, None, None], [1, 1, 1, None, None], [1, True, 1, None, "public.t.id"]]
+)
+def test_a_sequence_of_another_shape_is_no_content(row: list[object]) -> None:
+    data = {
+        "server_version_num": 180006, "mode": "fast", "lsn": "0/1", "heartbeat_at": None,
+        "catalogue": Catalogue(server_version_num=180006, objects={}).to_json(), "tables": {},
+        "sequences": {"public.s": row}, "large_objects": None, "sort_canary": None, "row_security": [],
+        "row_security_probed": True, "problems": [],
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="not the content of a database"):
+        DatabaseContent.from_json(data)
+
+
+def test_a_comment_on_an_extension_is_restored_and_not_skipped() -> None:
+    lexer = SqlLexer()
+    events = [*lexer.feed(b"COMMENT ON EXTENSION pg_trgm IS 'x';\n"), *lexer.close()]
+    statement = next(event for event in events if isinstance(event, Statement))
+    assert judge(statement, server_version_num=180006, features=()).action is Action.EXTENSION
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "subject"),
+    [
+        (
+            [
+                "Command was: ALTER TABLE ONLY public.accounts",
+                "    ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);",
+            ],
+            "ADD CONSTRAINT accounts_pkey",
+            "TABLE public.accounts",
+        ),
+        (
+            ["Command was: CREATE INDEX by_name ON public.t USING btree (name);"],
+            "CREATE INDEX",
+            "INDEX by_name",
+        ),
+        (['pg_restore: error: COPY failed for table "messages": ERROR:  x'], "COPY", "TABLE messages"),
+        (["Command was: INSERT INTO public.t VALUES (1, 'secret');"], "INSERT INTO", ""),
+        (["pg_restore: error: out of memory"], "pg_restore", ""),
+    ],
+)
+def test_a_statement_that_pg_restore_could_not_run_is_named_without_its_values(
+    lines: list[str], kind: str, subject: str
+) -> None:
+    assert _command(lines) == (kind, subject)
