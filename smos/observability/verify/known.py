@@ -39,7 +39,7 @@ BEFORE_S = 600
 """The base is so many seconds ago: well within the retention, and nothing lies in the future."""
 REQUEST_S = 15.0
 ARRIVE_S = 30.0
-SHOP, BILLING, VAULT = "demo-shop", "billing", "vault"
+SHOP, BILLING, VAULT, BUSY = "demo-shop", "billing", "vault", "busy-api"
 TARGET = "example"
 TRACE = "a1" * 16
 """The trace that goes through both services."""
@@ -91,12 +91,21 @@ SPANS = (
     KnownSpan(
         service=HARNESS, trace="e5" * 16, id="e501", parent="e500", name="restore", kind=INTERNAL, at=32, took=30_000
     ),
+    # Enough of them for an alert, of a service that nobody has chosen in the menus.
+    *(
+        KnownSpan(
+            service=BUSY, trace=f"f6{number:02x}" * 8, id=f"f6{number:02x}", name="GET /slow", kind=SERVER,
+            at=200 + number, took=2000, error=number < 5,
+        )
+        for number in range(25)
+    ),
 )  # fmt: skip
 LOGS = (
     (SHOP, 10.02, 9, "INFO", "cart opened", TRACE, "a100"),
     (SHOP, 71.0, 13, "WARN", "cache is slow", "b2" * 16, "b200"),
     (SHOP, 75.3, 17, "ERROR", "order refused", "c3" * 16, "c300"),
     (VAULT, 20.0, 9, "INFO", "vault is unsealed", "", ""),
+    *((BUSY, 200.0 + number, 17, "ERROR", "too slow", "", "") for number in range(12)),
 )
 """Service, second, number and text of the severity, body, trace, span."""
 GAUGES = (
