@@ -47,7 +47,9 @@ MODULES = (
     "demo.seed",
     "demo.cleanup",
     "demo.isolation",
+    "rls.pitfalls",
     "observability.delivery",
+    "observability.context",
 )
 """Modules of this package that register faults, in the order of the matrix; the folder is the suite."""
 _ID = re.compile(r"F(?P<number>\d{2,3})(?P<letter>[a-z]?)")

@@ -49,12 +49,18 @@ def reachable_packages(packages: list[Path], user: ServiceUser | None) -> Path:
     Raises ProvisionError when the cache can't be written.
     """
     base = packages[0].parent
-    if user is None or all(can_read(package / "__init__.py", user) for package in packages):
+    if user is None or all(can_read(_first_file(package), user) for package in packages):
         return base
     libraries = [
         folder for folder in base.glob("*.libs") if folder.name.split(".")[0].startswith(packages[0].name)
     ]
     return _copied(packages[0].name, [*packages, *libraries], base)
+
+
+def _first_file(package: Path) -> Path:
+    """Return what must be readable: namespace packages and descriptions (dist-info) have no `__init__.py`."""
+    first = package / "__init__.py"
+    return first if first.is_file() else package
 
 
 def reachable_python(user: ServiceUser | None) -> Path | None:
