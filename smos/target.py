@@ -159,6 +159,8 @@ class VaultTarget(_Model):
     """0600: a token with the policy compose/vault/verify.hcl."""
     credentials: Path | None = None
     """JSON file (0600): `{"approles": {"ci": {"role_id": …, "secret_id": …}}}`."""
+    seal: Literal["shamir", "auto"] = "shamir"
+    """What a live Vault must be unsealed by: its key shares, or by itself (another Vault, a KMS: VAULT-10)."""
     scratch_path: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")] | None = None
     """Mounts whose names start so may be made (they are removed); None: nothing is written to it."""
 

@@ -1,6 +1,6 @@
 """The Vault checks: what each of them claims. Their judges are beside this module, one for each area."""
 
-from smos.target import Settings, Target
+from smos.target import Provision, Settings, Target
 from smos.verdict import Check
 
 CHECKS = (
@@ -51,8 +51,10 @@ CHECKS = (
 )
 
 
-def not_required(target: Target, _settings: Settings | None = None) -> tuple[tuple[str, str], ...]:
+def not_required(target: Target, settings: Settings | None = None) -> tuple[tuple[str, str], ...]:
     """Return (check ID, why) for every check of this suite that the target does not ask for."""
     if target.vault is not None:
+        if settings is not None and settings.provision is Provision.LIVE and target.vault.seal == "shamir":
+            return (("VAULT-10", "the target declares a Vault that is sealed by key shares (vault.seal)"),)
         return ()
     return tuple((item.id, "the target declares no Vault") for item in CHECKS)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from smos.checks.vault.rules import Rule, accepted, judge_probes, refused
+from smos.checks.vault.partly import judge_partly
+from smos.checks.vault.rules import Rule, accepted, refused
 from smos.vault.verify.probe import ProbeFacts
 from smos.verdict import Judgement, note
 
@@ -16,8 +17,28 @@ RULES: Sequence[Rule] = (
     accepted(
         "declared",
         "audit-off",
-        "The Vault has no audit device, or one that writes secrets in the clear",
-        "declare one in the server's configuration (OpenBao), or enable one (Vault); leave log_raw off",
+        "The Vault has no audit device, or one that writes secrets or accessors in the clear",
+        "declare one in the server's configuration (OpenBao), or enable one (Vault); leave log_raw off and"
+        " hmac_accessor on",
+    ),
+    accepted("kept", "audit-nowhere", "Every audit device of the Vault writes to nowhere", TWO_DEVICES),
+    accepted(
+        "mounts-hashed",
+        "audit-unhashed",
+        "Mounts of the Vault keep fields that hold secrets out of the audit log's hashing",
+        "take them off audit_non_hmac_request_keys and audit_non_hmac_response_keys of the mount",
+    ),
+    accepted(
+        "platform-secret",
+        "audit-secret-in-clear",
+        "A secret of the platform's stands in its audit log",
+        KEEP_HASHING,
+    ),
+    accepted(
+        "platform-trail",
+        "audit-request-missing",
+        "A request to the platform's secrets left no trace",
+        TWO_DEVICES,
     ),
     accepted("no-secret", "audit-secret-in-clear", "A secret stands in the audit log", KEEP_HASHING),
     accepted("no-token", "audit-token-in-clear", "A token stands in the audit log", KEEP_HASHING),
@@ -86,7 +107,7 @@ RULES: Sequence[Rule] = (
 
 def judge(facts: ProbeFacts) -> Judgement:
     """Judge what was seen. What Vault never hashes is said as a note."""
-    judged = judge_probes(RULES, facts)
+    judged = judge_partly(RULES, facts)
     numbers = facts.details.get("numbers in clear", 0)
     if not numbers:
         return judged

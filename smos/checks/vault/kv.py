@@ -13,6 +13,12 @@ RULES = (
         "The platform's mount is not KV version 2: no history, no check-and-set, and its policies grant nothing",
         "turn versioning on (`kv enable-versioning`), then compare every policy with the access matrix",
     ),
+    accepted(
+        "platform-keeps",
+        "kv-forgets",
+        "The platform's mount keeps one version only, or lets versions delete themselves",
+        "set max_versions to 2 or more (0: ten) and delete_version_after to 0s on the mount",
+    ),
     accepted("written", "kv-not-written", "A first version could not be written", SERVER),
     accepted("cas-right", "kv-not-written", "A write that names the current version was not taken", SERVER),
     refused(

@@ -30,6 +30,12 @@ RULES = (
         "set deletion_allowed to false on the key",
     ),
     accepted("platform-backup", "key-exportable", "The platform's key can be backed up in clear", NEW_KEY),
+    accepted(
+        "platform-type",
+        "key-weak",
+        "The platform's key has fewer than 256 bits, or is of a type that does not authenticate what it encrypts",
+        "make a key of the type aes256-gcm96, and encrypt its data again",
+    ),
     accepted("rotate", "key-rotate", "A rotation does not lead to version 2 of the key", SERVER),
     accepted(
         "old-still-opens",

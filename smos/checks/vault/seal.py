@@ -31,6 +31,12 @@ RULES: Sequence[Rule] = (
         remedy="unseal it, or give the address of the active node",
         wrong=STATES - {200, 429, 473},
     ),
+    accepted(
+        "subject-threshold",
+        "seal-threshold-one",
+        "One person alone can open the Vault, or make a root token of the recovery keys",
+        "rekey it with a threshold of at least 2 (`operator rekey`), the shares given to different people",
+    ),
     _health("uninitialised", 501, "not initialised"),
     _health("sealed", 503, "sealed"),
     _health("active", 200, "active"),

@@ -30,6 +30,13 @@ RULES = (
         "A role logs in with the policy root",
         "give the role its own policy; nobody but an emergency needs root",
     ),
+    refused(
+        "role-id-alone",
+        "approle-no-secret",
+        "A role logs in by its role_id alone, which is a name and no secret",
+        "set bind_secret_id on the role, or bind its logins to addresses (secret_id_bound_cidrs) as well",
+        *ENDED,
+    ),
     _works("token-works", "token-refused", "A new token is refused"),
     refused("token-expires", "token-outlives", "A token works after its time", SERVER, *ENDED),
     accepted(

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import hvac
+
 from smos.faults.registry import caught, fault
 from smos.faults.vault.servers import configured, fronted
 from smos.faults.vault.wire import Meddler, Message, Reply
@@ -180,3 +182,66 @@ def second_silent(work: VaultWork) -> None:
         return Reply(204, {}) if alone and message.path.count("/") == 1 else None
 
     fronted(work, Meddler(instead=answer), only=SERVER)
+
+
+def _device(work: VaultWork, **options: str) -> None:
+    """Let the platform's Vault say that its audit device has other options."""
+
+    def change(message: Message, reply: Reply) -> None:
+        if message.path == "sys/audit" and "data" in reply.body:
+            for device in reply.body["data"].values():
+                device["options"] |= options
+
+    work.replies(change)
+
+
+@fault("F152d", "The audit device writes to nowhere", "audit", caught(CHECK, "audit-nowhere", "nowhere"))
+def to_nowhere(work: VaultWork) -> None:
+    """Let the verified Vault's only device be /dev/null."""
+    _device(work, file_path="/dev/null")
+
+
+@fault("F152e", "The audit device shows accessors", "audit", caught(CHECK, "audit-off", "accessors"))
+def shows_accessors(work: VaultWork) -> None:
+    """Switch their hashing off."""
+    _device(work, hmac_accessor="false")
+
+
+@fault(
+    "F150b",
+    "The platform's mount keeps its values out of the hashing",
+    "audit",
+    caught(CHECK, "audit-unhashed", "smarteros/: api_key"),
+)
+def mount_in_clear(work: VaultWork) -> None:
+    """Tune the mount so that values stand in the log as they are."""
+    _tune(work, ["api_key"])
+
+
+@fault(
+    "F150c",
+    "The platform's log shows a value by another field",
+    "audit",
+    caught(CHECK, "audit-secret-in-clear", "platform's log"),
+)
+def field_in_clear(work: VaultWork) -> None:
+    """Keep the field in which the value lies out of the hashing, and hide the setting."""
+    _tune(work, ["note"])
+
+    def hide(message: Message, reply: Reply) -> None:
+        if message.path == "sys/mounts" and "data" in reply.body:
+            for mount in reply.body["data"].values():
+                mount["config"] = {}
+
+    work.replies(hide)
+
+
+def _tune(work: VaultWork, fields: list[str]) -> None:
+    def put(root: hvac.Client, what: list[str]) -> None:
+        root.adapter.post(
+            "/v1/sys/mounts/smarteros/tune",
+            json={"audit_non_hmac_request_keys": what, "audit_non_hmac_response_keys": what},
+        )
+
+    work.afterwards(lambda root: put(root, []))
+    work.with_root(lambda root: put(root, fields))

@@ -133,3 +133,10 @@ def can_not_be_sealed(work: VaultWork) -> None:
         return Reply(400, {"errors": ["no"]}) if message.path == "sys/seal" else None
 
     _before(work, Meddler(instead=answer))
+
+
+@fault("F160b", "One share opens the verified Vault", "seal", caught(CHECK, "seal-threshold-one", "1 of 1"))
+def one_share(work: VaultWork) -> None:
+    """Let the check look at a Vault that was initialised with a single share."""
+    another_subject(work)
+    without_pair(work)

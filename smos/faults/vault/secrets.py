@@ -119,3 +119,25 @@ def not_written(work: VaultWork) -> None:
             Reply(400, {"errors": ["no"]}) if message.method == "POST" and "/data/" in message.path else None
         )
     )
+
+
+def _mount(work: VaultWork, **settings: object) -> None:
+    def put(root: hvac.Client, what: dict[str, object]) -> None:
+        root.adapter.post(f"/v1/{work.lab.subject.kv_mount}/config", json=what)
+
+    work.afterwards(lambda root: put(root, {"max_versions": 0, "delete_version_after": "0s"}))
+    work.with_root(lambda root: put(root, settings))
+
+
+@fault(
+    "F135a", "The platform's mount keeps one version", "secrets", caught(CHECK, "kv-forgets", "versions: 1")
+)
+def one_version(work: VaultWork) -> None:
+    """Keep no history."""
+    _mount(work, max_versions=1)
+
+
+@fault("F135b", "The platform's secrets delete themselves", "secrets", caught(CHECK, "kv-forgets", "10m"))
+def short_memory(work: VaultWork) -> None:
+    """Let versions end after some minutes."""
+    _mount(work, delete_version_after="10m")

@@ -235,3 +235,15 @@ def wrapping_lost(work: VaultWork) -> None:
             reply.body["data"] = {"other": "content"}
 
     work.replies(change)
+
+
+@fault("F147e", "A role needs no secret_id", "approle", caught(CHECK, "approle-no-secret", "ci"))
+def no_secret(work: VaultWork) -> None:
+    """Let the role_id be enough (a role that is bound to addresses may do that; ours sits on a socket without one)."""
+
+    def answer(message: Message) -> Reply | None:
+        if message.path.endswith(f"{APPROLE_MOUNT}/login") and "secret_id" not in message.body:
+            return Reply(200, {"auth": {"client_token": "b.nobody"}})
+        return None
+
+    work.instead(answer)

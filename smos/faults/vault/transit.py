@@ -259,3 +259,12 @@ def derived_lost(work: VaultWork) -> None:
             reply.body["data"]["plaintext"] = plain(b"something else")
 
     work.replies(change)
+
+
+@fault("F111e", "The platform's key has 128 bits", "key", caught("VAULT-02", "key-weak", "aes128-gcm96"))
+def short_key(work: VaultWork) -> None:
+    """Let the platform use a key of a weaker type."""
+    name = "smarteros-short"
+    settings = {"type": "aes128-gcm96", "auto_rotate_period": "720h"}
+    work.with_root(lambda root: root.adapter.post(f"/v1/transit/keys/{name}", json=settings))
+    work.subject(transit_key=name)

@@ -2,7 +2,8 @@
 
 Shown on a bare server of the harness' own, for its log is broken on the way: a device fails because a directory
 lies in the place of its file when the server opens it anew (SIGHUP), as it does when a log rotation went wrong.
-The Vault that is verified is asked for its audit devices.
+The Vault that is verified is asked for its audit devices and the tuning of its mounts; what one secret leaves in its
+own log is looked at where that log is ours (devices.py).
 """
 
 import json
@@ -21,10 +22,11 @@ import hvac
 from smos.errors import DeadlineError
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.vault.model import CLIENT_ERRORS, VaultError, opened
-from smos.vault.verify.bare import looked, opened_up, send
+from smos.vault.verify.bare import LIVE, looked, opened_up, send
+from smos.vault.verify.devices import devices, trail
 from smos.vault.verify.lab import VaultLab
 from smos.vault.verify.metrics import read_metrics, samples
-from smos.vault.verify.probe import Probe, ProbeFacts, ask, probe
+from smos.vault.verify.probe import Probe, ProbeFacts, ask
 from smos.wait import wait_for
 
 WRITES = 12
@@ -42,12 +44,15 @@ FAILURES = "vault_audit_log_request_failure"
 
 def observe(lab: VaultLab) -> ProbeFacts:
     """Write and read canaries, look for them in the log; rotate it; break one device, then one of two, then both."""
-    lab.require_own()
-    declared = _declared(lab)
-    devices: list[str] = []
+    declared = list(devices(lab))
+    if lab.live:
+        return ProbeFacts(probes=tuple(declared), details={LIVE: True})
+    if lab.stand is not None and lab.stand.server.audit_path is not None:
+        declared += trail(lab, lab.stand.server.audit_path)
+    names: list[str] = []
 
     def add(configuration: dict[str, Any]) -> None:
-        for name in devices:
+        for name in names:
             options = {"file_path": f"{name}.log", "mode": "0600"}
             configuration["audit"].append({"type": "file", "path": f"{name}/", "options": options})
 
@@ -66,21 +71,9 @@ def observe(lab: VaultLab) -> ProbeFacts:
         if not bench.reopens:
             return ProbeFacts(probes=tuple(probes), details=bench.details)
         probes += bench.only_device_fails()
-        devices.append(SECOND)
+        names.append(SECOND)
         probes += bench.one_of_two_fails()
         return ProbeFacts(probes=tuple(probes), details=bench.details)
-
-
-def _declared(lab: VaultLab) -> list[Probe]:
-    """Ask the Vault that is verified which audit devices it has."""
-
-    def kept(answer: Any) -> bool:
-        devices = answer["data"].values()
-        raw = [item for item in devices if str(item["options"].get("log_raw", "false")).lower() == "true"]
-        return bool(devices) and not raw
-
-    with lab.operator() as client:
-        return [probe("declared", client.sys.list_enabled_audit_devices, kept)]
 
 
 @dataclass(slots=True)

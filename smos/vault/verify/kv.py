@@ -1,5 +1,6 @@
 """VAULT-05: versions of secrets: check-and-set, history, deletion that can be undone, destruction that can't."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,9 +10,11 @@ from smos.vault.model import status_of
 from smos.vault.verify.api import Api
 from smos.vault.verify.lab import VaultLab
 from smos.vault.verify.notes import Notes
-from smos.vault.verify.probe import ProbeFacts
+from smos.vault.verify.probe import ProbeFacts, probe
 
-PLATFORM = ("platform-versioned",)
+PLATFORM = ("platform-versioned", "platform-keeps")
+FEWEST = 2
+"""Versions that a mount must keep at least, so that an overwritten one can be had back."""
 SCRATCH = (
     "written",
     "cas-right",
@@ -80,6 +83,16 @@ def observe(lab: VaultLab) -> ProbeFacts:
                 return found["type"] == "kv" and (found.get("options") or {}).get("version") == "2"
 
             notes.ask("platform-versioned", partial(Api(client).get, "sys/mounts"), version, what=mount)
+            kept: dict[str, Any] = {}
+
+            def keeps(answer: dict[str, Any]) -> bool:
+                kept.update({name: answer["data"][name] for name in ("max_versions", "delete_version_after")})
+                many = kept["max_versions"] == 0 or kept["max_versions"] >= FEWEST  # 0: the server's ten
+                return many and bool(kept["delete_version_after"] == "0s")
+
+            seen = probe("platform-keeps", partial(Api(client).get, f"{mount}config"), keeps, mount)
+            told = ", ".join(f"{name}: {value}" for name, value in kept.items())
+            notes.probes.append(replace(seen, seen=f"{seen.seen} {told}".rstrip()))
     with notes.part(SCRATCH), lab.scratch(kv=True) as mounts, lab.operator() as client:
         kv = Kv(Api(client), mounts.kv)
         if notes.ask("written", partial(kv.write, "app", "one", 0), lambda number: number == 1):

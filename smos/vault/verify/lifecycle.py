@@ -22,7 +22,10 @@ PLATFORM = (
     "platform-exportable",
     "platform-deletable",
     "platform-backup",
+    "platform-type",
 )
+STRONG = frozenset({"aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305"})
+"""Types with a key of 256 bits that authenticate what they encrypt."""
 SCRATCH = (
     "rotate",
     "old-still-opens",
@@ -97,6 +100,7 @@ def _platform(notes: Notes, transit: Transit, lab: VaultLab) -> None:
         ("platform-backup", "allow_plaintext_backup"),
     ):
         notes.compare(claim, found.get(setting) is False, f"{setting}: {found.get(setting)}")
+    notes.compare("platform-type", found.get("type") in STRONG, f"type: {found.get('type')}")
 
 
 def _seconds(period: object) -> int:

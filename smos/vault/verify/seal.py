@@ -34,7 +34,7 @@ ACTIVE_S = 20.0
 
 def observe(lab: VaultLab) -> ProbeFacts:
     """Ask the Vault that is verified; then take bare ones through every state."""
-    probes = [Probe(claim="subject-active", status=health_status(lab.endpoint))]
+    probes = [Probe(claim="subject-active", status=health_status(lab.endpoint)), _threshold(lab)]
     if lab.live:
         return ProbeFacts(probes=tuple(probes), details={LIVE: True})
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -44,6 +44,23 @@ def observe(lab: VaultLab) -> ProbeFacts:
             probes += course.run()
         probes.append(pair.result())
     return ProbeFacts(probes=tuple(probes), details=course.details)
+
+
+def _threshold(lab: VaultLab) -> Probe:
+    """Ask, without a token, how many shares open it; where it unseals itself: how many recovery keys count."""
+    with opened(lab.endpoint) as client:
+        status, answer, reason = ask(client.sys.read_seal_status)
+    try:
+        if status != 200 or not answer["initialized"]:
+            return Probe(claim="subject-threshold", status=None, seen=reason or "it is not initialised")
+        threshold, shares = int(answer["t"]), int(answer["n"])
+    except (KeyError, TypeError, ValueError):
+        return looked("subject-threshold", None, "an ill-formed answer")
+    if (
+        not shares and answer.get("type") != "shamir"
+    ):  # nobody can make a root token of recovery keys that are none
+        return looked("subject-threshold", True, "no recovery keys")
+    return looked("subject-threshold", 1 < threshold <= shares, f"{threshold} of {shares} shares")
 
 
 @dataclass(slots=True)

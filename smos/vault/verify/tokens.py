@@ -8,14 +8,15 @@ from typing import Any
 import hvac
 
 from smos.errors import DeadlineError
-from smos.vault.model import VaultError, opened, status_of
+from smos.vault.escrow import AppRoleCredential
+from smos.vault.model import APPROLE_MOUNT, VaultError, opened, status_of
 from smos.vault.verify.api import Api
 from smos.vault.verify.lab import VaultLab
 from smos.vault.verify.notes import Notes
-from smos.vault.verify.probe import Probe, ProbeFacts
+from smos.vault.verify.probe import Probe, ProbeFacts, ask
 from smos.wait import wait_for
 
-ROLES = ("role-token-ttl", "role-token-policies")
+ROLES = ("role-token-ttl", "role-token-policies", "role-id-alone")
 CHAIN = (
     "token-works",
     "token-longest-life",
@@ -90,6 +91,20 @@ def _roles(notes: Notes, lab: VaultLab) -> None:
         notes.compare("role-token-ttl", short, lives)
         notes.compare("role-token-policies", not STRONG & set(policies), f"{name}: {', '.join(policies)}")
     notes.details["roles"] = found
+    for name, credential in sorted(lab.subject.credentials.items()):
+        notes.probes.append(_without_secret(lab, name, credential))
+
+
+def _without_secret(lab: VaultLab, name: str, credential: AppRoleCredential) -> Probe:
+    """Try to log in by the role_id alone, which is a name and no secret; end what should not have begun."""
+    with opened(lab.endpoint) as client:
+        api = Api(client)
+        body = {"role_id": credential.role_id.get_secret_value()}
+        status, answer, reason = ask(partial(api.post, f"auth/{APPROLE_MOUNT}/login", **body))
+        if status == 200:
+            client.token = str((answer.get("auth") or {}).get("client_token") or "")
+            ask(partial(api.post, "auth/token/revoke-self"))  # a batch token ends by itself soon
+    return Probe(claim="role-id-alone", status=status, seen=f"{name} {reason}".rstrip())
 
 
 def _longest(client: hvac.Client, token: Mapping[str, Any], limit_s: float) -> int:
