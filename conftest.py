@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.campaign",
     "fixtures.vault",
     "fixtures.demo",
+    "fixtures.rls",
     "fixtures.observability",
 ]
 

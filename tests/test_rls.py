@@ -13,6 +13,8 @@ from sarif_pydantic.sarif import Sarif
 
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
+from smos.faults.rls.pitfalls import PITFALLS, Pitfall
+from smos.faults.rls.workspace import STYLES, RlsStack, schema_text, workspace
 from smos.rls import pgrls
 from smos.rls.facts import Mode, ProbeFacts, ProbeOptions
 from smos.rls.finding import IsolationFinding, Severity
@@ -20,10 +22,8 @@ from smos.rls.judge import isolation_findings, judge_isolation
 from smos.rls.probe import probe
 from smos.rls.sarif import to_sarif
 from smos.verdict import Verdict
-from tests.rls_pitfalls import PITFALLS, Pitfall
 
-SCHEMAS = Path(__file__).parent / "rls_schemas"
-STYLES = ("single_tenant", "supabase", "hierarchy", "partitions")
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,7 @@ def load(server: EmbeddedPostgres, *texts: str) -> str:
     return server.endpoint.conninfo("shop")
 
 
-def style(name: str) -> str:
-    return (SCHEMAS / f"{name}.sql").read_text(encoding="utf-8")
+style = schema_text
 
 
 def found(facts: ProbeFacts) -> list[IsolationFinding]:
@@ -72,14 +71,23 @@ def test_a_sound_schema_has_no_finding_and_every_table_was_probed(
     assert judge_isolation(facts).verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize("pitfall", PITFALLS, ids=lambda item: item.id)
-def test_every_pitfall_is_found_on_the_object_that_has_it(server: EmbeddedPostgres, pitfall: Pitfall) -> None:
-    dsn = load(server, style(pitfall.schema), pitfall.patch)
-    effects = pitfall.code in {
-        "definer-function-writes",
-        "matview-leaks",
-    }  # never provoked in the user's database
-    facts = probe(dsn, ProbeOptions(mode=Mode.CLONE if effects else Mode.IN_PLACE))
+@pytest.fixture(scope="module")
+def stack() -> Iterator[RlsStack]:
+    with Owner("test-rls-stack") as owner:
+        yield RlsStack(owner)
+
+
+@pytest.mark.parametrize(
+    "pitfall",
+    # What has effects is never provoked in the user's own database; suites/rls/negative tries it on the copy.
+    [item for item in PITFALLS if item.code not in {"definer-function-writes", "matview-leaks"}],
+    ids=lambda item: item.id,
+)
+def test_every_pitfall_is_found_in_place_on_the_object_that_has_it(stack: RlsStack, pitfall: Pitfall) -> None:
+    with workspace(stack) as work:
+        work.open(pitfall.schema)
+        work.sql(pitfall.patch, undo=pitfall.undo)
+        facts = probe(work.dsn, ProbeOptions(mode=Mode.IN_PLACE))
     hits = [item for item in isolation_findings(facts) if item.code == pitfall.code]
     assert [item.target for item in hits if pitfall.target in item.target]
     assert all(item.fix for item in hits)
@@ -195,7 +203,7 @@ def test_triggers_that_set_the_tenant_are_no_crossing(server: EmbeddedPostgres) 
 def smos(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "smos.cli.app", "rls", *words],
-        capture_output=True, text=True, check=False, cwd=SCHEMAS.parent.parent,
+        capture_output=True, text=True, check=False, cwd=CHECKOUT,
         env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **env},
     )  # fmt: skip
 
@@ -275,12 +283,10 @@ def test_a_second_opinion_is_joined_by_object_and_rule() -> None:
 
 
 def test_every_code_is_documented() -> None:
-    source = "".join(
-        path.read_text(encoding="utf-8") for path in (SCHEMAS.parent.parent / "smos" / "rls").glob("*.py")
-    )
+    source = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "smos" / "rls").glob("*.py"))
     codes = set(re.findall(r'code="([a-z-]+)"', source)) | set(
         re.findall(r'(?:act|_finding\(\s*act), "([a-z-]+)", [Ss]ev', source)
     )
-    text = (SCHEMAS.parent.parent / "docs" / "rls.md").read_text(encoding="utf-8")
+    text = (CHECKOUT / "docs" / "rls.md").read_text(encoding="utf-8")
     assert len(codes) > 30
     assert sorted(code for code in codes if f"`{code}`" not in text) == []
