@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from sarif_pydantic.sarif import Sarif
 
-from smos.provision.embedded.postgres import EmbeddedPostgres
-from smos.provision.owner import Owner
 from smos.faults.rls.pitfalls import PITFALLS, Pitfall
 from smos.faults.rls.workspace import STYLES, RlsStack, schema_text, workspace
+from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.owner import Owner
 from smos.rls import pgrls
 from smos.rls.facts import Mode, ProbeFacts, ProbeOptions
 from smos.rls.finding import IsolationFinding, Severity

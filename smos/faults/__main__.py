@@ -41,7 +41,7 @@ then makes a key without derivation. The function gets a `VaultWork`: `with_root
 ## Row-level security
 
 F200 to F219 break the demo's own schema. F250 to F299 break sound schemas of other styles
-(`smos/faults/rls/schemas/`: one tenant column, Supabase's, a hierarchy, partitions, …), so that RLS-01, which knows none
+(`smos/faults/rls/schemas/`: one tenant column, Supabase's, a hierarchy, …), so that RLS-01, which knows none
 of them, is seen to find what it must on any database. Each is one line of data in `smos/faults/rls/pitfalls.py`: a
 patch in SQL, and the finding that must name the object.
 
