@@ -24,8 +24,9 @@ from smos.provision.telemetry import AlertmanagerEndpoint, PrometheusEndpoint
 
 TEST_S = 60
 QUICK = "1s"
-"""Interval of scrapes and evaluations, and how long a condition must last, where a suite can't wait minutes."""
-
+"""Interval of scrapes, and how long alerts are gathered, where a suite can't wait minutes."""
+EVALUATED = "250ms"
+"""Interval of evaluations there."""
 
 ALERTMANAGER = "github.com/prometheus/alertmanager/cmd/alertmanager@v0.28.1"
 """As in ../observability.yml; the newest whose module holds its web pages, without which it can't be built.
@@ -122,7 +123,8 @@ class EmbeddedPrometheus(HttpServer):
     """One Prometheus with the shipped jobs and rules.
 
     targets: for each job of the shipped prometheus.yml the `host:port`s to scrape; the other jobs are left out.
-    token: what the job vault shows. hasten: evaluate every second, and let every condition fire at once.
+    token: what the job vault shows. paths: for some jobs another path than the shipped one. hasten: evaluate several
+    times a second, and let every condition fire at once.
     """
 
     make = "Prometheus"
@@ -136,6 +138,7 @@ class EmbeddedPrometheus(HttpServer):
         alertmanager: AlertmanagerEndpoint | None = None,
         token: str = "",
         rules: Path | None = None,
+        paths: Mapping[str, str] | None = None,
         hasten: bool = True,
     ) -> None:
         super().__init__(owner, name=name)
@@ -144,6 +147,7 @@ class EmbeddedPrometheus(HttpServer):
         self._targets = {job: list(places) for job, places in targets.items()}
         self._alertmanager = alertmanager
         self._token = token
+        self._paths = dict(paths or {})
         self._rules = rules or shipped("prometheus-rules.yml")
         self._hasten = hasten
         self._port = PortClaim()
@@ -164,7 +168,7 @@ class EmbeddedPrometheus(HttpServer):
         rules = _loaded(self._rules)
         given = _loaded(shipped("prometheus.yml"))
         if self._hasten:
-            given["global"] = dict.fromkeys(given["global"], QUICK)
+            given["global"] = {**dict.fromkeys(given["global"], QUICK), "evaluation_interval": EVALUATED}
             for group in rules["groups"]:
                 for rule in group["rules"]:
                     rule.pop("for", None)
@@ -175,6 +179,8 @@ class EmbeddedPrometheus(HttpServer):
         jobs = [job for job in given["scrape_configs"] if job["job_name"] in self._targets]
         for job in jobs:
             job.pop("file_sd_configs", None)
+            if job["job_name"] in self._paths:
+                job["metrics_path"] = self._paths[job["job_name"]]
             job["static_configs"] = [{"targets": self._targets[job["job_name"]]}]
             if "authorization" in job:
                 job["authorization"]["credentials_file"] = str(token)
@@ -204,12 +210,13 @@ class EmbeddedPrometheus(HttpServer):
         return f"{self.endpoint.url}/-/ready"
 
 
-def check_rules(owner: Owner, tests: Path | None = None) -> str:
+def check_rules(owner: Owner, tests: Path | None = None, rules: Path | None = None) -> str:
     """Run `promtool test rules` on the shipped tests and return what it says. Raises ProvisionError."""
+    rules = rules or shipped("prometheus-rules.yml")
     fetch_program("prometheus", ("prometheus",))
     tool = reachable_program(fetch_program("prometheus", ("promtool",)), owner.user)
     place = owner.directory("promtool", read_only=True)
-    for path in (tests or shipped("prometheus-rules.test.yml"), shipped("prometheus-rules.yml")):
+    for path in (tests or shipped("prometheus-rules.test.yml"), rules):
         owner.write(place / path.name, path.read_text(encoding="utf-8"))
     name = (tests or shipped("prometheus-rules.test.yml")).name
     scratch = owner.directory("promtool-tmp")  # it keeps its time series there
