@@ -1,11 +1,12 @@
 """What every report of one run says about the run itself."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from smos.checks.registry import OF_A_GIVEN_TARGET
-from smos.target import Provision, Scope, Target
+from smos.target import Provision, Scope, Settings, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +52,32 @@ def scope_of(target: Target, provision: Provision, suites: Iterable[str]) -> Sco
     """
     given = provision is Provision.LIVE or OF_A_GIVEN_TARGET.issuperset(suites)
     return target.scope if given else Scope.SELF_TEST
+
+
+def subject_of(target: Target, settings: Settings, suites: Collection[str]) -> tuple[str, Scope]:
+    """Return the name and the scope of what a run of these suites speaks about.
+
+    Where only a database was given, with --dsn and without a target file, it is that database.
+    """
+    if settings.target is None and settings.dsn and frozenset(suites) == {"rls"}:
+        return database_name(settings.dsn), Scope.PRODUCTION
+    return target.name, scope_of(target, settings.provision, suites)
+
+
+def database_name(dsn: str) -> str:
+    """Return `host/database` of a libpq string or URI, as far as it says so; never a role or a credential."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    parts = conninfo_to_dict(dsn)
+    if parts.get("service"):
+        return f"service {_plain(parts['service'])}"
+    host = str(parts.get("host") or parts.get("hostaddr") or "localhost")
+    # A path is a socket's directory: this machine.
+    shown = "localhost" if host.startswith(("/", "@")) else _plain(host)
+    return f"{shown}/{_plain(parts.get('dbname') or 'default database')}"
+
+
+def _plain(word: object) -> str:
+    """Return a word as it is where it is a plain name: libpq also takes a whole string, with a password, for one."""
+    text = str(word)
+    return text if re.fullmatch(r"[\w.,:\[\] -]{1,200}", text) else "…"
