@@ -20,7 +20,7 @@ dr: .venv/ready ## the disaster-recovery drill: back up, lose, restore, compare,
 test: .venv/ready-dev .venv/ready-observability ## everything that can run here, the harness' own tests included
 	$(BIN)/pytest tests suites -n $(JOBS) --reports $(REPORTS) $(ARGS)
 
-prove: .venv/ready-dev ## every check is seen to fail: the fault matrix
+prove: .venv/ready-dev .venv/ready-observability ## every check is seen to fail: the fault matrix
 	$(BIN)/pytest -m negative -n $(JOBS) --reports $(REPORTS) $(ARGS)
 
 campaign: .venv/ready-dev ## damage backups at random, for longer: make campaign EXAMPLES=2000 [SEED=7]
