@@ -181,6 +181,19 @@ class ObservabilityTarget(_Model):
     clickhouse_database: Name = "otel"
     clickhouse_credentials: Path | None = None
     """JSON file (0600): `{"user": "…", "password": "…"}`; the user may read the database."""
+    grafana: Name | None = None
+    """Base URL of Grafana."""
+    grafana_token_file: Path | None = None
+    """0600: a service account's token (Viewer)."""
+    prometheus: Name | None = None
+    """Base URL of Prometheus' API."""
+    sentry: Name | None = None
+    """Base URL of a Bugsink or Sentry."""
+    sentry_credentials: Path | None = None
+    """JSON file (0600): `{"dsn": "…", "token": "…", "project": "…"}`; of a Sentry: `organisation/project`."""
+
+
+OBSERVABILITY_FILES = ("clickhouse_credentials", "grafana_token_file", "sentry_credentials")
 
 
 class Service(_Model):
@@ -365,7 +378,7 @@ def _absolute(target: Target, base: Path) -> Target:
         update={place: fix(getattr(target.vault, place)) for place in places}
     )
     telemetry = target.observability and target.observability.model_copy(
-        update={place: fix(getattr(target.observability, place)) for place in ("clickhouse_credentials",)}
+        update={place: fix(getattr(target.observability, place)) for place in OBSERVABILITY_FILES}
     )
     key = target.evidence.key_file
     evidence = target.evidence.model_copy(
