@@ -9,17 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from smos.checks.vault import not_required
 from smos.checks.vault.exercise import AREAS, exercise
 from smos.checks.vault.rules import Rule
 from smos.faults.registry import cases
 from smos.provision.certificates import make_certificate
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
-from smos.target import VaultTarget
+from smos.target import Provision, Settings, Target, VaultTarget
 from smos.vault.access import load_matrix
 from smos.vault.facts import VaultFacts
 from smos.vault.model import CLIENT_ERRORS, opened
 from smos.vault.verify.bare import LIVE, health_status, opened_up
+from smos.vault.verify.deployment import deployment
+from smos.vault.verify.devices import keeps
 from smos.vault.verify.lab import VaultLab
 from smos.vault.verify.metrics import samples
 from smos.vault.verify.probe import Probe, ProbeFacts
@@ -37,8 +40,6 @@ WITHOUT_FAULT = {
     "audit-response-missing",
     # A log that shows tokens shows secrets as well: F150 is caught by both.
     "audit-token-in-clear",
-    # A listener without TLS does not pass `tls-verified`, which is judged first.
-    "hardening-no-tls",
 }
 
 
@@ -223,3 +224,67 @@ def test_a_server_of_another_authority_is_not_spoken_to(owner: Owner) -> None:
     with opened(stranger) as client, pytest.raises(CLIENT_ERRORS):
         client.sys.is_initialized()
     server.kill()
+
+
+def test_a_live_certificate_that_ends_soon_fails_and_the_harness_own_does_not() -> None:
+    judge = import_module("smos.checks.vault.hardening").judge
+    tls = {"tls": {"address": "vault.example:443", "days_left": 13.9}}
+    live = judge(ProbeFacts(probes=(), details=tls | {LIVE: True}))
+    assert "hardening-certificate-ends" in {finding.code for finding in live.findings}
+    own = judge(ProbeFacts(probes=(), details=tls))
+    assert "hardening-certificate-ends" not in {finding.code for finding in own.findings}
+
+
+@pytest.mark.parametrize(
+    ("provision", "seal", "required"),
+    [
+        (Provision.LIVE, "shamir", False),
+        (Provision.LIVE, "auto", True),
+        (Provision.EMBEDDED, "shamir", True),
+    ],
+)
+def test_auto_unseal_is_required_live_only_of_a_target_that_declares_it(
+    provision: Provision, seal: str, required: bool
+) -> None:
+    target = Target.model_validate({"name": "x", "vault": {"seal": seal}})
+    settings = Settings(
+        target=target, target_file=None, provision=provision, backups=None, reports=Path("reports")
+    )
+    excused = dict(not_required(target, settings))
+    assert ("VAULT-10" not in excused) is required
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ({"file/": {"options": {"file_path": "/vault/audit/audit.log"}}}, True),
+        ({"file/": {"options": {"file_path": "stdout"}}}, True),
+        ({"socket/": {"options": {"address": "127.0.0.1:9000"}}}, True),
+        ({"file/": {"options": {"file_path": "/dev/null"}}}, False),
+        ({"file/": {"options": {"file_path": "discard"}}}, False),
+        ({"a/": {"options": {"file_path": "discard"}}, "b/": {"options": {"file_path": "audit.log"}}}, True),
+        ({"a/": {"options": None}}, True),
+        ({}, False),
+    ],
+)
+def test_an_audit_device_that_writes_to_nowhere_is_none(answer: dict, kept: bool) -> None:
+    assert keeps({"data": answer}) is kept
+
+
+def test_a_compose_file_that_nobody_understands_shows_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "vault.yml"
+    for text in (
+        "",
+        "services: {}",
+        "services: {vault: [1]}",
+        "services: {vault: {ulimits: 3}}",
+        "a: [",
+        "\xff",
+    ):
+        path.write_text(text, encoding="latin-1")
+        probes = list(deployment(path))
+        assert {item.claim for item in probes if not item.holds} >= {"published", "not-swapped"} - {
+            item.claim for item in probes if item.holds
+        }
+        assert [item for item in probes if item.claim == "no-superuser" and item.holds] == []
+    assert all(item.holds for item in deployment())

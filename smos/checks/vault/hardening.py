@@ -16,7 +16,7 @@ RULES: Sequence[Rule] = (
     accepted(
         "no-root-token",
         "hardening-root-token",
-        "A root token is left",
+        "A root token is left, or one whose policy grants as much",
         "revoke it; make one with a threshold of key shares for the minutes that need it",
     ),
     accepted("audit-on", "hardening-audit-off", "There is no audit device", "declare one (docs/vault.md)"),
@@ -54,6 +54,16 @@ RULES: Sequence[Rule] = (
             ),
             ("pprof", "the server's profiles can be read", "leave unauthenticated_pprof_access off"),
             ("ui", "the web interface is served", "set ui = false where nobody needs it"),
+            (
+                "metrics",
+                "the metrics can be read",
+                "leave unauthenticated_metrics_access off; give the scraper a token",
+            ),
+            (
+                "in-flight",
+                "the requests under way can be seen",
+                "leave unauthenticated_in_flight_requests_access off",
+            ),
             ("host-info", "facts on the host can be read", "take what rewrites requests out of the way"),
         )
     ),
@@ -68,6 +78,36 @@ RULES: Sequence[Rule] = (
         "hardening-tls",
         "The listener shows no certificate that verifies over TLS 1.2 or newer",
         "give it a certificate of an authority that clients trust, for the name they use, and renew it in time",
+    ),
+    accepted(
+        "listeners",
+        "hardening-no-tls",
+        "Vault has a listener without TLS beyond loopback",
+        "set tls_disable = false on it, or take it away",
+    ),
+    accepted(
+        "listeners-shut",
+        "hardening-door-open",
+        "A listener gives out without a token what needs one",
+        "take the setting off that listener",
+    ),
+    accepted(
+        "cors",
+        "hardening-cors",
+        "Web pages of anybody's may speak to Vault from their visitors' browsers",
+        "name the allowed origins in sys/config/cors, never `*`; or switch it off",
+    ),
+    accepted(
+        "published",
+        "hardening-published",
+        "The container's port is published beyond loopback",
+        "publish it on 127.0.0.1, behind what terminates for others",
+    ),
+    accepted(
+        "tls-weak",
+        "hardening-tls-weak",
+        "Cipher suites are taken that hide or authenticate nothing, or are broken (RC4, 3DES)",
+        "leave tls_cipher_suites out of the configuration: the server's own choice is sound",
     ),
     accepted("tls-old", "hardening-tls-old", "TLS 1.0 or 1.1 is taken", 'set tls_min_version = "tls12"'),
     accepted(

@@ -1,9 +1,19 @@
-"""F180 to F192: what leaves a door open, in configuration, set-up and process. The stack's own file is changed."""
+"""F180 to F194: what leaves a door open, in configuration, set-up and process. The stack's own file is changed."""
+
+import hvac
 
 from smos.faults.registry import caught, fault
-from smos.faults.vault.servers import Options, fronted, kernel_says, other_options, stack_text
+from smos.faults.vault.servers import (
+    Options,
+    before_revocation,
+    fronted,
+    kernel_says,
+    other_options,
+    stack_text,
+)
 from smos.faults.vault.wire import Meddler, Message, Reply
 from smos.faults.vault.work import VaultWork
+from smos.paths import compose_dir
 from smos.provision.certificates import make_certificate
 from smos.vault.bootstrap import ROLES
 from smos.vault.verify.stand import Stand
@@ -199,3 +209,129 @@ def open_storage(work: VaultWork) -> None:
 
 def _open_storage(stand: Stand) -> None:
     stand.server.data_dir.chmod(0o755)
+
+
+@fault(
+    "F180b", "A token may do all that root may", "hardening", caught(CHECK, "hardening-root-token", "1 of")
+)
+def as_good_as_root(work: VaultWork) -> None:
+    """Leave a token with a policy of another name that grants everything."""
+
+    def leave(root: hvac.Client) -> None:
+        everything = 'path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }'
+        root.sys.create_or_update_acl_policy("operators", everything, pretty_print=False)
+        root.auth.token.create_orphan(policies=["operators"])
+
+    before_revocation(work, leave, only=SERVER)
+
+
+@fault("F181b", "The audit log is thrown away", "hardening", caught(CHECK, "hardening-audit-off"))
+def audit_discarded(work: VaultWork) -> None:
+    """Let the device write to nowhere."""
+    stack_text(work, 'file_path = "audit.log"', 'file_path = "discard"')
+
+
+@fault(
+    "F183b",
+    "A role's tokens are renewed for ever",
+    "hardening",
+    caught(CHECK, "hardening-role-unbound", "ci"),
+)
+def periodic_role(work: VaultWork) -> None:
+    """Give a role a period."""
+    path = "/v1/auth/approle/role/ci"
+    settings = {"token_type": "service", "token_period": "20m"}
+    before_revocation(work, lambda root: root.adapter.post(path, json=settings), only=SERVER)
+
+
+@fault(
+    "F186e", "Metrics can be read by anybody", "hardening", caught(CHECK, "hardening-door-open", "metrics")
+)
+def metrics(work: VaultWork) -> None:
+    """Open them on the listener."""
+    stack_text(work, TLS_MIN, f"{TLS_MIN}\n  telemetry {{ unauthenticated_metrics_access = true }}")
+
+
+@fault(
+    "F186f",
+    "A second listener gives out metrics",
+    "hardening",
+    caught(CHECK, "hardening-door-open", "unauthenticated_metrics_access"),
+)
+def second_listener(work: VaultWork) -> None:
+    """Add a listener beside the one that is knocked at."""
+    _listener(work, "127.0.0.1:0", "  telemetry { unauthenticated_metrics_access = true }\n")
+
+
+@fault(
+    "F187e", "A second listener has no TLS", "hardening", caught(CHECK, "hardening-no-tls", "192.0.2.7:8202")
+)
+def plain_listener(work: VaultWork) -> None:
+    """Let the server say that it has one beyond loopback (the harness opens none)."""
+
+    def change(message: Message, reply: Reply) -> None:
+        if message.path == "sys/config/state/sanitized" and "data" in reply.body:
+            more = {"type": "tcp", "config": {"address": "192.0.2.7:8202", "tls_disable": True}}
+            reply.body["data"]["listeners"].append(more)
+
+    fronted(work, Meddler(reply=change), only=SERVER)
+
+
+def _listener(work: VaultWork, address: str, more: str) -> None:
+    text = f'listener "tcp" {{\n  address = "{address}"\n  tls_disable = true\n{more}}}\n\nlistener "tcp" {{'
+    stack_text(work, 'listener "tcp" {', text)
+
+
+@fault("F187f", "RC4 is taken", "hardening", caught(CHECK, "hardening-tls-weak"))
+def weak_suite(work: VaultWork) -> None:
+    """Allow a broken suite beside a sound one."""
+    suites = "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+    stack_text(work, TLS_MIN, f'{TLS_MIN}\n  tls_cipher_suites = "{suites}"')
+
+
+@fault("F193", "Every web page may speak to Vault", "hardening", caught(CHECK, "hardening-cors"))
+def cors(work: VaultWork) -> None:
+    """Allow every origin."""
+    settings = {"enabled": True, "allowed_origins": ["*"]}
+    deed = lambda root: root.adapter.post("/v1/sys/config/cors", json=settings)  # noqa: E731  (one line)
+    before_revocation(work, deed, only=SERVER)
+
+
+def _compose(work: VaultWork, old: str, new: str) -> None:
+    text = (compose_dir() / "vault.yml").read_text(encoding="utf-8")
+    if old not in text:
+        raise ValueError(f"compose/vault.yml holds no {old!r}")
+    path = work.lab.owner().directory("compose", read_only=True) / "vault.yml"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    work.lab = work.lab.but(compose=path)
+
+
+@fault(
+    "F188c",
+    "The container runs as root",
+    "hardening",
+    caught(CHECK, "hardening-superuser", "vault.yml", "0:0"),
+)
+def container_root(work: VaultWork) -> None:
+    """Change the user in the compose file."""
+    _compose(work, 'user: "100:1000"', 'user: "0:0"')
+
+
+@fault(
+    "F189b", "The container dumps its core", "hardening", caught(CHECK, "hardening-core-dumps", "vault.yml")
+)
+def container_core(work: VaultWork) -> None:
+    """Take the limit out of the compose file."""
+    _compose(work, "    core: 0", "    nofile: 4096")
+
+
+@fault("F190b", "The container may swap", "hardening", caught(CHECK, "hardening-swapped", "vault.yml"))
+def container_swap(work: VaultWork) -> None:
+    """Let it have swap beyond its memory."""
+    _compose(work, "memswap_limit: 1G", "memswap_limit: 2G")
+
+
+@fault("F194", "The container is published to everybody", "hardening", caught(CHECK, "hardening-published"))
+def container_port(work: VaultWork) -> None:
+    """Publish the port on every address."""
+    _compose(work, '"127.0.0.1:${VAULT_PORT:-8200}:8200"', '"${VAULT_PORT:-8200}:8200"')

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import hvac
 from pydantic import SecretStr
 
 from smos.errors import ProvisionError
-from smos.faults.vault.wire import Meddled, Meddler
+from smos.faults.vault.wire import Meddled, Meddler, Message, Reply
 from smos.faults.vault.work import VaultWork
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
@@ -89,6 +90,26 @@ def fronted(
     def other(owner: Owner, *, name: str, **options: Any) -> Any:
         server = make(owner, name=name, **options)
         return Fronted(server, meddler, deeds, values) if name == only else server
+
+    work.lab = work.lab.but(servers=other)
+
+
+def before_revocation(work: VaultWork, deed: Callable[[hvac.Client], object], *, only: str) -> None:
+    """Let the set-up of this server do one thing more with its root token, just before it is revoked."""
+    make = work.lab.servers
+
+    def other(owner: Owner, *, name: str, **options: Any) -> Any:
+        server = make(owner, name=name, **options)
+        if name != only:
+            return server
+
+        def first(message: Message) -> Reply | None:
+            if message.path == "auth/token/revoke-self":
+                with opened(server.endpoint, message.headers["X-Vault-Token"]) as client:
+                    deed(client)
+            return None
+
+        return Fronted(server, Meddler(instead=first))
 
     work.lab = work.lab.but(servers=other)
 

@@ -4,6 +4,7 @@ Shown on a private Vault that runs on the compose stack's own configuration, set
 live Vault is asked the same things, but for its process and its files.
 """
 
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,8 @@ from smos.provision.certificates import make_certificate
 from smos.provision.embedded.stack import stack_text
 from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, VaultEndpoint, explain, opened
 from smos.vault.verify.bare import LIVE, looked, send
+from smos.vault.verify.deployment import deployment
+from smos.vault.verify.devices import keeps
 from smos.vault.verify.lab import VaultLab
 from smos.vault.verify.probe import Probe, ProbeFacts, ask, probe
 from smos.vault.verify.process import read_process
@@ -33,10 +36,22 @@ SHUT = (
     ("host-info", "v1/sys/host-info"),
     ("raw-storage", "v1/sys/raw/core/keyring"),
     ("ui", "ui/"),
+    ("metrics", "v1/sys/metrics?format=prometheus"),
+    ("in-flight", "v1/sys/in-flight-req"),
 )
 """Asked without a token. Reading the state of an attempt begins none."""
 FOREIGN = ("smarteros", "transit", "sys/policies", "sys/mounts", "sys/raw", "sys/storage", "sys/audit")
 """What no policy may grant to everybody."""
+EVERYTHING = re.compile(r'"(?:\*|\+/\*|sys/\*|sys/\+|sys\*)"')
+"""Paths of a policy whose holder can make itself whatever it likes."""
+STRANGER = "https://smos-verify.invalid"
+"""A web page's origin that nobody has (RFC 2606)."""
+OPEN = {
+    "telemetry": "unauthenticated_metrics_access",
+    "profiling": "unauthenticated_pprof_access",
+    "inflight_requests_logging": "unauthenticated_in_flight_requests_access",
+}
+"""What a listener may be told to give out without a token, by the block that says so."""
 
 
 def observe(lab: VaultLab) -> ProbeFacts:
@@ -55,6 +70,7 @@ def observe(lab: VaultLab) -> ProbeFacts:
             *look.api(server.tls_endpoint),
             *look.tls(read_tls(server.tls_endpoint.url, ca=server.tls_endpoint.ca)),
             *look.process(server.pid, lab.proc),
+            *deployment(lab.compose),
             *look.files(stand, tls.key),
         )
         return ProbeFacts(probes=probes, details=look.details)
@@ -69,7 +85,7 @@ class _Look:
         """Count root tokens by their accessors; how long tokens live; what everybody may do."""
         with self.subject.operator() as client:
             yield self._root_tokens(client)
-            yield probe("audit-on", client.sys.list_enabled_audit_devices, lambda found: bool(found["data"]))
+            yield probe("audit-on", client.sys.list_enabled_audit_devices, keeps)
             status, answer, reason = ask(send(client, "GET", "sys/auth/token/tune"))
             longest = None if status != 200 else int(answer["data"]["max_lease_ttl"])
             self.details["longest lease, seconds"] = longest
@@ -81,6 +97,7 @@ class _Look:
                 send(client, "GET", "sys/config/state/sanitized"),
                 lambda found: found["data"]["raw_storage_endpoint"] is False,
             )
+            yield from self._listeners(client)
             yield probe(
                 "default-policy",
                 send(client, "GET", "sys/policies/acl/default"),
@@ -89,7 +106,49 @@ class _Look:
             for role in sorted(self.subject.credentials):
                 yield self._role(client, role)
 
+    def _listeners(self, client: hvac.Client) -> Iterator[Probe]:
+        """Look at every listener that the server has, not only at the one that was asked."""
+        status, answer, reason = ask(send(client, "GET", "sys/config/state/sanitized"))
+        if status != 200:
+            yield Probe(claim="listeners", status=status, seen=reason)
+            return
+        try:
+            found = [item["config"] for item in answer["data"]["listeners"] if item["type"] == "tcp"]
+        except (KeyError, TypeError):
+            yield looked("listeners", None, "the server does not say which listeners it has")
+            return
+        plain = [str(item.get("address")) for item in found if _true(item.get("tls_disable"))]
+        wide = [address for address in plain if not _loopback(address)]
+        yield looked("listeners", not wide, f"{', '.join(wide) or 'none'} of {len(found)} without TLS")
+        for item in found:
+            for block, word in OPEN.items():
+                blocks = item.get(block) or []
+                told = blocks if isinstance(blocks, list) else [blocks]
+                opened_up = any(_true(one.get(word)) for one in told if isinstance(one, dict))
+                yield looked(
+                    "listeners-shut", not opened_up, f"{item.get('address')}: {word}" if opened_up else ""
+                )
+
+    def _strong(self, client: hvac.Client) -> tuple[int | None, frozenset[str], str]:
+        """Return the names of the policies that grant as much as root; with the status and reason of a refusal."""
+        status, answer, reason = ask(send(client, "LIST", "sys/policies/acl"))
+        if status != 200:
+            return status, frozenset(), reason
+        strong = {"root"}
+        for name in answer["data"]["keys"]:
+            if name == "root":
+                continue
+            status, found, reason = ask(send(client, "GET", f"sys/policies/acl/{name}"))
+            if status not in {200, 404}:
+                return status, frozenset(), reason
+            if status == 200 and EVERYTHING.search(found["data"]["policy"]):
+                strong.add(name)
+        return 200, frozenset(strong), ""
+
     def _root_tokens(self, client: hvac.Client) -> Probe:
+        status, strong, reason = self._strong(client)
+        if status != 200:
+            return Probe(claim="no-root-token", status=status, seen=reason)
         status, answer, reason = ask(client.auth.token.list_accessors)
         if status != 200:
             return Probe(claim="no-root-token", status=status, seen=reason)
@@ -102,20 +161,21 @@ class _Look:
                 send(client, "POST", "auth/token/lookup-accessor", {"accessor": accessor})
             )
             if status == 200:
-                roots += "root" in (found["data"]["policies"] or [])
+                data = found["data"]
+                roots += bool(strong & {*(data["policies"] or []), *(data.get("identity_policies") or [])})
             elif status not in {400, 403, 404}:  # it ended meanwhile
                 return Probe(claim="no-root-token", status=status, seen=reason)
             elif status == 403 and "invalid accessor" not in reason:
                 return Probe(claim="no-root-token", status=403, seen=reason)
         self.details |= {"tokens": len(accessors), "root tokens": roots}
-        return looked("no-root-token", roots == 0, f"{roots} of {len(accessors)} tokens have the policy root")
+        return looked("no-root-token", roots == 0, f"{roots} of {len(accessors)} tokens may do everything")
 
     def _role(self, client: hvac.Client, role: str) -> Probe:
         limit = self.subject.token_ttl_s
 
         def bounded(found: Any) -> bool:
             longest = found["data"]["token_max_ttl"] or found["data"]["token_ttl"]
-            return 0 < int(longest) <= limit
+            return 0 < int(longest) <= limit and not found["data"].get("token_period")
 
         seen = probe("role-bound", send(client, "GET", f"auth/approle/role/{role}"), bounded)
         return Probe(
@@ -136,6 +196,22 @@ class _Look:
                 else:
                     yield Probe(claim=claim, status=answer.status_code, seen=path)
 
+        yield self._cors(endpoint)
+
+    def _cors(self, endpoint: VaultEndpoint) -> Probe:
+        """Ask as a web page of anybody's would."""
+        with opened(endpoint) as client:
+            try:
+                answer = client.session.get(
+                    f"{client.url}/v1/sys/health",
+                    timeout=REQUEST_LIMIT_S,
+                    allow_redirects=False,
+                    headers={"Origin": STRANGER},
+                )
+            except CLIENT_ERRORS as error:
+                return Probe(claim="cors", seen=explain(error))
+            return looked("cors", answer.headers.get("Access-Control-Allow-Origin") not in {"*", STRANGER})
+
     def live_tls(self) -> Iterator[Probe]:
         """Look at the listener of a live Vault; plain HTTP reaches no further than loopback (live_subject)."""
         endpoint = self.subject.endpoint
@@ -149,6 +225,7 @@ class _Look:
         agreed = f"{facts.version}, {facts.days_left} days left" if facts.version else facts.reason
         yield looked("tls-verified", facts.verified, agreed)
         if facts.verified:
+            yield looked("tls-weak", None if facts.takes_weak is None else not facts.takes_weak)
             yield looked("tls-old", None if facts.takes_old is None else not facts.takes_old)
             yield looked("tls-plain", None if facts.takes_plain is None else not facts.takes_plain)
 
@@ -187,3 +264,12 @@ class _Look:
             # The configuration and the key are read by the server's group; nobody else may.
             mask = 0o027 if name in {"configuration", "TLS key"} else 0o077
             yield looked("private-files", not mode & mask, f"{name}: mode {mode:04o}")
+
+
+def _true(value: object) -> bool:
+    return str(value).lower() in {"true", "1"}
+
+
+def _loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    return host in {"localhost", "::1"} or host.startswith("127.")

@@ -20,7 +20,8 @@ class VaultLab:
     """subject: what is verified. stand: its server where it is ours, None where it is live.
 
     owner: gives the owner of private servers; made on demand. servers: makes a bare one (faults put others in its
-    place). proc: where the kernel tells of processes. spoil: what a fault does to every private Vault
+    place). proc: where the kernel tells of processes.
+    compose: the file that users start the server by (None: as shipped). spoil: what a fault does to every private Vault
     before its check sees it (negative controls only).
     """
 
@@ -30,6 +31,7 @@ class VaultLab:
     spoil: Callable[[Stand], object] | None = None
     servers: Callable[..., EmbeddedOpenBao] = EmbeddedOpenBao
     proc: Path = Path("/proc")
+    compose: Path | None = None
 
     @property
     def endpoint(self) -> VaultEndpoint:

@@ -18,9 +18,18 @@ from smos.clock import Clock, SystemClock
 
 LIMIT_S = 5.0
 DAY_S = 86_400.0
-TLS_1_0, TLS_1_1 = 0x0301, 0x0302
+TLS_1_0, TLS_1_1, TLS_1_2 = 0x0301, 0x0302, 0x0303
 _SUITES = (0xC009, 0xC00A, 0xC013, 0xC014, 0x002F, 0x0035, 0x000A)
 """ECDHE and RSA with AES or 3DES in CBC mode: what TLS 1.0 and 1.1 had."""
+_WEAK = (
+    *(0x0001, 0x0002, 0x003B, 0xC006, 0xC010),  # no encryption
+    *(0x0003, 0x0008, 0x0009),  # 40 and 56 bits
+    *(0x0004, 0x0005, 0xC007, 0xC011),  # RC4 (forbidden by RFC 7465)
+    *(0x000A, 0xC008, 0xC012),  # 3DES (SWEET32)
+    *(0x0018, 0x001B, 0x0034, 0xC016, 0xC017, 0xC018),  # nobody is authenticated
+)
+"""Suites that TLS 1.2 knows and nobody may use."""
+_SIGNATURES = (0x0403, 0x0503, 0x0804, 0x0805, 0x0401, 0x0501)
 _HANDSHAKE, _ALERT, _SERVER_HELLO = 22, 21, 2
 
 
@@ -30,6 +39,7 @@ class TlsFacts:
 
     version: what was agreed on, e.g. TLSv1.3. days_left: until the certificate ends, negative when it has.
     takes_old: whether TLS 1.0 or 1.1 is taken; takes_plain: whether HTTP without TLS gets an answer of Vault's.
+    takes_weak: whether a suite without encryption, with RC4, 3DES or without a certificate is taken.
     """
 
     address: str
@@ -39,6 +49,7 @@ class TlsFacts:
     days_left: float | None = None
     takes_old: bool | None = None
     takes_plain: bool | None = None
+    takes_weak: bool | None = None
 
 
 def read_tls(url: str, *, ca: Path | None = None, clock: Clock | None = None) -> TlsFacts:
@@ -67,6 +78,7 @@ def read_tls(url: str, *, ca: Path | None = None, clock: Clock | None = None) ->
         days_left=round((ends - now) / DAY_S, 2),
         takes_old=_either(_takes(host, port, TLS_1_0), _takes(host, port, TLS_1_1)),
         takes_plain=_answers_plain(host, port),
+        takes_weak=_takes(host, port, TLS_1_2, _WEAK),
     )
 
 
@@ -78,11 +90,11 @@ def _either(one: bool | None, other: bool | None) -> bool | None:  # noqa: FBT00
     return None if None in {one, other} else bool(one or other)
 
 
-def _takes(host: str, port: int, version: int) -> bool | None:
-    """Offer one old version; a ServerHello takes it, an alert or a closed connection refuses it."""
+def _takes(host: str, port: int, version: int, suites: tuple[int, ...] = _SUITES) -> bool | None:
+    """Offer one version with these suites; a ServerHello takes it, an alert or a closed connection refuses it."""
     try:
         with _connected(host, port) as connection:
-            connection.sendall(_client_hello(version))
+            connection.sendall(_client_hello(version, suites))
             answer = b""
             with contextlib.suppress(ConnectionResetError):
                 while len(answer) < 6 and (part := connection.recv(4096)):
@@ -96,11 +108,14 @@ def _takes(host: str, port: int, version: int) -> bool | None:
     return None
 
 
-def _client_hello(version: int) -> bytes:
-    suites = b"".join(struct.pack("!H", suite) for suite in _SUITES)
+def _client_hello(version: int, offered: tuple[int, ...]) -> bytes:
+    suites = b"".join(struct.pack("!H", suite) for suite in offered)
     curves = struct.pack("!HHHHH", 10, 6, 4, 23, 24)  # supported_groups: secp256r1, secp384r1
     formats = struct.pack("!HHBB", 11, 2, 1, 0)  # ec_point_formats: uncompressed
     extensions = curves + formats
+    if version >= TLS_1_2:
+        schemes = b"".join(struct.pack("!H", scheme) for scheme in _SIGNATURES)
+        extensions += struct.pack("!HHH", 13, len(schemes) + 2, len(schemes)) + schemes
     body = struct.pack("!H", version) + os.urandom(32) + b"\x00"
     body += struct.pack("!H", len(suites)) + suites + b"\x01\x00"
     body += struct.pack("!H", len(extensions)) + extensions
