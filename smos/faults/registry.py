@@ -50,6 +50,8 @@ MODULES = (
     "rls.pitfalls",
     "observability.delivery",
     "observability.context",
+    "observability.outage",
+    "observability.memory",
 )
 """Modules of this package that register faults, in the order of the matrix; the folder is the suite."""
 _ID = re.compile(r"F(?P<number>\d{2,3})(?P<letter>[a-z]?)")

@@ -1,7 +1,8 @@
 """OBS-01: what was sent over OTLP is compared with what the collector counted and with the rows that are there."""
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ SIGNALS = ("traces", "metrics", "logs")
 ITEMS = 2_500
 """Items of each signal over each protocol: two full requests and a half one."""
 ARRIVE_S = 30.0
+AWAIT_S = 20.0
 LIVE_ARRIVE_S = 120.0
 """Production's batches wait longer, and may wait for others'."""
 
@@ -100,17 +102,27 @@ def send(emitter: Emitter, signal: str, count: int) -> Receipt:
     return emitter.metrics(count) if signal == "metrics" else emitter.logs(count)
 
 
-def await_rows(client: ClickHouse, signal: str, run: str, span: tuple[float, float], count: int) -> int:
-    """Wait until a run has `count` rows (bounded); return how many it has. Fewer is a fact and no error."""
+def await_rows(
+    client: ClickHouse,
+    span: tuple[float, float],
+    run: str,
+    expected: Mapping[str, int],
+    nothing_left: Callable[[], bool] = lambda: False,
+) -> dict[str, dict[str, Arrived]]:
+    """Wait until a run has as many rows of each signal (bounded), or nothing more can come; return what there is.
 
-    def rows() -> int:
-        return sum(item.rows for item in arrived(client, signal, run, span).values())
+    Fewer is a fact and no error. span: epoch seconds of what was sent.
+    """
 
-    try:
-        wait_for(lambda: rows() >= count, what=f"{count} rows of {signal}", deadline_s=ARRIVE_S)
-    except DeadlineError:
-        return rows()
-    return rows()
+    def complete() -> bool:
+        return nothing_left() or all(
+            sum(item.rows for item in arrived(client, signal, run, span).values()) >= count
+            for signal, count in expected.items()
+        )
+
+    with contextlib.suppress(DeadlineError):
+        wait_for(complete, what="the rows are there", deadline_s=AWAIT_S)
+    return {signal: arrived(client, signal, run, span) for signal in expected}
 
 
 def _pairs() -> Iterator[tuple[str, str]]:

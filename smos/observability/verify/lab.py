@@ -55,6 +55,16 @@ class ObservabilityLab:
             )
         return self.stand
 
+    def require(self, capability: str) -> None:
+        """Raise ObservabilityError where the stack is live, or its collector does not declare this capability."""
+        declared = self.own().subject.capabilities
+        if declared is not None and not getattr(declared, capability):
+            raise ObservabilityError(
+                f"This collector does not declare {capability}: only the real one is held to it",
+                code="observability-not-declared",
+                remedy="make otelcol (needs Go and a module proxy), then run this check again",
+            )
+
     def run_id(self) -> str:
         """Return a new id that scopes every query: nobody else's rows carry it."""
         return f"{RUN_PREFIX}{secrets.token_hex(8)}"
