@@ -20,13 +20,16 @@ from smos.observability.clickhouse import ClickHouse
 from smos.observability.verify.counters import read_counters
 from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.process import Service
-from smos.observability.verify.services import shop
 from smos.observability.verify.stand import Stand
 from smos.provision.base import start_all
 from smos.provision.telemetry import CollectorEndpoint
 from smos.wait import wait_for
 
 WEB, STOCK = "shop-web", "shop-stock"
+SERVICE = Path(__file__).with_name("services") / "shop.py"
+"""Run, never imported: it needs the OpenTelemetry SDK, which a collection of the suites must not need."""
+TRACE_HEADER = "X-Trace-Id"
+"""In which the service tells the trace of its answer, as in shop.py."""
 ORDERS = 12
 SPANS_PER_ORDER, LOGS_PER_ORDER = 4, 2
 ARRIVE_S = 15.0
@@ -92,7 +95,7 @@ def observe(lab: ObservabilityLab) -> ContextFacts:
     with _database(lab) as dsn, _services(lab, run, dsn, habits) as (web, stock):
         with httpx.Client(trust_env=False, timeout=REQUEST_S) as client:
             asked = tuple(
-                client.post(f"{web.endpoint}/order/{number}").raise_for_status().headers[shop.TRACE_HEADER]
+                client.post(f"{web.endpoint}/order/{number}").raise_for_status().headers[TRACE_HEADER]
                 for number in range(ORDERS)
             )
             for service in (web, stock):
@@ -139,7 +142,7 @@ def _services(lab: ObservabilityLab, run: str, dsn: str, habits: Habits) -> Iter
             "dsn": "",
             **config,
         }
-        script = Path(shop.__file__)
+        script = SERVICE
         return Service(lab.owner(), script, given, environment=habits.environment.get(name, {}))
 
     stock = make(STOCK, "http", dsn=dsn)
