@@ -52,9 +52,9 @@ class Attacker:
             )
         elif partial.get("SELECT"):
             yield from self._by_columns(base, partial["SELECT"])
-        updatable = self._updatable(relation, rights, partial)
+        updatable = self.updatable(relation)
         small = self.blind or relation.rows < BLIND_ROWS
-        constant = self._constant(relation, updatable) if updatable is not None else ""
+        constant = self.constant(relation, updatable) if updatable is not None else ""
         if updatable is not None:
             # A constant: what reads a column, or has a WHERE, is held to the policies for SELECT as well.
             column = ident(updatable)
@@ -108,7 +108,7 @@ class Attacker:
                 )
                 return
 
-    def _constant(self, relation: Relation, name: str) -> str:
+    def constant(self, relation: Relation, name: str) -> str:
         """Return a value for a column that reads nothing and is likely to be allowed."""
         column = relation.column(name)
         value = self.planter.row(relation, A, 0, self.role).get(name)
@@ -116,9 +116,10 @@ class Attacker:
             return "DEFAULT"
         return typed(value, column.type)
 
-    def _updatable(
-        self, relation: Relation, rights: frozenset[str], partial: Mapping[str, tuple[str, ...]]
-    ) -> str | None:
+    def updatable(self, relation: Relation) -> str | None:
+        """Return the column that this role may update with the least harm; None where it may update none."""
+        rights = relation.rights.get(self.role, frozenset())
+        partial = relation.column_rights.get(self.role, {})
         names = [item.name for item in relation.columns if not item.generated and not item.always]
         if "UPDATE" not in rights:
             names = [name for name in partial.get("UPDATE", ()) if name in names]

@@ -27,6 +27,9 @@ AUDIT_COLUMNS = frozenset(
 _TELLING = re.compile(
     r"(?i)(?:_id|_uuid|_uid|_key|_ref|^tenant\w*|^org\w*|^owner\w*|^account\w*|^company\w*)$"
 )
+COLLEAGUE = 2
+"""The world of another user of A's tenant."""
+_USER = re.compile(r"(?i)(?:^|[._/#-])(?:sub|user\w*|uid|member\w*|person\w*|employee\w*|actor\w*|login|email)$")
 _IDENTITY = ("current_user", "session_user")
 _INTEGERS = {
     "int2": (20_000, 12_000),
@@ -90,6 +93,20 @@ class Plan:
     tables: dict[int, TableFacts]
     templates: dict[str, str]
 
+    def user_groups(self) -> tuple[Group, ...]:
+        """Return the classes that tell users apart, where others tell their tenants apart."""
+        named: dict[int, Group] = {id(group): group for group in self.by_key.values()}
+        users = [item for item in named.values() if any(_USER.search(key) for key in item.keys)]
+        return tuple(users) if len(users) < len(named) and not self.by_role else ()
+
+    def value(self, group: Group, world: int, variant: int = 0, role: str = "") -> str:
+        """Return a class's value in a world. The third one is of a colleague: A's tenant, another user."""
+        if world == COLLEAGUE and any(group is item for item in self.by_key.values()):
+            users = self.user_groups()
+            if not any(group is item for item in users):
+                world = 0
+        return group.value(world, variant, role)
+
     @property
     def known(self) -> bool:
         """Whether there is any way to say who a session is."""
@@ -100,14 +117,19 @@ class Plan:
         """Whether the worlds depend on the role that acts."""
         return any(group.by_role for group in self.by_key.values())
 
-    def context(self, world: int, role: str) -> dict[str, str]:
-        """Return the settings that make a session one of `world`."""
+    def context(self, world: int, role: str, *, without: Iterable[Group] = ()) -> dict[str, str]:
+        """Return the settings that make a session one of `world`. without: classes that it does not name."""
+        missing = {id(group) for group in without}
         settings: dict[str, str] = {}
         claims: dict[str, dict[str, object]] = {}
         for key, group in sorted(self.by_key.items()):
             value = group.value(world, role=role)
             name, _, path = key.partition("#")
             if name in _IDENTITY:
+                continue
+            if id(group) in missing:
+                if not path:
+                    settings[name] = ""
                 continue
             if not path:
                 settings[name] = "{" + value + "}" if key in self.reading.arrays else value
@@ -352,6 +374,7 @@ def _ownership(plan: Plan, options: ProbeOptions) -> dict[int, TableFacts]:
                 name for key in relation.foreign_keys if key.parent == relation.oid for name in key.columns
             }
     facts = {}
+    users = {id(group) for group in plan.user_groups()}
     referred = {key.parent for relation in relations for key in relation.foreign_keys}
     for relation in relations:
         mine = own.get(relation.oid)
@@ -373,6 +396,9 @@ def _ownership(plan: Plan, options: ProbeOptions) -> dict[int, TableFacts]:
             principals=tuple(
                 sorted(name for name in mine if id(plan.by_column.get((relation.oid, name))) in context)
             ),
+            users=tuple(sorted(
+                name for name in scoping if id(plan.by_column.get((relation.oid, name))) in users
+            )),
             root=root,
             membership=relation.oid in reading.sources and len(mine) > 1,
         )

@@ -25,7 +25,8 @@ class ProbeOptions:
 
     roles: the roles of the application (default: discovered). trusted: roles that may see everything. contexts:
     statements that set a tenant's context, with `{tenant}` where its value goes (default: discovered). tenants: two
-    or more values of tenants. shared: tables (`schema.name`) that all tenants share on purpose.
+    or more values of tenants. shared: tables (`schema.name`) that all tenants share on purpose; shared_in_tenant: that
+    the users of one tenant share.
     lock_timeout_s, statement_timeout_s: bounds of every statement, in seconds. live: whether the rows that exist
     are read too, in a read-only transaction.
     """
@@ -36,6 +37,7 @@ class ProbeOptions:
     contexts: tuple[str, ...] = ()
     tenants: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    shared_in_tenant: tuple[str, ...] = ()
     lock_timeout_s: float = 2
     statement_timeout_s: float = 30
     live: bool = True
@@ -84,7 +86,7 @@ class TableFacts:
 
     owned: its rows belong to tenants. discriminators: the columns that say
     whose a row is; scoping: those of them that policies compare; principals: those that the context itself is
-    compared with. root: it is the list of tenants or users itself.
+    compared with; users: those of them that tell users of one tenant apart. root: it is the list of tenants or users itself.
     membership: policies of other tables ask it who belongs where. planted: canary rows stand in it.
     """
 
@@ -92,6 +94,7 @@ class TableFacts:
     discriminators: tuple[str, ...] = ()
     scoping: tuple[str, ...] = ()
     principals: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
     root: bool = False
     membership: bool = False
     planted: bool = False

@@ -7,6 +7,7 @@ from typing import Any
 from smos.rls.facts import Gap, ProbeFacts, TableFacts
 from smos.rls.finding import IsolationFinding, Severity
 from smos.rls.judge_acts import judge_acts
+from smos.rls.judge_insiders import judge_insiders
 from smos.rls.judge_static import judge_static
 from smos.verdict import Judgement
 
@@ -17,7 +18,7 @@ _SHARED_GAPS = frozenset({"not-planted"})
 def isolation_findings(facts: ProbeFacts) -> tuple[IsolationFinding, ...]:
     """Return what is wrong or not proven, the worst first; one finding for each code, object and role."""
     merged: dict[tuple[str, str, str], IsolationFinding] = {}
-    for item in (*judge_acts(facts), *judge_static(facts), *_gaps(facts)):
+    for item in (*judge_acts(facts), *judge_insiders(facts), *judge_static(facts), *_gaps(facts)):
         key = (item.code, item.target, item.role)
         known = merged.get(key)
         if known is None:

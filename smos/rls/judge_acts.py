@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from smos.rls.facts import Act, ProbeFacts, TableFacts
 from smos.rls.finding import IsolationFinding, Severity
+from smos.rls.insiders import INSIDER, USERLESS
 from smos.rls.schema import Relation, ident
 
 PUBLIC_WORDS = re.compile(
@@ -22,6 +23,8 @@ def judge_acts(facts: ProbeFacts) -> Iterator[IsolationFinding]:
     functions = {item.title: item for item in facts.schema.functions.values()}
     timed_out: set[str] = set()
     for act in facts.acts:
+        if act.context in {INSIDER, USERLESS}:
+            continue  # judged apart: smos/rls/judge_insiders.py
         relation = by_title.get(act.target)
         if act.state in TIMED_OUT:
             timed_out.add(act.target)

@@ -13,7 +13,8 @@ from smos.rls.schema import Column, Condition, Relation, ident, literal
 from smos.rls.session import Prober, Step
 from smos.rls.values import Value, base_value, combinations
 
-A, B = 0, 1
+A, B, C = 0, 1, 2
+WORLDS = (A, B, C)
 Values = dict[str, Value]
 MOST_VARIANTS = 4
 MOST_PARTITIONS = 4
@@ -64,13 +65,28 @@ class Crop:
         return [row for row in self.rows.get(oid, ()) if row.world == world]
 
 
+@dataclass(frozen=True, slots=True)
+class _Solutions:
+    """Values that satisfy a condition: of one row each, the first for planted rows. keyed: rows must not share them."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Value, ...]]
+    keyed: bool
+
+    def of(self, variant: int) -> dict[str, Value]:
+        """Return the values for a variant: for one with keys of its own, others than those of variant 0."""
+        last = len(self.rows) - 1
+        place = 0 if not self.keyed or variant == 0 else last if variant == FRESH_VARIANT else min(variant, last)
+        return dict(zip(self.columns, self.rows[place], strict=True))
+
+
 class Planter:
     """Makes valid rows for one schema."""
 
     def __init__(self, plan: Plan, prober: Prober) -> None:
         self.plan = plan
         self.prober = prober
-        self.overrides: dict[tuple[int, int], Values] = {}
+        self.solutions: dict[tuple[int, int], list[_Solutions]] = {}
         numbers: dict[tuple[int, str], int] = {}
         for relation in plan.schema.relations.values():
             for column in relation.columns:
@@ -98,7 +114,7 @@ class Planter:
             if group is not None:
                 scoping = facts is not None and column.name in facts.scoping
                 shift = variant if own_key and not (scoping and not (facts and facts.root)) else 0
-                values[column.name] = group.value(world, shift, role)
+                values[column.name] = self.plan.value(group, world, shift, role)
             elif (
                 column.name in relation.partition_keys and (bound := self._bound(relation, world)) is not None
             ):
@@ -111,8 +127,12 @@ class Planter:
                 values[column.name] = base_value(
                     column, self._numbers[relation.oid, column.name], world, variant
                 )
-        for name, value in self.overrides.get((relation.oid, world), {}).items():
-            values[name] = value
+        for solved in self.solutions.get((relation.oid, world), ()):
+            values |= {
+                name: value
+                for name, value in solved.of(variant).items()
+                if (relation.oid, name) not in self.plan.by_column
+            }
         return values
 
     def solve(self, relations: Iterable[Relation]) -> None:
@@ -121,7 +141,7 @@ class Planter:
             (relation, condition, world)
             for relation in relations
             for condition in _merged(relation)
-            for world in (A, B)
+            for world in (WORLDS if self.plan.user_groups() else (A, B))
         ]
         tests = [
             self._test(relation, condition, self._current(relation, condition, world))
@@ -140,16 +160,21 @@ class Planter:
             current = self._current(relation, condition, world)
             tries += [(place, values) for values in combinations(condition, columns, current, world, fixed)]
         outcomes = self.prober.run([self._test(*hard[place][:2], values) for place, values in tries])
-        solved: set[int] = set()
-        self._rows.clear()  # what was made without the overrides
+        self._rows.clear()  # what was made without the solutions
+        found: dict[int, list[tuple[Value, ...]]] = {}
         for (place, values), outcome in zip(tries, outcomes, strict=True):
-            if place not in solved and _holds(outcome):
-                solved.add(place)
-                relation, condition, world = hard[place]
-                chosen = self.overrides.setdefault((relation.oid, world), {})
-                for name, value in zip(condition.columns, values, strict=True):
-                    if (relation.oid, name) not in self.plan.by_column:
-                        chosen[name] = value
+            if _holds(outcome):
+                found.setdefault(place, []).append(values)
+        for place, rows in found.items():
+            relation, condition, world = hard[place]
+            unique = {name for item in relation.uniques for name in item.columns}
+            keys = [spot for spot, name in enumerate(condition.columns)
+                    if name in unique and (relation.oid, name) not in self.plan.by_column]  # fmt: skip
+            distinct = {tuple(row[spot] for spot in keys): row for row in reversed(rows)}
+            best = [rows[0], *(row for row in reversed(distinct.values()) if row is not rows[0])]
+            self.solutions.setdefault((relation.oid, world), []).append(
+                _Solutions(condition.columns, best, bool(keys))
+            )
 
     def plant(self, relations: Sequence[Relation], role: str) -> Crop:
         """Plant both worlds in every table; what can't be planted is a gap with the reason."""
@@ -194,6 +219,37 @@ class Planter:
             if answer["o"] != relation.oid:
                 crop.rows.setdefault(answer["o"], []).append(row)
         return crop
+
+    def plant_colleague(self, relations: Sequence[Relation], role: str) -> tuple[Crop, list[Gap]]:
+        """Plant a row of another user of A's tenant in every table that has room for one."""
+        jobs = []
+        for relation in relations:
+            facts = self.plan.tables.get(relation.oid)
+            row = self.row(relation, C, 0, role)
+            if facts is not None and facts.root and row == self.row(relation, A, 0, role):
+                continue
+            jobs.append((relation, {**row, **self._hints_of_a(relation)}))
+        if self.prober.replica:
+            self.prober.execute("SELECT pg_catalog.set_config('session_replication_role', 'replica', true)")
+        answers = self._insert([insert(relation, values, returning=True) for relation, values in jobs])
+        if self.prober.replica:
+            self.prober.execute("SELECT pg_catalog.set_config('session_replication_role', 'origin', true)")
+        crop, gaps = Crop(), []
+        for (relation, _), answer in zip(jobs, answers, strict=True):
+            if "e" in answer:
+                gaps.append(
+                    Gap(
+                        code="not-planted",
+                        target=relation.title,
+                        reason="no valid canary row of another user of the same tenant could be made"
+                        f" (SQLSTATE {answer['e']}): {_shape(str(answer['m']))}",
+                        remedy="probe a database in which this table can hold rows of two users of a tenant",
+                    )
+                )
+                continue
+            planted = Planted(world=C, variant=0, relation=answer["o"], place=answer["c"])
+            crop.rows.setdefault(relation.oid, []).append(planted)
+        return crop, gaps
 
     def _insert(self, statements: Sequence[str]) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = []

@@ -21,6 +21,7 @@ from smos.rls.context import Plan, in_order, make_plan
 from smos.rls.discover import connect, discover, discover_on
 from smos.rls.expressions import SESSION_READERS, names_unqualified
 from smos.rls.facts import Act, Gap, Mode, ProbeFacts, ProbeOptions, TableFacts
+from smos.rls.insiders import try_insiders
 from smos.rls.live import read_live
 from smos.rls.observe import observe
 from smos.rls.plant import B, Crop, Planter
@@ -240,6 +241,9 @@ def _act_on(
                 progress(f"acting as {', '.join(turn)}: context {context}")
                 acts += _round(prober, attackers, plan, tables, context, secrets)
             acts += _bypasses(prober, attackers, plan, tables, secrets)
+            more, lacking = try_insiders(plan, prober, planter, crop, attackers, tables)
+            acts += more
+            gaps += lacking
             progress("asking views and functions")
             acts += observe(plan, prober, planter, crop, turn, volatile=clone)
             statements += prober.statements
