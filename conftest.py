@@ -4,6 +4,7 @@ import pytest
 
 pytest_plugins = [
     "fixtures.target",
+    "fixtures.orphans",
     "fixtures.backups",
     "fixtures.evidence",
     "fixtures.faults",
