@@ -35,8 +35,9 @@ def test_runs_sign_what_they_leave_when_a_key_is_named(runs: Runs) -> None:
         runs.reports, key=load_public(runs.path / "key.pub"), today=SystemClock().now().date()
     )
     assert {finding.code for finding in (*first.findings, *second.findings)} == {
-        "evidence-expired"
-    }  # the drill is of 1 October
+        "evidence-expired",  # the drill is of 1 October
+        "evidence-scope",  # a note
+    }
     assert (second.run_id, second.verdict, second.scope) == ("run2", "NOT_PROVEN", "self-test")
     newest = bundles(runs.reports / "evidence")[-1]
     for name in ("verdict.json", "run.json", "evidence.html", "junit.xml", "findings.sarif", "history.jsonl"):

@@ -71,7 +71,7 @@ def sign(
     from smos.clock import SystemClock
     from smos.errors import TargetError
     from smos.evidence.bundle import seal
-    from smos.evidence.signers import load_signer
+    from smos.evidence.signers import load_signer, require_apart
 
     declared = _declared(target, key)
     if declared.signing_key is None:
@@ -80,6 +80,7 @@ def sign(
             remedy="give --key, set SMOS_SIGNING_KEY, or name evidence.signing_key in the target file;"
             " smos evidence keygen makes one",
         )
+    require_apart(declared.signing_key, reports)
     bundle = seal(
         reports,
         load_signer(declared.signing_key),
@@ -101,30 +102,44 @@ def verify(
     on: Annotated[
         str | None, typer.Option(help="Judge the expiry as of this day, YYYY-MM-DD (default: today, UTC).")
     ] = None,
+    about: Annotated[
+        str | None, typer.Option(help="Name of the target that the evidence must be about (default: any).")
+    ] = None,
+    scope: Annotated[
+        str | None, typer.Option(help="Scope that it must be of: production or self-test (default: any).")
+    ] = None,
     target: TargetFile = None,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Verify signed evidence offline: signature, digests, completeness, history, order, expiry.
 
-    Code 0: it is what was signed. 1: something was altered. 10: nobody's signature was checked, or it has expired.
-    What the run itself said is shown beside it.
+    Code 0: it is what was signed. 1: something was altered. 10: nobody's signature was checked, it has expired, or
+    it is about something else than --about and --scope ask for. What the run itself said is shown beside it.
 
-    Example: smos evidence verify reports --key evidence.pub
+    Example: smos evidence verify reports --key evidence.pub --scope production --about shop
     """
     from smos.clock import SystemClock
     from smos.errors import TargetError
     from smos.evidence.signers import load_public
     from smos.evidence.verify import verify as verify_folder
+    from smos.target import Scope
     from smos.verdict import Verdict
 
     try:
         today = date.fromisoformat(on) if on else SystemClock().now().date()
     except ValueError as error:
         raise TargetError(f"{on!r} is no date", remedy="write it as YYYY-MM-DD") from error
+    if scope is not None and scope not in list(Scope):
+        raise TargetError(f"{scope!r} is no scope", remedy="use production or self-test")
     public = key or _declared(target, None).public_key
     found = verify_folder(
-        folder, key=load_public(public) if public else None, today=today, authority=authority
+        folder,
+        key=load_public(public) if public else None,
+        today=today,
+        authority=authority,
+        about=about,
+        scope=scope,
     )
     result = Verdict.worst(one.result for one in found)
     if as_json:
@@ -163,7 +178,12 @@ def _show(one: "Verification") -> None:
         Verdict.FAIL: "ALTERED",
         Verdict.ERROR: "ERROR",
     }
-    run = f"run {one.run_id}, scope {one.scope}, its verdict: {one.verdict}" if one.run_id else "no statement"
+    says = "says of itself: " if one.result is Verdict.FAIL else ""
+    run = (
+        f"{says}run {one.run_id} of {one.finished}, about {one.target}, scope {one.scope}, its verdict: {one.verdict}"
+        if one.run_id
+        else "no statement"
+    )
     lines = [f"{words[one.result]}  {one.bundle}  ({run})"]
     for finding in one.findings:
         sign = "note" if finding.verdict is Verdict.PASS else finding.verdict.value
@@ -177,11 +197,13 @@ def _json(one: "Verification") -> dict[str, object]:
     from smos.evidence.results import findings_json
 
     return {
-        "bundle": one.bundle,
+        "bundle": one.bundle.encode("utf-8", "backslashreplace").decode(),  # a folder's name need not be text
         "result": one.result.value,
         "run_id": one.run_id,
         "scope": one.scope,
+        "target": one.target,
         "verdict": one.verdict,
+        "finished": one.finished,
         "findings": findings_json(one.findings),
     }
 

@@ -6,6 +6,7 @@ run.
 
 import hashlib
 import platform
+import re
 import time
 import uuid
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from smos.evidence.run import RunInfo
 RESULTS_NAME = "allure-results"
 WAIVED_PREFIX = "Waived:"
 _OWN = ("*-result.json", "*-container.json", "*-globals.json", "*-attachment.*", "*-attachment", "*.tmp")
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PLAIN = ("environment.properties", "categories.json", "executor.json")
 
 
@@ -50,6 +52,25 @@ def clear_results(folder: Path) -> None:
         for path in folder.glob(pattern):
             if path.is_file():
                 path.unlink()
+
+
+def own_files(folder: Path) -> list[Path]:
+    """Return the files that Allure or we write there, and nothing else that lies in the folder."""
+    return sorted(
+        path
+        for pattern in (*_OWN[:-1], *_PLAIN)
+        for path in folder.glob(pattern)
+        if _SAFE.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+    )
+
+
+def is_of_run(folder: Path, run_id: str) -> bool:
+    """Tell whether the results in a folder are those of this run."""
+    try:
+        lines = (folder / "environment.properties").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return f"run_id={_property(run_id)}" in lines
 
 
 def write_context(folder: Path, info: RunInfo, outcome: RunOutcome | None, ci: CiContext) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from securesystemslib.signer import Signer
 
 from smos.clock import Clock
 from smos.errors import SmosError
-from smos.evidence import allure, history, origin, rto, verdict_file
+from smos.evidence import allure, consistency, detection, history, origin, rto, untrusted, verdict_file
 from smos.evidence.files import write_atomic, write_json
 from smos.evidence.statement import PAYLOAD_TYPE, encode, statements
 
@@ -41,10 +41,10 @@ EVIDENCE = (
     "findings.sarif",
     "oscal-assessment-plan.json",
     "oscal-assessment-results.json",
-    "detection.json",
+    detection.FILE_NAME,
     history.FILE_NAME,
 )
-"""What is taken over from a reports directory, where it is there; and all Allure results."""
+"""What is taken over from a reports directory, where it is there and of this run; and Allure's own results of it."""
 CHUNK = 2**20
 
 
@@ -54,8 +54,8 @@ def seal(reports: Path, signer: Signer, *, clock: Clock, timestamp_url: str | No
     Raises SmosError when the run has not ended, was sealed already, or can't be signed or time-stamped; OSError.
     """
     verdict, run = _documents(reports)
-    finished = datetime.fromisoformat(run["finished"]).astimezone(UTC)
-    name = f"{finished:%Y%m%dT%H%M%SZ}-{re.sub(r'[^A-Za-z0-9_.]', '_', verdict['run_id'])[:40]}"
+    consistency.require(reports, verdict, run)
+    name = bundle_name(run["finished"], verdict["run_id"])
     folder = reports / FOLDER
     final, partial = folder / name, folder / f".{name}.partial"
     if any(path.name.endswith(f"-{name.partition('-')[2]}") for path in bundles(folder)):
@@ -66,7 +66,7 @@ def seal(reports: Path, signer: Signer, *, clock: Clock, timestamp_url: str | No
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _fill(reports, partial)
+        _fill(reports, partial, run)
         signing = {
             "schema": 1,
             "signed_at": clock.now().isoformat(timespec="seconds"),
@@ -97,6 +97,25 @@ def seal(reports: Path, signer: Signer, *, clock: Clock, timestamp_url: str | No
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return final
+
+
+def bundle_name(finished: str, run_id: str) -> str:
+    """Return the name of the folder of a run's bundle. Raises ValueError when `finished` is no moment."""
+    moment = datetime.fromisoformat(finished).astimezone(UTC)
+    return f"{moment:%Y%m%dT%H%M%SZ}-{re.sub(r'[^A-Za-z0-9_.]', '_', run_id)[:40]}"
+
+
+def newest(found: Sequence[Path]) -> Path | None:
+    """Return the bundle that no other one was made after; the clock may have been set back since."""
+    named = set()
+    for path in found:
+        try:
+            previous = untrusted.read_object(path / SIGNING_NAME)["previous"]
+            named.add(str(previous["bundle"]) if previous else "")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue  # verification tells that it is damaged
+    last = [path for path in found if path.name not in named] or list(found)
+    return last[-1] if last else None
 
 
 def bundles(folder: Path) -> list[Path]:
@@ -146,21 +165,24 @@ def _documents(reports: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return verdict, run
 
 
-def _fill(reports: Path, bundle: Path) -> None:
+def _fill(reports: Path, bundle: Path, run: dict[str, Any]) -> None:
+    """Copy what is of this run: a later run without checks leaves its own matrix and Allure results there."""
     for name in EVIDENCE:
-        if (reports / name).is_file():
+        mine = name != detection.FILE_NAME or consistency.names_matrix(reports, run)
+        if mine and (reports / name).is_file():
             shutil.copyfile(reports / name, bundle / name)
     results = reports / allure.RESULTS_NAME
-    for path in walk(results):
-        target = bundle / path.relative_to(reports)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    if not allure.is_of_run(results, str(run["run_id"])):
+        return
+    (bundle / allure.RESULTS_NAME).mkdir()
+    for path in allure.own_files(results):
+        shutil.copyfile(path, bundle / allure.RESULTS_NAME / path.name)
 
 
 def _previous(folder: Path) -> dict[str, str] | None:
     """Return the newest bundle and the digest of its statement, so that dropping one later is noticed."""
-    sealed = [path for path in bundles(folder) if (path / RUN_ENVELOPE).is_file()]
-    return {"bundle": sealed[-1].name, "sha256": digest(sealed[-1] / RUN_ENVELOPE)} if sealed else None
+    last = newest([path for path in bundles(folder) if (path / RUN_ENVELOPE).is_file()])
+    return {"bundle": last.name, "sha256": digest(last / RUN_ENVELOPE)} if last else None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

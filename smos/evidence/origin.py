@@ -135,10 +135,12 @@ def _git(root: Path, *arguments: str) -> str:
 def _faults(path: Path) -> dict[str, Any] | None:
     """Return what the newest run of the negative controls has shown, with its moment; None where there was none."""
     try:
-        data = json.loads(path.read_bytes())
+        raw = path.read_bytes()
+        data = json.loads(raw)
         moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         return {
             "recorded": moment.isoformat(timespec="seconds"),
+            "sha256": hashlib.sha256(raw).hexdigest(),
             "detected": int(data["detected"]),
             "total": int(data["total"]),
             "per_check": data["per_check"],

@@ -48,6 +48,20 @@ def load_signer(reference: str) -> Signer:
     return CryptoSigner(key)
 
 
+def require_apart(reference: str, *folders: Path) -> None:
+    """Raise TargetError when the key lies in a folder whose readers could then sign in your name."""
+    if reference.startswith(VAULT_SCHEME):
+        return
+    key = Path(reference).expanduser()
+    for folder in folders:
+        inside = folder.resolve()
+        if key.resolve().is_relative_to(inside) or key.absolute().is_relative_to(folder.absolute()):
+            raise TargetError(
+                f"The signing key lies in {folder}, whose readers could then sign in your name",
+                remedy="keep it elsewhere, and replace it",
+            )
+
+
 def load_public(path: Path) -> SSlibKey:
     """Return the public key that is trusted. Raises TargetError."""
     remedy = "give the path of the Ed25519 public key (PEM) that belongs to the signing key"

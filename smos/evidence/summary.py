@@ -29,7 +29,7 @@ _STATE = {
 def summary_markdown(info: RunInfo, outcome: RunOutcome, timing: Timing | None) -> str:
     """Return the page: verdict, scope, checks, time against objectives, findings with their remedies."""
     parts = [
-        f"# {_SIGN[outcome.verdict]} {outcome.verdict.value.replace('_', ' ')}: {_cell(info.target)}",
+        f"{heading(outcome.verdict)}: {_cell(info.target)}",
         "  \n".join(
             (
                 f"**Scope:** {_cell(info.scope_words)}",
@@ -54,6 +54,11 @@ def summary_markdown(info: RunInfo, outcome: RunOutcome, timing: Timing | None) 
         )
     parts += [_details(item) for item in outcome.checks if _speaks(item)]
     return redact("\n\n".join(parts) + "\n")
+
+
+def heading(verdict: Verdict) -> str:
+    """Return how the page begins."""
+    return f"# {_SIGN[verdict]} {verdict.value.replace('_', ' ')}"
 
 
 def write_summary(reports: Path, text: str, step_summary: Path | None) -> None:

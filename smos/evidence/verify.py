@@ -5,9 +5,10 @@ file, the field, the check or the line that was altered. Nothing is repaired or 
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,35 +18,55 @@ from securesystemslib.exceptions import Error as SigningError
 from securesystemslib.signer import SSlibKey
 
 from smos.errors import TargetError
-from smos.evidence import history, statement
+from smos.evidence import history, statement, untrusted
 from smos.evidence.bundle import (
     ENVELOPES,
     FOLDER,
+    LOOSE,
     RUN_ENVELOPE,
     SIGNING_NAME,
     STAMP_NAME,
     SUMS_NAME,
     bundles,
-    digest,
-    digests,
+    newest,
 )
+from smos.evidence.order import RUN_AGAIN, beside, chain, lines
 from smos.verdict import Finding, Verdict, fail, not_proven, note
 
 LARGEST_ENVELOPE = 64 * 2**20
 """Bytes; a real one has some 100 kB."""
 MOST_PLACES = 20
 """Altered fields that are named for one statement."""
-RUN_AGAIN = "treat the run as not proven, and find out who could write to this folder"
+CORE = (
+    "runId",
+    "scope",
+    "target",
+    "verdict",
+    "started",
+    "finished",
+    "validUntil",
+    "required",
+    "missing",
+    "result",
+    "passedTests",
+    "warnedTests",
+    "failedTests",
+)
+"""Fields of the predicates that must be as verdict.json and run.json say, whoever signed them."""
+CLOCKS = timedelta(days=1)
+"""How far the clocks of who ran and who verifies may lie apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """One bundle. run_id, scope, verdict: what its statement says; empty where it could not be read."""
+    """One bundle. run_id, scope, target, verdict, finished: what its statement says; empty where it can't be read."""
 
     bundle: str
     run_id: str
     scope: str
+    target: str
     verdict: str
+    finished: str
     findings: tuple[Finding, ...]
 
     @property
@@ -56,50 +77,58 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """An envelope: the payload, and whether the trusted key signed it (None: no key was given)."""
+    """An envelope: its statement, whether the trusted key signed it (None: no key was given), what was added to it."""
 
-    payload: bytes
     document: dict[str, Any]
     signed: bool | None
+    added: str
 
 
 def verify(
-    folder: Path, *, key: SSlibKey | None, today: date, authority: Path | None = None
+    folder: Path,
+    *,
+    key: SSlibKey | None,
+    today: date,
+    authority: Path | None = None,
+    about: str | None = None,
+    scope: str | None = None,
 ) -> tuple[Verification, ...]:
     """Verify a bundle, a folder of bundles, or a reports directory with all its bundles and its history.
 
-    key: the public key that is trusted. authority: certificates (PEM) of the time-stamping authority.
+    key: the public key that is trusted. authority: certificates (PEM) of the time-stamping authority. about, scope:
+    the target and the scope that the evidence must be of; None: any.
     Raises TargetError when there is nothing to verify.
     """
     if any((folder / name).exists() for name in (*ENVELOPES, SUMS_NAME)):
-        return (verify_bundle(folder, key=key, today=today, authority=authority),)
+        return (_verify_bundle(folder, key, today, authority, about, scope)[0],)
     inside = folder / FOLDER if (folder / FOLDER).is_dir() else folder
     found = bundles(inside)
-    if not found:
+    last = newest(found)
+    if last is None:
         raise TargetError(
             f"There is no signed evidence in {folder}",
             remedy="give a bundle (reports/evidence/…), or a reports directory; a run signs when it has a signing key",
         )
-    single = [verify_bundle(path, key=key, today=today, authority=authority) for path in found]
-    extra = [_order(path, found) for path in found]
+    single = {path.name: _verify_bundle(path, key, today, authority, about, scope) for path in found}
+    predicates = {name: predicate for name, (_, predicate) in single.items()}
+    extra = chain(found, predicates)
     if inside != folder:
-        extra[-1] += _live_history(folder / history.FILE_NAME, found[-1] / history.FILE_NAME)
+        extra[last.name] += beside(folder, found, predicates)
     return tuple(
-        Verification(
-            bundle=one.bundle,
-            run_id=one.run_id,
-            scope=one.scope,
-            verdict=one.verdict,
-            findings=(*one.findings, *more),
-        )
-        for one, more in zip(single, extra, strict=True)
+        replace(one, findings=tuple(dict.fromkeys((*one.findings, *extra[name]))))
+        for name, (one, _) in single.items()
     )
 
 
-def verify_bundle(
-    folder: Path, *, key: SSlibKey | None, today: date, authority: Path | None = None
-) -> Verification:
-    """Verify one bundle by itself."""
+def _verify_bundle(
+    folder: Path,
+    key: SSlibKey | None,
+    today: date,
+    authority: Path | None,
+    about: str | None,
+    scope: str | None,
+) -> tuple[Verification, dict[str, Any]]:
+    """Verify one bundle by itself; return the predicate of its statement as well, empty where there is none."""
     findings: list[Finding] = []
     read: dict[str, _Read] = {}
     for name in ENVELOPES:
@@ -118,30 +147,38 @@ def verify_bundle(
                 "give the key that you pinned: --key PUBLIC.pem",
             )
         )
-    actual = digests(folder)
-    findings += _strange(folder)
+    there = untrusted.survey(folder, skip=LOOSE)
+    actual = there.digests
+    findings += [fail("evidence-file", text, RUN_AGAIN) for text in there.strange]
     for name, one in read.items():
-        if one.signed is False:
-            findings += _unsigned(folder, name, one, actual)
-        findings += _guarded(_compare, name, one.document, actual)
+        if one.added:
+            findings.append(fail("evidence-signature", f"{name} {one.added}", RUN_AGAIN))
+        compared = _guarded(_compare, name, one.document, actual)
+        findings += compared
+        findings += _fields(folder, name, one, actual, core=one.signed is not False, sound=not compared)
     run = read.get(RUN_ENVELOPE)
     predicate = _predicate(run.document) if run else {}
     findings += _sums(folder, actual)
     findings += _guarded(_complete, predicate) if run else []
+    held = lines(folder / history.FILE_NAME)
     findings += [
         fail("evidence-history", f"{history.FILE_NAME}: {problem}", RUN_AGAIN)
-        for problem in history.chain_problems(_lines(folder / history.FILE_NAME))
+        for problem in history.chain_problems(held)
     ]
-    findings += _newest_line(folder / history.FILE_NAME, predicate)
+    findings += _newest_line(held, predicate)
     findings += _guarded(_expiry, predicate, today) if run else []
+    findings += _guarded(_asked, predicate, about, scope) if run else []
     findings += _guarded(_stamp, folder, predicate, authority)
-    return Verification(
+    verification = Verification(
         bundle=folder.name,
         run_id=str(predicate.get("runId", "")),
         scope=str(predicate.get("scope", "")),
+        target=str(predicate.get("target", "")),
         verdict=str(predicate.get("verdict", "")),
+        finished=str(predicate.get("finished", "")),
         findings=tuple(dict.fromkeys(findings)),
     )
+    return verification, predicate
 
 
 def _guarded(look: Callable[..., list[Finding]], *arguments: Any) -> list[Finding]:
@@ -154,11 +191,8 @@ def _guarded(look: Callable[..., list[Finding]], *arguments: Any) -> list[Findin
 
 
 def _read_envelope(path: Path, key: SSlibKey | None) -> _Read:
-    if path.is_symlink() or not path.is_file():
-        raise FileNotFoundError(path)
-    if path.stat().st_size > LARGEST_ENVELOPE:
-        raise ValueError("it is too large")
-    envelope = Envelope.from_dict(json.loads(path.read_bytes()))
+    raw = untrusted.read(path, LARGEST_ENVELOPE)
+    envelope = Envelope.from_dict(untrusted.parse(raw))
     signed: bool | None = None
     if key is not None:
         try:
@@ -166,25 +200,51 @@ def _read_envelope(path: Path, key: SSlibKey | None) -> _Read:
             signed = envelope.payload_type == statement.PAYLOAD_TYPE
         except SigningError:
             signed = False
-    document = json.loads(envelope.payload)
+    document = untrusted.parse(envelope.payload)
     if not isinstance(document, dict) or document.get("_type") != statement.STATEMENT_TYPE:
         raise ValueError("its payload is no in-toto Statement v1")
     expected = statement.RUN if path.name == RUN_ENVELOPE else statement.TEST_RESULT
     if document.get("predicateType") != expected:
         raise ValueError(f"its predicate is {document.get('predicateType')!r}, not {expected!r}")
-    return _Read(envelope.payload, document, signed)
+    return _Read(document, signed, _added(envelope, raw))
 
 
-def _unsigned(folder: Path, name: str, read: _Read, actual: Mapping[str, str]) -> list[Finding]:
-    """Return that a signature does not fit, and every field that is not as the bundle's files say."""
-    text = f"{name} was not signed by your key: its statement or its signature was altered, or another key made it"
-    findings = [fail("evidence-signature", text, RUN_AGAIN)]
+def _added(envelope: Envelope, raw: bytes) -> str:
+    """Return what an envelope holds beside the statement and one signature: nothing else in it is signed."""
+    if len(envelope.signatures) != 1:
+        return f"holds {len(envelope.signatures)} signatures, a run makes one: the others were added or taken away"
+    ((key_id, signature),) = envelope.signatures.items()
+    exact = {
+        "payload": b64encode(envelope.payload).decode(),
+        "payloadType": envelope.payload_type,
+        "signatures": [
+            {"keyid": key_id, "sig": b64encode(bytes.fromhex(signature.signature)).decode()},
+        ],
+    }
+    if raw == (json.dumps(exact, indent=1, ensure_ascii=False) + "\n").encode():
+        return ""
+    return "is not as it was written: something was added around what is signed"
+
+
+def _fields(
+    folder: Path, name: str, one: _Read, actual: Mapping[str, str], *, core: bool, sound: bool
+) -> list[Finding]:
+    """Return that a signature does not fit, and every field that is not as the bundle's files say.
+
+    core: the signature fits, so only what matters most is compared, and where the files are those that were signed
+    (sound): an older version of this package may have said more or less.
+    """
+    findings = []
+    if not core:
+        text = f"{name} was not signed by your key: its statement or its signature was altered, or another key made it"
+        findings.append(fail("evidence-signature", text, RUN_AGAIN))
+    elif not sound:
+        return []
     try:
         files = {
-            path: json.loads((folder / path).read_bytes())
-            for path in ("verdict.json", "run.json", SIGNING_NAME)
+            path: untrusted.read_object(folder / path) for path in ("verdict.json", "run.json", SIGNING_NAME)
         }
-        measured = json.loads((folder / "rto.json").read_bytes()) if "rto.json" in actual else None
+        measured = untrusted.read_object(folder / "rto.json") if "rto.json" in actual else None
         expected = statement.statements(
             actual,
             verdict=files["verdict.json"],
@@ -194,40 +254,70 @@ def _unsigned(folder: Path, name: str, read: _Read, actual: Mapping[str, str]) -
         )[name]
     except (OSError, ValueError, KeyError, TypeError, RecursionError, AttributeError):
         return findings  # the files themselves are damaged, which is told elsewhere
-    places = islice(statement.differences(read.document, expected), MOST_PLACES)
+    if core:
+        return findings + _guarded(_core, name, one.document, expected)
+    places = islice(statement.differences(one.document, expected), MOST_PLACES)
     return findings + [fail("evidence-field", f"{name}: {place}", RUN_AGAIN) for place in places]
+
+
+def _core(name: str, signed: Mapping[str, Any], expected: Mapping[str, Any]) -> list[Finding]:
+    """Hold the fields that decide, and the backups, against the files of the bundle."""
+    said, files = signed["predicate"], expected["predicate"]
+    places: list[str] = []
+    for key in CORE:
+        if key in files:
+            places += statement.differences(said.get(key), files[key], f"predicate.{key}")
+    if "checks" in files:
+        given, held = (
+            [{key: item[key] for key in ("id", "verdict", "waiver")} for item in one["checks"]]
+            for one in (said, files)
+        )
+        places += statement.differences(given, held, "predicate.checks")
+    named, inspected = (
+        {
+            item["name"]: item["digest"]
+            for item in one["subject"]
+            if item["name"].startswith(statement.BACKUP_PREFIX)
+        }
+        for one in (signed, expected)
+    )
+    places += statement.differences(named, inspected, "subject")
+    return [fail("evidence-field", f"{name}: {place}", RUN_AGAIN) for place in places[:MOST_PLACES]]
 
 
 def _compare(name: str, document: Mapping[str, Any], actual: Mapping[str, str]) -> list[Finding]:
     """Hold the subjects of a statement against the files that are there."""
     named: dict[str, str] = {}
+    folded: dict[str, str] = {}
+    texts = []
     for subject in document.get("subject") or ():
         path = str(subject.get("name", ""))
-        if not path.startswith(statement.BACKUP_PREFIX):
-            named[path] = str(subject.get("digest", {}).get("sha256", ""))
+        backup = path.startswith(statement.BACKUP_PREFIX)
+        if path in folded.values():
+            texts.append(f"{name} names {path} twice")
+        elif path.casefold() in folded and not backup:
+            texts.append(f"{name} names both {folded[path.casefold()]} and {path}")
+        folded[path if backup else path.casefold()] = path
+        if backup:
+            continue
+        if path.startswith("/") or {"", ".", ".."} & set(path.split("/")):
+            texts.append(f"{name} names {path}, which is no path in a bundle")
+        named.setdefault(path, str(subject.get("digest", {}).get("sha256", "")))
     altered = {path for path in named.keys() & actual.keys() if named[path] != actual[path]}
-    texts = [f"{path} is missing, {name} names it" for path in sorted(named.keys() - actual.keys())]
+    texts += [f"{path} is missing, {name} names it" for path in sorted(named.keys() - actual.keys())]
     texts += [f"{path} was added, {name} does not name it" for path in sorted(actual.keys() - named.keys())]
     texts += [f"{path} was altered: it is not what {name} names" for path in sorted(altered)]
     return [fail("evidence-file", text, RUN_AGAIN) for text in texts]
 
 
-def _strange(folder: Path) -> list[Finding]:
-    """Return what lies in a bundle and is no regular file."""
-    return [
-        fail("evidence-file", f"{path.relative_to(folder).as_posix()} is no regular file", RUN_AGAIN)
-        for path in sorted(folder.rglob("*"))
-        if path.is_symlink() or not (path.is_file() or path.is_dir())
-    ]
-
-
 def _sums(folder: Path, actual: Mapping[str, str]) -> list[Finding]:
     """Hold SHA256SUMS, which readers without this package go by, against the files."""
-    path = folder / SUMS_NAME
-    if SUMS_NAME not in actual:
-        return []  # told as a missing file
+    try:
+        text = untrusted.read(folder / SUMS_NAME).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return []  # told as a missing or altered file
     listed = {}
-    for line in path.read_bytes().decode("utf-8", "replace").splitlines():
+    for line in text.splitlines():
         value, _, name = line.partition("  ")
         listed[PurePosixPath(name).as_posix()] = value
     expected = {name: value for name, value in actual.items() if name != SUMS_NAME}
@@ -254,6 +344,15 @@ def _expiry(predicate: Mapping[str, Any], today: date) -> list[Finding]:
     except ValueError:
         return [fail("evidence-expiry", "The statement does not say until when it counts", RUN_AGAIN)]
     findings = []
+    finished = datetime.fromisoformat(str(predicate.get("finished"))).astimezone(UTC)
+    if finished.date() > today + CLOCKS:
+        findings.append(
+            not_proven(
+                "evidence-clock",
+                f"The run says that it ended at {finished.isoformat()}, after the day that you ask about",
+                "look at the clocks of the machine that ran it and of this one; durations are not affected",
+            )
+        )
     if today > end:
         text = f"The evidence expired on {end.isoformat()}"
         findings.append(
@@ -269,6 +368,21 @@ def _expiry(predicate: Mapping[str, Any], today: date) -> list[Finding]:
                     "run the suite again, with what the waiver excused mended or the waiver renewed",
                 )
             )
+    return findings
+
+
+def _asked(predicate: Mapping[str, Any], about: str | None, scope: str | None) -> list[Finding]:
+    """Tell where sound evidence is of something else than what was asked for."""
+    findings = []
+    if about is not None and predicate.get("target") != about:
+        text = f"The evidence is about {predicate.get('target')!r}, not about {about!r}"
+        findings.append(not_proven("evidence-target", text, "ask for the evidence of this target"))
+    if scope is not None and predicate.get("scope") != scope:
+        text = f"The evidence is of the scope {predicate.get('scope')!r}, not {scope!r}"
+        findings.append(not_proven("evidence-scope", text, "ask for the evidence of this scope"))
+    if predicate.get("scope") == "self-test":
+        text = "It is a self-test: it speaks about the harness, satisfies no control and says nothing about production"
+        findings.append(note("evidence-scope", text))
     return findings
 
 
@@ -303,80 +417,23 @@ def _stamp(  # noqa: PLR0911  (one answer for each way in which a stamp can be w
     return [note("evidence-timestamp", text)]
 
 
-def _newest_line(path: Path, predicate: Mapping[str, Any]) -> list[Finding]:
-    """Tell where the newest line of a bundle's history is not of its run."""
-    lines = [line for line in _lines(path) if line.strip()]
-    if not lines or not predicate:
+def _newest_line(held: list[bytes], predicate: Mapping[str, Any]) -> list[Finding]:
+    """Tell where the newest line of a bundle's history is not of its run, or says something else of it."""
+    if not held or not predicate:
         return []
+    name = history.FILE_NAME
     try:
-        run_id = json.loads(lines[-1])["run_id"]
+        newest_line = json.loads(held[-1])
+        run_id = newest_line["run_id"]
+        if run_id == predicate.get("runId") and newest_line["verdict"] != predicate.get("verdict"):
+            text = f"{name}: the newest line says {newest_line['verdict']}, the statement {predicate.get('verdict')}"
+            return [fail("evidence-history", text, RUN_AGAIN)]
     except (ValueError, KeyError, TypeError, RecursionError):
         run_id = "?"
     if run_id == predicate.get("runId"):
         return []
-    text = (
-        f"{path.name}: the newest line is of run {run_id}, the statement is of run {predicate.get('runId')}"
-    )
+    text = f"{name}: the newest line is of run {run_id}, the statement is of run {predicate.get('runId')}"
     return [fail("evidence-history", text, RUN_AGAIN)]
-
-
-def _order(bundle: Path, found: Iterable[Path]) -> list[Finding]:  # noqa: PLR0911  (one answer for each case)
-    """Hold what a bundle says about the one before it against what is there."""
-    by_name = {path.name: path for path in found}
-    names = sorted(by_name)
-    try:
-        previous = json.loads((bundle / SIGNING_NAME).read_bytes())["previous"]
-        named = str(previous["bundle"]) if previous else None
-        expected = str(previous["sha256"]) if previous else ""
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []  # told as an altered or missing file
-    at = names.index(bundle.name)
-    before = names[at - 1] if at else None
-    if named is None:
-        if before is None:
-            return []
-        return [fail("evidence-order", f"It names no bundle before it, but {before} is here", RUN_AGAIN)]
-    if named not in by_name:
-        if before is None:
-            return [note("evidence-order", f"The bundle before it, {named}, is not here")]
-        return [fail("evidence-order", f"The bundle before it, {named}, was dropped", RUN_AGAIN)]
-    if named != before:
-        return [fail("evidence-order", f"It was made after {named}, but lies after {before}", RUN_AGAIN)]
-    if not (by_name[named] / RUN_ENVELOPE).is_file() or digest(by_name[named] / RUN_ENVELOPE) != expected:
-        return [
-            fail("evidence-order", f"{named}/{RUN_ENVELOPE} is not the one that it was made after", RUN_AGAIN)
-        ]
-    return []
-
-
-def _live_history(live: Path, sealed: Path) -> list[Finding]:
-    """Tell where the history of a reports directory does not go on from the one of its newest bundle."""
-    held, now = _lines(sealed), _lines(live)
-    findings = []
-    for number, (one, other) in enumerate(zip(held, now, strict=False), start=1):
-        if one != other:
-            findings.append(
-                fail(
-                    "evidence-history",
-                    f"reports/{live.name}: line {number} is not as it was signed",
-                    RUN_AGAIN,
-                )
-            )
-            break
-    if len(now) < len(held):
-        text = f"reports/{live.name} has {len(now)} lines, {len(held)} were signed"
-        findings.append(fail("evidence-history", text, RUN_AGAIN))
-    findings += [
-        fail("evidence-history", f"reports/{live.name}: {problem}", RUN_AGAIN)
-        for problem in history.chain_problems(now)
-    ]
-    return findings
-
-
-def _lines(path: Path) -> list[bytes]:
-    if path.is_symlink() or not path.is_file():
-        return []
-    return [line for line in path.read_bytes().split(b"\n") if line.strip()]
 
 
 def _predicate(document: Mapping[str, Any]) -> dict[str, Any]:
