@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,6 +39,7 @@ from smos.backup.manifest import (
 )
 from smos.backup.sealing import Envelope, seal_artifact, with_suffix
 from smos.backup.signing import sign_manifest
+from smos.backup.stagingdir import staging_directory
 from smos.clock import Clock
 from smos.errors import BackupError
 from smos.postgres.catalogue import read_roles
@@ -190,8 +190,8 @@ def _envelope(
     if access is None or access.recipient is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="smos-staging-", dir=staging) as stage:  # 0700
-        if Path(stage).resolve().is_relative_to(directory.resolve()):
+    with staging_directory(staging) as stage:
+        if stage.resolve().is_relative_to(directory.resolve()):
             raise BackupError(
                 f"The staging directory {stage} lies in the backup directory",
                 remedy="name another directory for temporary files: plain text must not get among the backups",
@@ -199,7 +199,7 @@ def _envelope(
         escrow = parse_recipient(access.recipient)
         key, wrapped = new_data_key(access.endpoint, access.credential, access.transit_key)
         facts = Encryption(wrapped_key=wrapped, transit_key=access.transit_key, escrow_recipient=str(escrow))
-        yield Envelope(key, escrow, facts, set_id, Path(stage))
+        yield Envelope(key, escrow, facts, set_id, stage)
 
 
 def _database(source: BackupSource, name: str, work: Path, clock: Clock, jobs: int) -> DatabaseEntry:
