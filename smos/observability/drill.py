@@ -150,14 +150,14 @@ def _export(
     def run(name: str, export: Callable[[], object], good: object) -> None:
         results[name] = export() is good
 
-    with _heard() as heard:
-        threads = [
-            threading.Thread(target=run, args=args, daemon=True)
-            for args in (
-                ("traces", lambda: to_traces.export(spans), SpanExportResult.SUCCESS),
-                ("metrics", lambda: to_metrics.export(data), MetricExportResult.SUCCESS),
-            )
-        ]
+    threads = [
+        threading.Thread(target=run, args=args, daemon=True)
+        for args in (
+            ("traces", lambda: to_traces.export(spans), SpanExportResult.SUCCESS),
+            ("metrics", lambda: to_metrics.export(data), MetricExportResult.SUCCESS),
+        )
+    ]
+    with _heard(threads) as heard:
         end = time.monotonic() + limit_s
         for thread in threads:
             thread.start()
@@ -227,8 +227,11 @@ class _Listener(logging.Handler):
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
-    """Yield what the SDK says meanwhile; it is told once, as the reason, and not to the terminal as it comes."""
+def _heard(threads: "Sequence[threading.Thread]") -> Iterator[list[str]]:
+    """Yield what the SDK says meanwhile; it is told once, as the reason, and not to the terminal as it comes.
+
+    A thread that outlives the limit goes on being listened to, for it would write to the terminal later.
+    """
     lines: list[str] = []
     logger = logging.getLogger("opentelemetry")
     listener, before = _Listener(lines), logger.propagate
@@ -237,5 +240,6 @@ def _heard() -> Iterator[list[str]]:
     try:
         yield lines
     finally:
-        logger.removeHandler(listener)
-        logger.propagate = before
+        if not any(thread.is_alive() for thread in threads):
+            logger.removeHandler(listener)
+            logger.propagate = before

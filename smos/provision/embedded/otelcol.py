@@ -86,10 +86,11 @@ class EmbeddedOtelcol(HttpServer):
             metrics=f"http://{self._metrics.address}/metrics",
         )
 
-    def scrape(self, targets: Sequence[str], token: str) -> None:
+    def scrape(self, targets: Sequence[str], token: str, *, scheme: str = "http") -> None:
         """Scrape these Vaults (`host:port`) with this token; also while it runs (it looks every 5 s)."""
         self._owner.write(self._token, token)
-        self._owner.write(self._targets, json.dumps([{"targets": list(targets)}] if targets else []))
+        group = {"targets": list(targets), "labels": {"__scheme__": scheme}}
+        self._owner.write(self._targets, json.dumps([group] if targets else []))
 
     def validate(self) -> None:
         """Let the collector check its configuration. Raises ProvisionError with what it says."""
