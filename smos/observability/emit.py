@@ -11,24 +11,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
 import httpx
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_service
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_service
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_service
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs, SeverityNumber
-from opentelemetry.proto.metrics.v1.metrics_pb2 import (
-    AggregationTemporality,
-    Metric,
-    NumberDataPoint,
-    ResourceMetrics,
-    ScopeMetrics,
-)
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from smos.errors import SmosError
+from smos.observability import otlp
 from smos.provision.telemetry import CollectorEndpoint
 
 RUN = "smos.run"
@@ -41,11 +27,12 @@ METHODS = {
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
     "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
 }
-ANSWERS: dict[str, Any] = {
-    "traces": trace_service.ExportTraceServiceResponse,
-    "metrics": metrics_service.ExportMetricsServiceResponse,
-    "logs": logs_service.ExportLogsServiceResponse,
+ANSWERS = {
+    "traces": "ExportTraceServiceResponse",
+    "metrics": "ExportMetricsServiceResponse",
+    "logs": "ExportLogsServiceResponse",
 }
+"""Signal to the message (smos.observability.otlp) that a collector answers."""
 REJECTED = {"traces": "rejected_spans", "metrics": "rejected_data_points", "logs": "rejected_log_records"}
 
 
@@ -75,8 +62,10 @@ class Emitter:
     ) -> None:
         self.run, self.protocol = run, protocol
         self._http = httpx.Client(base_url=endpoint.http, timeout=REQUEST_S, trust_env=False)
+        import grpc  # with the extra `observability`, as the messages are
+
         self._channel = grpc.insecure_channel(endpoint.grpc, options=[("grpc.enable_http_proxy", 0)])
-        self._resource = Resource(attributes=[_attribute("service.name", service), _attribute(RUN, run)])
+        self._resource = otlp.Resource(attributes=[_attribute("service.name", service), _attribute(RUN, run)])
 
     def spans(self, count: int, *, start_ns: int | None = None, padding: int = 0) -> Receipt:
         """Send this many spans: traces of ten, a root and nine children. padding: bytes of one attribute."""
@@ -93,20 +82,22 @@ class Emitter:
                     trace, root = secrets.token_bytes(16), own
                 at = begin + number * 1000
                 spans.append(
-                    Span(
+                    otlp.Span(
                         trace_id=trace,
                         span_id=own,
                         parent_span_id=b"" if leads else root,
                         name="emit.root" if leads else "emit.child",
-                        kind=Span.SPAN_KIND_SERVER if leads else Span.SPAN_KIND_INTERNAL,
+                        kind=otlp.Span.SPAN_KIND_SERVER if leads else otlp.Span.SPAN_KIND_INTERNAL,
                         start_time_unix_nano=at,
                         end_time_unix_nano=at + 5_000_000,  # 5 ms
-                        status=Status(code=Status.STATUS_CODE_OK),
+                        status=otlp.Status(code=otlp.Status.STATUS_CODE_OK),
                         attributes=[_attribute("number", number), *extra],
                     )
                 )
-            return trace_service.ExportTraceServiceRequest(
-                resource_spans=[ResourceSpans(resource=self._resource, scope_spans=[ScopeSpans(spans=spans)])]
+            return otlp.ExportTraceServiceRequest(
+                resource_spans=[
+                    otlp.ResourceSpans(resource=self._resource, scope_spans=[otlp.ScopeSpans(spans=spans)])
+                ]
             )
 
         return self._send("traces", count, piece)
@@ -117,7 +108,7 @@ class Emitter:
 
         def piece(first: int, size: int) -> Any:
             points = [
-                NumberDataPoint(
+                otlp.NumberDataPoint(
                     start_time_unix_nano=begin,
                     time_unix_nano=begin + number * 1000,
                     as_double=float(number),
@@ -125,13 +116,17 @@ class Emitter:
                 )
                 for number in range(first, first + size)
             ]
-            metric = Metric(name=name, unit="1")
-            metric.sum.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+            metric = otlp.Metric(name=name, unit="1")
+            metric.sum.aggregation_temporality = (
+                otlp.AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+            )
             metric.sum.is_monotonic = True
             metric.sum.data_points.extend(points)
-            return metrics_service.ExportMetricsServiceRequest(
+            return otlp.ExportMetricsServiceRequest(
                 resource_metrics=[
-                    ResourceMetrics(resource=self._resource, scope_metrics=[ScopeMetrics(metrics=[metric])])
+                    otlp.ResourceMetrics(
+                        resource=self._resource, scope_metrics=[otlp.ScopeMetrics(metrics=[metric])]
+                    )
                 ]
             )
 
@@ -143,18 +138,20 @@ class Emitter:
 
         def piece(first: int, size: int) -> Any:
             records = [
-                LogRecord(
+                otlp.LogRecord(
                     time_unix_nano=begin + number * 1000,
-                    severity_number=SeverityNumber.SEVERITY_NUMBER_INFO,
+                    severity_number=otlp.SeverityNumber.SEVERITY_NUMBER_INFO,
                     severity_text="INFO",
-                    body=AnyValue(string_value=f"record {number}"),
+                    body=otlp.AnyValue(string_value=f"record {number}"),
                     attributes=[_attribute("number", number)],
                 )
                 for number in range(first, first + size)
             ]
-            return logs_service.ExportLogsServiceRequest(
+            return otlp.ExportLogsServiceRequest(
                 resource_logs=[
-                    ResourceLogs(resource=self._resource, scope_logs=[ScopeLogs(log_records=records)])
+                    otlp.ResourceLogs(
+                        resource=self._resource, scope_logs=[otlp.ScopeLogs(log_records=records)]
+                    )
                 ]
             )
 
@@ -184,6 +181,8 @@ class Emitter:
 
     def _one(self, signal: str, request: Any, size: int) -> int:
         """Send one request and return how many of its items were accepted. Raises EmitError."""
+        import grpc
+
         data = request.SerializeToString()
         if self.protocol == "grpc":
             call = self._channel.unary_unary(METHODS[signal])  # bytes in, bytes out
@@ -209,11 +208,11 @@ class Emitter:
                     f"OTLP/HTTP: status {answer.status_code}", remedy="look at the collector's log"
                 )
             content = answer.content
-        partial = ANSWERS[signal].FromString(content).partial_success
+        partial = getattr(otlp, ANSWERS[signal]).FromString(content).partial_success
         return size - int(getattr(partial, REJECTED[signal]))
 
 
-def _attribute(key: str, value: str | int) -> KeyValue:
+def _attribute(key: str, value: str | int) -> Any:
     if isinstance(value, int):
-        return KeyValue(key=key, value=AnyValue(int_value=value))
-    return KeyValue(key=key, value=AnyValue(string_value=value))
+        return otlp.KeyValue(key=key, value=otlp.AnyValue(int_value=value))
+    return otlp.KeyValue(key=key, value=otlp.AnyValue(string_value=value))

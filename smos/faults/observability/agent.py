@@ -60,6 +60,7 @@ def _handler(channel: Any, change: Change) -> Any:
     """Return the gRPC side: bytes in, bytes out, for the three services."""
     import grpc
 
+    from smos.observability import otlp
     from smos.observability.emit import ANSWERS, METHODS
 
     signals = {path: signal for signal, path in METHODS.items()}
@@ -69,7 +70,7 @@ def _handler(channel: Any, change: Change) -> Any:
             signal = signals[details.method]
 
             def export(data: bytes, _context: Any) -> bytes:
-                answer: bytes = ANSWERS[signal]().SerializeToString()
+                answer: bytes = getattr(otlp, ANSWERS[signal])().SerializeToString()
                 for request in change(signal, _parsed(signal, data)):
                     call = channel.unary_unary(METHODS[signal])
                     answer = call(request.SerializeToString(), timeout=REQUEST_S)

@@ -10,22 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
-from opentelemetry.proto.metrics.v1.metrics_pb2 import (
-    AggregationTemporality,
-    Metric,
-    NumberDataPoint,
-    ResourceMetrics,
-    ScopeMetrics,
-    SummaryDataPoint,
-)
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from smos.observability import otlp
 from smos.observability.clickhouse import ClickHouse
 from smos.observability.drill import SERVICE as HARNESS
 from smos.observability.verify.probe import ObservabilityError
@@ -68,7 +54,8 @@ class KnownSpan:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-SERVER, CLIENT, INTERNAL = Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT, Span.SPAN_KIND_INTERNAL
+SERVER, CLIENT, INTERNAL = 2, 3, 1
+"""Kinds of a span, as OTLP numbers them (opentelemetry.proto.trace.v1.Span.SpanKind)."""
 DATABASE = {"db.system.name": "postgresql", "db.query.text": "SELECT * FROM carts WHERE id = $1"}
 SPANS = (
     KnownSpan(service=SHOP, trace=TRACE, id="a100", name="GET /cart", kind=SERVER, at=10, took=120),
@@ -183,25 +170,27 @@ def wait_until_there(client: ClickHouse) -> None:
 
 
 def _traces(base: int) -> Any:
-    def span(given: KnownSpan) -> Span:
+    def span(given: KnownSpan) -> Any:
         start = base * NS + round(given.at * NS)
-        return Span(
+        return otlp.Span(
             trace_id=bytes.fromhex(given.trace),
             span_id=_span_id(given.id),
             parent_span_id=_span_id(given.parent),
             name=given.name,
-            kind=given.kind,  # type: ignore[arg-type]  # one of the enumeration's values
+            kind=given.kind,
             start_time_unix_nano=start,
             end_time_unix_nano=start + round(given.took * 1e6),
-            status=Status(code=Status.STATUS_CODE_ERROR if given.error else Status.STATUS_CODE_OK),
+            status=otlp.Status(
+                code=otlp.Status.STATUS_CODE_ERROR if given.error else otlp.Status.STATUS_CODE_OK
+            ),
             attributes=_attributes(given.attributes),
         )
 
-    return ExportTraceServiceRequest(
+    return otlp.ExportTraceServiceRequest(
         resource_spans=[
-            ResourceSpans(
+            otlp.ResourceSpans(
                 resource=_resource(service),
-                scope_spans=[ScopeSpans(spans=[span(one) for one in SPANS if one.service == service])],
+                scope_spans=[otlp.ScopeSpans(spans=[span(one) for one in SPANS if one.service == service])],
             )
             for service in dict.fromkeys(one.service for one in SPANS)
         ]
@@ -209,23 +198,23 @@ def _traces(base: int) -> Any:
 
 
 def _logs(base: int) -> Any:
-    def record(given: tuple[str, float, int, str, str, str, str]) -> LogRecord:
+    def record(given: tuple[str, float, int, str, str, str, str]) -> Any:
         _, at, number, text, body, trace, span = given
-        return LogRecord(
+        return otlp.LogRecord(
             time_unix_nano=base * NS + round(at * NS),
-            severity_number=number,  # type: ignore[arg-type]  # one of the enumeration's values
+            severity_number=number,
             severity_text=text,
-            body=AnyValue(string_value=body),
+            body=otlp.AnyValue(string_value=body),
             trace_id=bytes.fromhex(trace),
             span_id=_span_id(span),
             attributes=_attributes({"logger": "known"}),
         )
 
-    return ExportLogsServiceRequest(
+    return otlp.ExportLogsServiceRequest(
         resource_logs=[
-            ResourceLogs(
+            otlp.ResourceLogs(
                 resource=_resource(service),
-                scope_logs=[ScopeLogs(log_records=[record(one) for one in LOGS if one[0] == service])],
+                scope_logs=[otlp.ScopeLogs(log_records=[record(one) for one in LOGS if one[0] == service])],
             )
             for service in dict.fromkeys(one[0] for one in LOGS)
         ]
@@ -236,35 +225,39 @@ def _metrics(base: int, gauges: Sequence[tuple[str, str, float, float, Mapping[s
     def at(seconds: float) -> int:
         return base * NS + round(seconds * NS)
 
-    found: dict[str, list[Metric]] = {}
+    found: dict[str, list[Any]] = {}
     for service, name, when, value, attributes in gauges:
-        metric = Metric(name=name)
+        metric = otlp.Metric(name=name)
         given = {**attributes, "target": TARGET, "scope": "production"} if service == HARNESS else attributes
         metric.gauge.data_points.append(
-            NumberDataPoint(time_unix_nano=at(when), as_double=value, attributes=_attributes(given))
+            otlp.NumberDataPoint(time_unix_nano=at(when), as_double=value, attributes=_attributes(given))
         )
         found.setdefault(service, []).append(metric)
     for name, points in SUMS:
-        metric = Metric(name=name)
+        metric = otlp.Metric(name=name)
         metric.sum.is_monotonic = True
-        metric.sum.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+        metric.sum.aggregation_temporality = otlp.AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
         metric.sum.data_points.extend(
-            NumberDataPoint(time_unix_nano=at(when), start_time_unix_nano=at(0), as_double=value)
+            otlp.NumberDataPoint(time_unix_nano=at(when), start_time_unix_nano=at(0), as_double=value)
             for when, value in points
         )
         found.setdefault(VAULT, []).append(metric)
     for name, when, count, total, quantiles in SUMMARIES:
-        metric = Metric(name=name)
-        point = SummaryDataPoint(time_unix_nano=at(when), start_time_unix_nano=at(0), count=count, sum=total)
+        metric = otlp.Metric(name=name)
+        point = otlp.SummaryDataPoint(
+            time_unix_nano=at(when), start_time_unix_nano=at(0), count=count, sum=total
+        )
         point.quantile_values.extend(
-            SummaryDataPoint.ValueAtQuantile(quantile=quantile, value=value)
+            otlp.SummaryDataPoint.ValueAtQuantile(quantile=quantile, value=value)
             for quantile, value in quantiles.items()
         )
         metric.summary.data_points.append(point)
         found.setdefault(VAULT, []).append(metric)
-    return ExportMetricsServiceRequest(
+    return otlp.ExportMetricsServiceRequest(
         resource_metrics=[
-            ResourceMetrics(resource=_resource(service), scope_metrics=[ScopeMetrics(metrics=metrics)])
+            otlp.ResourceMetrics(
+                resource=_resource(service), scope_metrics=[otlp.ScopeMetrics(metrics=metrics)]
+            )
             for service, metrics in found.items()
         ]
     )
@@ -274,9 +267,9 @@ def _span_id(short: str) -> bytes:
     return bytes.fromhex(short * 4)
 
 
-def _resource(service: str) -> Resource:
-    return Resource(attributes=_attributes({"service.name": service}))
+def _resource(service: str) -> Any:
+    return otlp.Resource(attributes=_attributes({"service.name": service}))
 
 
-def _attributes(given: Mapping[str, str]) -> list[KeyValue]:
-    return [KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in given.items()]
+def _attributes(given: Mapping[str, str]) -> list[Any]:
+    return [otlp.KeyValue(key=key, value=otlp.AnyValue(string_value=value)) for key, value in given.items()]
