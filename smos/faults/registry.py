@@ -52,6 +52,7 @@ MODULES = (
     "observability.context",
     "observability.outage",
     "observability.memory",
+    "observability.retention",
 )
 """Modules of this package that register faults, in the order of the matrix; the folder is the suite."""
 _ID = re.compile(r"F(?P<number>\d{2,3})(?P<letter>[a-z]?)")

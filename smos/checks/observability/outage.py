@@ -11,7 +11,9 @@ REFUSED = "outage-refused"
 DUPLICATED = "outage-duplicated"
 NOT_DOWN = "outage-not-down"
 NOT_WHOLE = "outage-not-whole"
-CODES = (LOST, REFUSED, DUPLICATED, NOT_DOWN, NOT_WHOLE)
+GIVES_UP = "outage-gives-up"
+NEVER = {"0", "0s", "0m"}
+CODES = (GIVES_UP, LOST, REFUSED, DUPLICATED, NOT_DOWN, NOT_WHOLE)
 QUEUE = (
     "keep sending_queue with its storage on a disk that outlives the container, and max_elapsed_time: 0s,"
     " as shipped"
@@ -23,6 +25,11 @@ AGAIN = "run it again on a quiet machine; the stack must be whole before it is b
 def judge(facts: OutageFacts) -> Judgement:
     """Judge what came through."""
     findings = [finding for item in facts.survived for finding in _of(item)]
+    if facts.gives_up not in NEVER:
+        after = facts.gives_up or "five minutes (its default)"
+        findings.append(
+            fail(GIVES_UP, f"After {after} of outage the collector throws away what it holds", QUEUE)
+        )
     if not facts.down or not facts.survived or any(item.before for item in facts.survived):
         findings.append(not_proven(NOT_DOWN, "ClickHouse was not down while telemetry was sent", AGAIN))
     elif not facts.attempts and not findings:

@@ -35,7 +35,7 @@ def no_queue(work: ObservabilityWork) -> None:
 
 
 @fault(
-    "F322", "The collector gives up after half a second", "collector", caught(CHECK, "outage-lost", "logs")
+    "F322a", "The collector gives up after half a second", "collector", caught(CHECK, "outage-lost", "logs")
 )
 def gives_up(work: ObservabilityWork) -> None:
     """Limit how long it tries."""

@@ -20,9 +20,9 @@ from smos.wait import wait_for
 
 ITEMS = 2_000
 WARM = 100
-OUTAGE_S = 10.0
-"""Longest wait for the collector's second vain attempt."""
-ATTEMPTS = 3
+OUTAGE_S = 2.0
+"""How long the outage lasts at least, from the last item that was sent."""
+LONGEST_OUTAGE_S = 10.0
 FAILED = (
     "Exporting failed. Will retry",
     "Exporting failed. Dropping data",
@@ -55,13 +55,15 @@ class Survived:
 class OutageFacts:
     """down: nobody answered on ClickHouse's port while items were sent. attempts: vain ones that the collector logged.
 
-    recovered_s: from the start of ClickHouse until every item was there, or the wait ended.
+    recovered_s: from the start of ClickHouse until every item was there, or the wait ended. gives_up: the
+    configuration's `max_elapsed_time`, "" where it names none (then it is five minutes).
     """
 
     survived: tuple[Survived, ...]
     down: bool
     attempts: int
     recovered_s: float
+    gives_up: str
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -84,8 +86,13 @@ def _observe(lab: ObservabilityLab, stand: Stand, options: Outage) -> OutageFact
             receipts |= {(signal, protocol): _send(emitter, signal) for signal in SIGNALS}
     last_ns = time.time_ns() + ITEMS * 1000
     down = not stand.clickhouse.running
+    sent = time.monotonic()
     with contextlib.suppress(DeadlineError):  # a collector that never tries is seen by what is lost
-        wait_for(lambda: _attempts(stand) >= ATTEMPTS, what="the collector tried", deadline_s=OUTAGE_S)
+        wait_for(
+            lambda: time.monotonic() - sent >= OUTAGE_S and _attempts(stand) > 0,
+            what="the collector tried in vain",
+            deadline_s=LONGEST_OUTAGE_S,
+        )
     attempts = _attempts(stand)
     stand.collector.kill()
     if options.between is not None:
@@ -116,6 +123,7 @@ def _observe(lab: ObservabilityLab, stand: Stand, options: Outage) -> OutageFact
         down=down,
         attempts=attempts,
         recovered_s=round(seconds, 3),
+        gives_up=_gives_up(stand),
         details={"run": run},
     )
 
@@ -140,6 +148,12 @@ def _send(emitter: Emitter, signal: str) -> tuple[int, str]:
         return send(emitter, signal, ITEMS).accepted, ""
     except EmitError as error:
         return 0, error.message
+
+
+def _gives_up(stand: Stand) -> str:
+    """Return after which time the exporter throws away what it holds, as the configuration says."""
+    retry = stand.configuration["exporters"]["clickhouse"].get("retry_on_failure", {})
+    return str(retry.get("max_elapsed_time", "")) if retry.get("enabled", True) else "the first attempt"
 
 
 def _attempts(stand: Stand) -> int:

@@ -64,6 +64,16 @@ class Stand:
         return server
 
     @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """The real collector's configuration, parsed: the shipped one, changed by the recipe."""
+        from smos.provision.embedded.otelcol_build import configuration
+
+        given: dict[str, Any] = YAML().load(configuration())
+        if self.recipe.configure is not None:
+            self.recipe.configure(given)
+        return given
+
+    @cached_property
     def collector(self) -> Collector:
         """The collector, started after ClickHouse: the real one where it was built, else rotel."""
         from smos.provision.embedded.otelcol import EmbeddedOtelcol
@@ -82,12 +92,9 @@ class Stand:
         else:
             config = configuration()
             if recipe.configure is not None:
-                yaml = YAML()
-                given = yaml.load(config)
-                recipe.configure(given)
                 config = self.owner.directory(f"{self.name}-config", read_only=True) / "config.yaml"
                 with config.open("w", encoding="utf-8") as file:
-                    yaml.dump(given, file)
+                    YAML().dump(self.configuration, file)
             server = EmbeddedOtelcol(
                 self.owner,
                 clickhouse,
