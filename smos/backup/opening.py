@@ -10,8 +10,11 @@ from pathlib import Path
 
 from smos.backup.envelope import FORMAT, SUFFIX, DataKey, Digest, Identity, Opening
 from smos.backup.manifest import Artifact, Manifest
+from smos.backup.sealing import SNAPSHOT
 from smos.verdict import Problem
 
+_FOR_ESCROW = SNAPSHOT.as_posix() + SUFFIX
+"""The one file that opens without the data key: the snapshot of the Vault that unwraps it."""
 NO_KEY = "no escrow was given that opens it (`vault.escrow` in the target)"
 
 
@@ -54,6 +57,10 @@ class SetOpener:
             return not_read(path, "the manifest does not say what it holds")
         kind, _, expected = artifact.plain.digest.partition(":")
         digest: Digest
+        if kind == "sha256" and relative != _FOR_ESCROW:
+            # Who knows the recipient, which stands in the manifest, can make such a file and its digest.
+            text = "encrypted to the escrow's recipient, which is public: nothing shows who wrote it"
+            return Problem("encryption-differs", f"{path}: {text}")
         if kind == "sha256":
             if self.keys.escrow is None:
                 return not_read(path, self.keys.no_escrow)

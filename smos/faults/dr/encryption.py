@@ -1,9 +1,12 @@
 """F16, further: sets that are encrypted, and whose envelope was changed, exchanged, or can no longer be opened."""
 
+import hashlib
+
 import hvac
 import pyrage
 
 from smos.backup.envelope import SUFFIX
+from smos.backup.manifest import Plain
 from smos.faults.dr.backups import noise
 from smos.faults.dr.workspace import Workspace
 from smos.faults.registry import Variant, caught, fault
@@ -213,3 +216,25 @@ def identity_replaced(work: Workspace) -> None:
     work.encrypt()
     other = str(pyrage.x25519.Identity.generate())
     work.edit_shop_escrow(lambda data: data | {"backup_identity": other})
+
+
+@fault(
+    "F16o",
+    "An artifact was made anew by somebody who knows the escrow's recipient",
+    "encryption",
+    caught("DR-02", "encryption-differs", ODOO, "recipient"),
+)
+def to_the_recipient(work: Workspace) -> None:
+    """Encrypt it to the public half, which stands in the manifest, and let the manifest say that this is right."""
+    plain = work.path(ODOO.removesuffix(SUFFIX)).read_bytes()
+    work.encrypt()
+    manifest = work.manifest()
+    if manifest.encryption is None:
+        raise ValueError("the set is not encrypted")
+    recipient = pyrage.x25519.Recipient.from_str(manifest.encryption.escrow_recipient)
+    work.replace(work.path(ODOO), pyrage.encrypt(plain, [recipient]))
+    digest = f"sha256:{hashlib.sha256(plain).hexdigest()}"
+    artifacts = {item.path: item for item in work.hashes(work.newest)}
+    known = artifacts[ODOO]
+    artifacts[ODOO] = known.model_copy(update={"plain": Plain(bytes=len(plain), digest=digest)})
+    work.rewrite(artifacts=tuple(artifacts.values()))
