@@ -1,7 +1,8 @@
 """OBS-09: an application fails, and its error is read back by its id from a server that speaks Sentry's protocol.
 
 The application is a process of its own that starts the SDK as docs/observability.md says. That the server takes an
-event says nothing: it is there when its API gives it out. Beside it, an envelope with a wrong key is sent by hand, so that the refusal is seen.
+event says nothing: it is there when its API gives it out. Beside it, an envelope with a wrong key is sent by hand, so
+that the refusal is seen.
 """
 
 import json

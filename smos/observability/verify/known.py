@@ -107,7 +107,9 @@ GAUGES = (
     (HARNESS, "smos_check_passed", 100, 1.0, {"check": "DR-03"}),
     (HARNESS, "smos_check_passed", 100, 0.0, {"check": "DR-08"}),
     *((VAULT, "up", at, value, {}) for at, value in ((0, 0.0), (60, 1.0))),
-    *((VAULT, "vault_core_active", at, 1.0, {}) for at in (0, 60)),
+    # As Vault does: a second series, without a cluster's name, from before it was unsealed.
+    *((VAULT, "vault_core_active", at, 1.0, {"cluster": "vault-cluster-1"}) for at in (0, 60)),
+    *((VAULT, "vault_core_active", at, 0.0, {"cluster": ""}) for at in (0, 60)),
     *((VAULT, "vault_core_in_flight_requests", at, value, {}) for at, value in ((0, 5.0), (60, 2.0))),
     *((VAULT, "vault_expire_num_leases", at, value, {}) for at, value in ((0, 7.0), (60, 11.0))),
     *((VAULT, "vault_runtime_alloc_bytes", at, value, {}) for at, value in ((0, 4e7), (60, 5e7))),

@@ -158,7 +158,9 @@ def _arriving(
         return
     if value != 1:
         return
-    sealed = f"SELECT argMax(Value, TimeUnix) AS value FROM otel_metrics_gauge WHERE MetricName = '{UNSEALED}' HAVING count() > 0"  # noqa: S608, E501  (a name of ours)
+    # Two series at every moment: one from before Vault was unsealed, without a cluster's name, which stays 0.
+    newest = "argMax(Value, (TimeUnix, Value))"
+    sealed = f"SELECT {newest} FROM otel_metrics_gauge WHERE MetricName = '{UNSEALED}' HAVING count() > 0"  # noqa: S608  (names of ours)
     there = _soon(lambda: client.rows(sealed), within_s)
     yield Probe(claim="needed", holds=there and client.value(sealed) == 1, seen=UNSEALED)
     handled = f"SELECT max(Count) FROM otel_metrics_summary WHERE MetricName = '{HANDLED}'"  # noqa: S608  (a name of ours)
