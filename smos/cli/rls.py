@@ -37,6 +37,9 @@ def rls(
     shared: Annotated[
         list[str] | None, typer.Option(help="schema.table that all tenants share on purpose.")
     ] = None,
+    shared_in_tenant: Annotated[
+        list[str] | None, typer.Option(help="schema.table that the users of one tenant share on purpose.")
+    ] = None,
     sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0 to this file.")] = None,
     lock_timeout: Annotated[float, typer.Option(help="Seconds that a lock is waited for.")] = 2,
     statement_timeout: Annotated[
@@ -76,6 +79,7 @@ def rls(
         contexts=tuple(context or ()),
         tenants=tuple(tenant or ()),
         shared=tuple(shared or ()),
+        shared_in_tenant=tuple(shared_in_tenant or ()),
         lock_timeout_s=lock_timeout,
         statement_timeout_s=statement_timeout,
     )

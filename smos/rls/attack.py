@@ -12,6 +12,10 @@ from smos.rls.schema import Relation, ident
 from smos.rls.session import Outcome, Step
 
 NO_CONTEXT, EMPTY, TENANT, BYPASS = "none", "empty", "tenant", "bypass"
+COLLISIONS = frozenset({"23505", "23P01"})
+"""A key that is taken."""
+OWN = "own"
+"""The column of acts that are controls: the same, for the role's own tenant."""
 BLIND_ROWS = 10_000
 """In the user's own database, a statement without WHERE is only tried on smaller tables."""
 _WORD = re.compile(r"[\w.@:+-]+")
@@ -27,6 +31,8 @@ class Try:
     others: tuple[Planted, ...] = ()
     meaning: str = "see"
     expected: int = 0
+    constraint: str = ""
+    guarded: bool = False
 
 
 class Attacker:
@@ -87,7 +93,7 @@ class Attacker:
             )
         if not relation.partition:
             yield from self._moves(base, relation, facts, rights, partial)
-            yield from self._conflicts(base, relation, facts, rights, updatable)
+            yield from self._conflicts(base, relation, facts, rights, partial, updatable)
 
     def _by_columns(self, base: "_Base", columns: tuple[str, ...]) -> Iterator[Try]:
         """Without a right on the whole table its system columns are closed: look for values of B instead."""
@@ -164,6 +170,8 @@ class Attacker:
         if base.context != TENANT or not base.own:
             return
         mine = self.planter.row(relation, A, FRESH_VARIANT, self.role)
+        if marks and not facts.root:
+            yield base.control("INSERT", insert(relation, mine, columns=columns))
         for name in marks:
             other = theirs.get(name)
             if (
@@ -234,29 +242,40 @@ class Attacker:
         relation: Relation,
         facts: TableFacts,
         rights: frozenset[str],
+        partial: Mapping[str, tuple[str, ...]],
         updatable: str | None,
     ) -> Iterator[Try]:
         """Keys that are unique over all tenants answer whether the other one has them."""
-        if "INSERT" not in rights or not base.own:
+        if not base.own:
             return
+        inserted = (
+            {item.name for item in relation.columns} if "INSERT" in rights else set(partial.get("INSERT", ()))
+        )
+        updated = (
+            {item.name for item in relation.columns} if "UPDATE" in rights else set(partial.get("UPDATE", ()))
+        )
         mine = self.planter.row(relation, A, FRESH_VARIANT, self.role)
         theirs = self.planter.row(relation, B, 0, self.role)
         for unique in relation.uniques:
-            if unique.partial or set(unique.columns) & set(facts.discriminators):
+            known = {name: theirs[name] for name in unique.columns if theirs.get(name) is not None}
+            if set(unique.columns) & set(facts.discriminators) or not known:
                 continue
-            values = {
-                **mine,
-                **{name: theirs[name] for name in unique.columns if theirs.get(name) is not None},
-            }
-            if any(theirs.get(name) is None for name in unique.columns):
-                values |= {
-                    name: self.planter.row(relation, A, 5, self.role).get(name) for name in unique.columns
-                }
+            if not unique.loose and len(known) < len(unique.columns):
                 continue
+            values = {**mine, **known}
             columns = ", ".join(unique.columns)
-            if not unique.primary and not all(_unguessable(relation, name) for name in unique.columns):
-                yield base.collide("UNIQUE", insert(relation, values), columns)
-            if updatable is not None:
+            telling = not unique.primary and not all(_unguessable(relation, name) for name in known)
+            if telling and set(known) <= inserted:
+                yield base.collide("UNIQUE", insert(relation, values, columns=inserted), columns, unique.name)
+            elif telling and set(known) <= updated:
+                pairs = ", ".join(
+                    f"{ident(item.name)} = {typed(known[item.name], item.type)}"
+                    for item in relation.columns
+                    if item.name in known
+                )
+                yield base.collide("UNIQUE", f"UPDATE {relation.sql} SET {pairs} WHERE {_at(base.own)}", columns,
+                                   unique.name)  # fmt: skip
+            if updatable is not None and "INSERT" in rights and not unique.loose:
                 names = ", ".join(ident(name) for name in unique.columns)
                 column = ident(updatable)
                 suffix = f"ON CONFLICT ({names}) DO UPDATE SET {column} = excluded.{column}"
@@ -353,13 +372,23 @@ class _Base:
             step=Step(statement=statement, kind="w", role=self.role, settings=settings, verify=verify),
             act=self._act(operation, statement, column),
             meaning="make",
+            guarded=relation.guarded,
         )
 
-    def collide(self, operation: str, statement: str, column: str) -> Try:
+    def control(self, operation: str, statement: str) -> Try:
+        """Try the same for the role's own tenant: what fails here too says nothing about the other."""
+        return Try(
+            step=Step(statement=statement, kind="w", role=self.role, settings=self.settings),
+            act=self._act(operation, statement, OWN),
+            meaning="control",
+        )
+
+    def collide(self, operation: str, statement: str, column: str, constraint: str) -> Try:
         return Try(
             step=Step(statement=statement, kind="w", role=self.role, settings=self.settings),
             act=self._act(operation, statement, column),
             meaning="collide",
+            constraint=constraint,
         )
 
 
@@ -386,7 +415,14 @@ def read_outcome(one: Try, outcome: Outcome, secrets: frozenset[str]) -> Act:
     if outcome.state:
         words = set(_WORD.findall(f"{outcome.message} {outcome.detail}"))
         told = any(word not in act.statement for word in words & secrets)
-        return replace(act, detail=told)
+        collided = one.meaning == "collide" and outcome.state in COLLISIONS
+        # Another key than the one that was meant tells nothing of B.
+        state = "" if collided and outcome.constraint != one.constraint else outcome.state
+        # The policies are asked before any key: who gets as far as this was let through.
+        stopped = (
+            one.meaning == "make" and act.column == "*" and not one.guarded and outcome.state in COLLISIONS
+        )
+        return replace(act, detail=told, state=state, stopped=stopped)
     if one.meaning == "see":
         seen = set(json.loads(outcome.text)) if outcome.text else set()
         own = sum(f"{row.relation}{row.place}" in seen for row in one.own)

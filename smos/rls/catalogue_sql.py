@@ -35,7 +35,8 @@ RELATIONS = f"""
 SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
     pg_get_userbyid(c.relowner) AS owner, c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced,
     c.relispartition AS partition, EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = c.oid
-        AND NOT g.tgisinternal AND g.tgtype & 18 = 18) AS guarded, greatest(c.reltuples, 0)::float8 AS rows,
+        AND NOT g.tgisinternal AND g.tgtype & 2 = 2 AND g.tgtype & 20 <> 0) AS guarded,
+    greatest(c.reltuples, 0)::float8 AS rows,
     coalesce((SELECT jsonb_agg(i.inhparent::int8) FROM pg_inherits AS i WHERE i.inhrelid = c.oid), '[]') AS parents,
     coalesce(pg_get_expr(c.relpartbound, c.oid), '') AS bound,
     coalesce((SELECT jsonb_agg(a.attname) FROM pg_partitioned_table AS p, unnest(p.partattrs::int2[]) AS k
@@ -88,6 +89,9 @@ SELECT i.indrelid::int8 AS relation, x.relname AS name, i.indisunique AS "unique
         FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, place)
         JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
         WHERE k.place <= i.indnkeyatts) AS columns,
+    (SELECT coalesce(jsonb_agg(a.attname ORDER BY a.attnum), '[]') FROM pg_attribute AS a WHERE a.attrelid = i.indrelid
+        AND a.attnum IN (SELECT d.refobjsubid FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass
+            AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid > 0)) AS mentioned,
     (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0]) AS lead
 FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid JOIN pg_class AS c ON c.oid = i.indrelid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace

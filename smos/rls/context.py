@@ -29,7 +29,9 @@ _TELLING = re.compile(
 )
 COLLEAGUE = 2
 """The world of another user of A's tenant."""
-_USER = re.compile(r"(?i)(?:^|[._/#-])(?:sub|user\w*|uid|member\w*|person\w*|employee\w*|actor\w*|login|email)$")
+_USER = re.compile(
+    r"(?i)(?:^|[._/#-])(?:sub|user\w*|uid|member\w*|person\w*|employee\w*|actor\w*|login|email)$"
+)
 _IDENTITY = ("current_user", "session_user")
 _INTEGERS = {
     "int2": (20_000, 12_000),
@@ -396,9 +398,9 @@ def _ownership(plan: Plan, options: ProbeOptions) -> dict[int, TableFacts]:
             principals=tuple(
                 sorted(name for name in mine if id(plan.by_column.get((relation.oid, name))) in context)
             ),
-            users=tuple(sorted(
-                name for name in scoping if id(plan.by_column.get((relation.oid, name))) in users
-            )),
+            users=tuple(
+                sorted(name for name in scoping if id(plan.by_column.get((relation.oid, name))) in users)
+            ),
             root=root,
             membership=relation.oid in reading.sources and len(mine) > 1,
         )

@@ -142,14 +142,11 @@ def _relations(rows: Any, names: list[str]) -> dict[int, Relation]:
     for row in rows(queries.INDEXES):
         if row["lead"] is not None:
             parts["index_leads"][row["relation"]].append(row["lead"])
-        if row["unique"] and not row["expressions"] and row["columns"]:
+        loose = row["expressions"] or row["partial"]
+        names_of_it = row["mentioned"] if loose else row["columns"]
+        if row["unique"] and names_of_it:
             parts["uniques"][row["relation"]].append(
-                Unique(
-                    name=row["name"],
-                    columns=tuple(row["columns"]),
-                    primary=row["primary"],
-                    partial=row["partial"],
-                )
+                Unique(name=row["name"], columns=tuple(names_of_it), primary=row["primary"], loose=loose)
             )
     for row in rows(queries.CONSTRAINTS):
         if row["kind"] == "f":

@@ -34,6 +34,8 @@ _FRAGMENT = re.compile(
 )
 _QUERY = re.compile(r"(?is)(?<![\w.])(?:select|with|update|delete|insert|merge)\b.+?(?:;|\Z)")
 _SETTING = re.compile(r"current_setting\(\s*'(?P<name>[\w.]+)'", re.IGNORECASE)
+USER_CLAIM = re.compile(r"\b(?:raw_)?user_meta_?data\b")
+"""What a user writes into his own token or profile."""
 SESSION_READERS = re.compile(
     r"current_setting\s*\(|\bcurrent_user\b|\bsession_user\b|\bauth\s*\.\s*(?:uid|jwt|role|email)\s*\(",
     re.IGNORECASE,
@@ -356,7 +358,7 @@ def _parse(text: str) -> exp.Expression | None:
 
 def _bodies(function: Function) -> Iterable[exp.Expression]:
     """Give the queries and expressions of a function's body, the way it is written in its language."""
-    body = _without_comments(function.body)
+    body = without_comments(function.body)
     if function.language == "sql":
         text = re.sub(r"(?is)^\s*(?:begin\s+atomic|return\s)|\bend\s*;?\s*$", " ", body).strip()
         parts = [part for part in text.split(";") if part.strip()]
@@ -373,7 +375,8 @@ def _bodies(function: Function) -> Iterable[exp.Expression]:
     return [tree for tree in trees if tree is not None]
 
 
-def _without_comments(text: str) -> str:
+def without_comments(text: str) -> str:
+    """Return SQL without its comments."""
     return re.sub(r"(?s)/\*.*?\*/", " ", re.sub(r"--[^\n]*", " ", text))
 
 

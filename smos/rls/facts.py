@@ -52,6 +52,7 @@ class Act:
     rows that came back. null_tenant: of those of the other, rows without a tenant. crossed: rows of the other
     tenant changed or made. state: SQLSTATE of the error, empty for none. detail: whether the error's text held a
     value of the other tenant. exposed: the condition under which the row was seen (a column and its value).
+    stopped: the policies let a row of the other tenant through, and only a key that was taken stopped it.
     """
 
     role: str
@@ -68,6 +69,7 @@ class Act:
     detail: bool = False
     differs: bool = False
     exposed: str = ""
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +88,8 @@ class TableFacts:
 
     owned: its rows belong to tenants. discriminators: the columns that say
     whose a row is; scoping: those of them that policies compare; principals: those that the context itself is
-    compared with; users: those of them that tell users of one tenant apart. root: it is the list of tenants or users itself.
-    membership: policies of other tables ask it who belongs where. planted: canary rows stand in it.
+    compared with; users: those of them that tell users of one tenant apart. root: it is the list of tenants
+    or users itself. membership: policies of other tables ask it who belongs where. planted: canary rows stand in it.
     """
 
     owned: bool = False

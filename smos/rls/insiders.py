@@ -70,7 +70,9 @@ def _tries(
     settings = plan.context(A, role)
     base = _Base(role, INSIDER, settings, relation, tuple(own), tuple(others))
     yield from _looks(base, planter, relation, rights, partial.get("SELECT", ()), plan)
-    userless = _Base(role, USERLESS, plan.context(A, role, without=users), relation, tuple(own), tuple(others))
+    userless = _Base(
+        role, USERLESS, plan.context(A, role, without=users), relation, tuple(own), tuple(others)
+    )
     yield from _looks(userless, planter, relation, rights, partial.get("SELECT", ()), plan)
     columns = None if "INSERT" in rights else partial.get("INSERT")
     if "INSERT" in rights or columns:
@@ -97,13 +99,16 @@ def _looks(
 ) -> Iterator[Try]:
     if "SELECT" in rights:
         places = _at([*base.own, *base.others])
-        yield base.see("SELECT", f"SELECT tableoid::int8 || ctid::text AS r FROM {relation.sql} WHERE {places}")
+        yield base.see(
+            "SELECT", f"SELECT tableoid::int8 || ctid::text AS r FROM {relation.sql} WHERE {places}"
+        )
         return
     for name in user_columns(plan, relation):
         value, column = planter.row(relation, C, 0, base.role).get(name), relation.column(name)
         if name in columns and value is not None and column is not None:
             yield base.count(
                 "SELECT",
-                f"SELECT count({ident(name)})::text FROM {relation.sql} WHERE {ident(name)} = {typed(value, column.type)}",
+                f"SELECT count({ident(name)})::text FROM {relation.sql}"
+                f" WHERE {ident(name)} = {typed(value, column.type)}",
             )
             return

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from smos.rls.attack import OWN
 from smos.rls.facts import Act, ProbeFacts, TableFacts
 from smos.rls.finding import IsolationFinding, Severity
 from smos.rls.insiders import INSIDER, USERLESS
@@ -13,6 +14,8 @@ PUBLIC_WORDS = re.compile(
 )
 """A row that says so of itself may be meant for everybody."""
 TIMED_OUT = frozenset({"57014", "55P03"})
+SHOWN = frozenset({"", "42501"}) | TIMED_OUT
+"""Ended well, or refused by a policy or a missing right; what timed out is said apart."""
 BAD_VALUE = frozenset({"22P02", "22007", "22023", "22018", "22030", "22032"})
 _SEEING = frozenset({"SELECT", "FOR UPDATE"})
 
@@ -41,6 +44,7 @@ def judge_acts(facts: ProbeFacts) -> Iterator[IsolationFinding]:
             yield from _function(act, functions[act.target].returns)
     yield from _empty_context(facts)
     yield from _own_rows(facts)
+    yield from _not_shown(facts)
     for target in sorted(timed_out):
         yield IsolationFinding(
             code="timed-out", severity=Severity.UNPROVEN, target=target,
@@ -91,7 +95,7 @@ def _table(facts: ProbeFacts, act: Act, relation: Relation) -> Iterator[Isolatio
             f"-- drop the constraint, then:\n"
             f"ALTER TABLE {relation.sql} ADD UNIQUE ({scope or 'tenant'}, {act.column});",
         )  # fmt: skip
-    if act.crossed > 0 and act.operation not in _SEEING:
+    if (act.crossed > 0 or act.stopped) and act.operation not in _SEEING:
         yield from _write(act, relation, about)
 
 
@@ -229,6 +233,33 @@ def _own_rows(facts: ProbeFacts) -> Iterator[IsolationFinding]:
             why="no probed role sees the canary row of its own tenant, so that not seeing the other's proves nothing"
             + (f" (SQLSTATE {state})" if state else ""),
             fix="-- declare how a tenant's context is set: --context 'SET LOCAL app.tenant_id = {tenant}'",
+        )  # fmt: skip
+
+
+def _not_shown(facts: ProbeFacts) -> Iterator[IsolationFinding]:
+    """Say where a write was stopped by something else than a policy: then it is not shown that policies stop it."""
+    controls = {(act.role, act.target): act.state for act in facts.acts if act.column == OWN}
+    by_title = {item.title: item for item in facts.schema.relations.values()}
+    failed: dict[tuple[str, str, str], list[Act]] = {}
+    for act in facts.acts:
+        relation = by_title.get(act.target)
+        if act.context != "tenant" or relation is None or not relation.row_security or relation.kind == "v":
+            continue
+        if act.operation in {"INSERT", "UPDATE", "DELETE"} and act.column in {"", "*"}:
+            failed.setdefault((act.role, act.target, act.operation), []).append(act)
+    for (role, target, operation), acts in failed.items():
+        act = acts[0]
+        if any(one.state in SHOWN or one.stopped for one in acts):
+            continue
+        if operation == "INSERT" and act.state[:2] != "23" and controls.get((role, target)) == "":
+            continue  # the same went well for the role's own tenant: it was refused on purpose
+        if operation != "INSERT" and act.state == "P0001":
+            continue  # a trigger that lets nobody change rows
+        yield _finding(
+            act, "write-not-shown", Severity.UNPROVEN,
+            f"it ended with SQLSTATE {act.state} before or after the policies were asked, so that it does not show that"
+            " they refuse it",
+            "-- probe a database in which this statement fails only by a policy",
         )  # fmt: skip
 
 

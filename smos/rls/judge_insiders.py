@@ -73,9 +73,7 @@ def _fix(relation: Relation, users: tuple[str, ...], clause: str = "USING") -> s
     )
 
 
-def _finding(
-    act: Act, code: str, why: str, fix: str, severity: Severity = Severity.LEAK
-) -> IsolationFinding:
+def _finding(act: Act, code: str, why: str, fix: str, severity: Severity = Severity.LEAK) -> IsolationFinding:
     return IsolationFinding(
         code=code, severity=severity, target=act.target, role=act.role, operation=act.operation,
         context="tenant" if act.context == INSIDER else "no user", statement=act.statement, why=why, fix=fix,

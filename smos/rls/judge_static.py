@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from smos.rls.expressions import USER_CLAIM, without_comments
 from smos.rls.facts import ProbeFacts
 from smos.rls.finding import IsolationFinding, Severity, is_exempt, owned_tables
 from smos.rls.observe import base_tables_of
@@ -141,6 +142,7 @@ def _tables(facts: ProbeFacts) -> Iterator[IsolationFinding]:
                 why="row security is on without a permissive policy: every query answers with no rows, and no error",
                 fix=f"CREATE POLICY tenant_only ON {table.sql} USING (…);  -- or REVOKE ALL ON {table.sql}",
             )  # fmt: skip
+        yield from _half_policies(facts, table)
         yield from _forced(facts, table, forced_anywhere=forced_anywhere)
         about = facts.tables[table.oid]
         if about.scoping and table.rows > 1000 and not set(about.scoping) & set(table.index_leads):
@@ -156,6 +158,13 @@ def _tables(facts: ProbeFacts) -> Iterator[IsolationFinding]:
             why=f"policy {policy} trusts user_metadata, which users change themselves",
             fix=f"-- use app_metadata or a table:\nDROP POLICY {ident(policy)} ON {titles[oid].sql};",
         )  # fmt: skip
+    for function in schema.functions.values():
+        if function.oid in facts.policy_functions and USER_CLAIM.search(without_comments(function.body)):
+            yield IsolationFinding(
+                code="claim-user-editable", severity=Severity.LEAK, target=function.title, operation="EXECUTE",
+                why="a function of the policies trusts user_metadata, which users change themselves",
+                fix="-- read app_metadata, which only the server writes, or a table",
+            )  # fmt: skip
     for oid, policy in facts.per_row:
         yield IsolationFinding(
             code="not-initplan", severity=Severity.RISK, target=titles[oid].title,
@@ -177,6 +186,26 @@ def _unprotected(table: Relation, name: str, rights: frozenset[str]) -> Isolatio
         operation=", ".join(sorted(rights & _DML)), statement=f"SELECT * FROM {table.sql}", context="tenant", why=why,
         fix=f"ALTER TABLE {table.sql} ENABLE ROW LEVEL SECURITY;\nALTER TABLE {table.sql} FORCE ROW LEVEL SECURITY;",
     )  # fmt: skip
+
+
+def _half_policies(facts: ProbeFacts, table: Relation) -> Iterator[IsolationFinding]:
+    """Say which roles may change rows by a policy, but have none to see them: no row is ever found to change."""
+    permissive = [policy for policy in table.policies if policy.permissive]
+    for name in facts.probed:
+        mine = {name, "PUBLIC", *facts.schema.roles[name].may_become}
+        commands = {policy.command for policy in permissive if mine & set(policy.roles)}
+        readable = "SELECT" in table.rights.get(name, ()) or "SELECT" in table.column_rights.get(name, {})
+        if (
+            readable
+            and name != table.owner
+            and commands & {"UPDATE", "DELETE"}
+            and not commands & {"ALL", "SELECT"}
+        ):
+            yield IsolationFinding(
+                code="rls-no-policy", severity=Severity.AVAILABILITY, target=table.title, role=name, operation="SELECT",
+                why="it has policies to change rows and none to see them: it finds no rows, and gets no error",
+                fix=f"CREATE POLICY tenant_reads ON {table.sql} FOR SELECT TO {ident(name)} USING (…);",
+            )  # fmt: skip
 
 
 def _forced(facts: ProbeFacts, table: Relation, *, forced_anywhere: bool) -> Iterator[IsolationFinding]:
@@ -240,10 +269,12 @@ def _functions(facts: ProbeFacts) -> Iterator[IsolationFinding]:
         callers = [name for name in function.executable if name in facts.probed]
         in_policy = function.oid in facts.policy_functions
         fixed_path = any(item.startswith("search_path=") for item in function.settings)
-        if function.leakproof and callers:
+        if function.leakproof:
             yield IsolationFinding(
-                code="leakproof-function", severity=Severity.LEAK, target=function.title, operation="EXECUTE",
-                role=callers[0], why="LEAKPROOF: it is run on rows before the policies have hidden them",
+                code="leakproof-function", severity=Severity.LEAK if callers else Severity.RISK,
+                target=function.title, operation="EXECUTE", role=callers[0] if callers else "",
+                why="LEAKPROOF: it is run on rows before the policies have hidden them"
+                + ("" if callers else "; no probed role may call it yet"),
                 fix=f"ALTER FUNCTION {function.title} NOT LEAKPROOF;",
             )  # fmt: skip
         if in_policy and function.volatility == "i" and function.oid in facts.context_readers:
@@ -335,6 +366,14 @@ def _rest(facts: ProbeFacts) -> Iterator[IsolationFinding]:
                 operation="SELECT", statement="SELECT stavalues1 FROM pg_statistic",
                 why="statistics hold values of all tenants",
                 fix=f"REVOKE SELECT ON pg_catalog.pg_statistic FROM {ident(name)};",
+            )  # fmt: skip
+    titles = {f"{item.schema}.{item.name}" for item in owned_tables(facts) if item.row_security}
+    for name, tables in schema.publications:
+        if sent := sorted(titles & set(tables)):
+            yield IsolationFinding(
+                code="publication-unfiltered", severity=Severity.RISK, target=name, operation="REPLICATION",
+                why=f"it sends every tenant's rows of {', '.join(sent[:3])}: logical decoding asks no policy",
+                fix=f"-- whoever subscribes sees all tenants:\nALTER PUBLICATION {ident(name)} SET TABLE … WHERE (…);",
             )  # fmt: skip
     if facts.sequences_moved:
         yield IsolationFinding(

@@ -76,7 +76,9 @@ class _Solutions:
     def of(self, variant: int) -> dict[str, Value]:
         """Return the values for a variant: for one with keys of its own, others than those of variant 0."""
         last = len(self.rows) - 1
-        place = 0 if not self.keyed or variant == 0 else last if variant == FRESH_VARIANT else min(variant, last)
+        place = (
+            0 if not self.keyed or variant == 0 else last if variant == FRESH_VARIANT else min(variant, last)
+        )
         return dict(zip(self.columns, self.rows[place], strict=True))
 
 
@@ -104,7 +106,7 @@ class Planter:
     def _row(self, relation: Relation, world: int, variant: int, role: str) -> Values:
         facts = self.plan.tables.get(relation.oid)
         referring = {name for key in relation.foreign_keys for name in key.columns}
-        unique = {name for item in relation.uniques for name in item.columns}
+        unique = _keyed(relation)
         values: Values = {}
         for column in relation.columns:
             if column.generated:
@@ -167,7 +169,7 @@ class Planter:
                 found.setdefault(place, []).append(values)
         for place, rows in found.items():
             relation, condition, world = hard[place]
-            unique = {name for item in relation.uniques for name in item.columns}
+            unique = _keyed(relation)
             keys = [spot for spot, name in enumerate(condition.columns)
                     if name in unique and (relation.oid, name) not in self.plan.by_column]  # fmt: skip
             distinct = {tuple(row[spot] for spot in keys): row for row in reversed(rows)}
@@ -358,6 +360,16 @@ class Planter:
             kind = column.type if column else "text"
             parts.append(f"{typed(value, kind)} AS {ident(name)}")
         return Step(statement=f"SELECT ({condition.expression})::text FROM (SELECT {', '.join(parts)}) AS q")
+
+
+def _keyed(relation: Relation) -> set[str]:
+    """Return the columns that rows must not share; of what an expression or a WHERE mentions, only texts."""
+    return {
+        name
+        for item in relation.uniques
+        for name in item.columns
+        if not item.loose or ((column := relation.column(name)) is not None and column.category == "S")
+    }
 
 
 def insert(

@@ -19,7 +19,7 @@ from smos.rls.attack import BYPASS, EMPTY, NO_CONTEXT, TENANT, Attacker, Try, re
 from smos.rls.clone import Clone, cloned
 from smos.rls.context import Plan, in_order, make_plan
 from smos.rls.discover import connect, discover, discover_on
-from smos.rls.expressions import SESSION_READERS, names_unqualified
+from smos.rls.expressions import SESSION_READERS, USER_CLAIM, names_unqualified
 from smos.rls.facts import Act, Gap, Mode, ProbeFacts, ProbeOptions, TableFacts
 from smos.rls.insiders import try_insiders
 from smos.rls.live import read_live
@@ -390,7 +390,7 @@ def _static(schema: Schema) -> dict[str, Any]:
     for relation in schema.relations.values():
         for policy in relation.policies:
             for text in (policy.using or "", policy.check or ""):
-                if re.search(r"user_metadata", text):
+                if USER_CLAIM.search(text):
                     claims.append((relation.oid, policy.name))
                 if (
                     re.search(r"(?<!SELECT )\b(?:auth\.\w+|current_setting)\(", text)

@@ -57,12 +57,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unique:
-    """A unique constraint or index on plain columns; `primary` for the primary key. partial: has a WHERE."""
+    """A unique constraint or index; `primary` for the primary key.
+
+    loose: it has a WHERE or expressions; `columns` are then all that these mention.
+    """
 
     name: str
     columns: tuple[str, ...]
     primary: bool = False
-    partial: bool = False
+    loose: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,7 @@ class Relation:
     granted: role (or PUBLIC) to privileges in its access list, the owner's apart; column_rights: role to privilege
     to columns, where the right is not on the whole. reads: OIDs of the relations that a view's query names.
     bound, partition_keys: of partitions and partitioned tables. updatable: a view that passes writes on.
-    guarded: a trigger looks at rows before they are updated.
+    guarded: a trigger looks at rows before they are inserted or updated.
     """
 
     oid: int
