@@ -1,0 +1,378 @@
+"""OBS-12: what each collector declares is tried on a ClickHouse of its own; what it lacks is listed.
+
+The same probes run for every make. Only the real collector can prove the shipped configuration, so no other make may
+declare that it does.
+"""
+
+import http.server
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+import httpx
+
+from smos.errors import DeadlineError, ProvisionError, SmosError
+from smos.observability.clickhouse import ClickHouse
+from smos.observability.emit import Emitter, Receipt
+from smos.observability.verify.lab import ObservabilityLab
+from smos.observability.verify.probe import ObservabilityError, Probe, ProbeFacts
+from smos.provision.embedded.clickhouse import EmbeddedClickHouse
+from smos.provision.owner import Owner
+from smos.provision.telemetry import Capabilities, ClickHouseEndpoint, Collector
+from smos.wait import wait_for
+
+TABLES = {"traces": "otel_traces", "metrics": "otel_metrics_sum", "logs": "otel_logs"}
+ITEMS, MANY = 500, 20_000
+ARRIVE_S = 20.0
+REAL = "otelcol"
+SMALL = {
+    "OTELCOL_MEMORY_LIMIT_MIB": "60",
+    "OTELCOL_MEMORY_SPIKE_MIB": "20",
+    "OTELCOL_MEMORY_CHECK": "100ms",
+}
+
+
+class Make(Protocol):
+    """Makes a collector, not started. little_memory: with a limit that is soon reached."""
+
+    def __call__(
+        self, owner: Owner, clickhouse: ClickHouseEndpoint, name: str, *, little_memory: bool = False
+    ) -> Collector:
+        """Return it. Raises ProvisionError where it is not installed."""
+
+
+def otelcol(
+    owner: Owner, clickhouse: ClickHouseEndpoint, name: str, *, little_memory: bool = False
+) -> Collector:
+    """Make the real collector."""
+    from smos.provision.embedded.otelcol import EmbeddedOtelcol
+
+    return EmbeddedOtelcol(owner, clickhouse, name=name, environment=SMALL if little_memory else None)
+
+
+def rotel(
+    owner: Owner, clickhouse: ClickHouseEndpoint, name: str, *, little_memory: bool = False
+) -> Collector:
+    """Make rotel, which has no memory limit to set."""
+    from smos.provision.embedded.rotel import EmbeddedRotel
+
+    del little_memory
+    return EmbeddedRotel(owner, clickhouse, name=name)
+
+
+MAKES: Mapping[str, Make] = {REAL: otelcol, "rotel": rotel}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """makes: what is tried. only: these capabilities alone (faults, which break one thing)."""
+
+    makes: Mapping[str, Make] = field(default_factory=lambda: MAKES)
+    only: Sequence[str] = ()
+    arrive_s: float = ARRIVE_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """One collector with its ClickHouse; both are started."""
+
+    owner: Owner
+    clickhouse: EmbeddedClickHouse
+    collector: Collector
+    client: ClickHouse
+    make: Make
+    run: Callable[[], str]
+    arrive_s: float
+
+    def rows(self, signal: str, run: str) -> int:
+        """Count the rows of a run."""
+        sql = f"SELECT count() FROM {TABLES[signal]} WHERE ResourceAttributes['smos.run'] = {{r:String}}"  # noqa: S608  (a name of ours)
+        return int(self.client.value(sql, r=run))
+
+    def arrived(self, signal: str, run: str, count: int) -> bool:
+        """Tell whether exactly so many rows arrive."""
+        wait_for(
+            lambda: self.rows(signal, run) >= count,
+            what=f"{count} {signal} arrive",
+            deadline_s=self.arrive_s,
+        )
+        return self.rows(signal, run) == count
+
+    def sent(self, signal: str, count: int = ITEMS, *, protocol: str = "grpc", service: str = "smos") -> str:
+        """Send so many items; return their run. Raises _NotSoError where they are not accepted."""
+        run = self.run()
+        with Emitter(self.collector.endpoint, run=run, protocol=protocol, service=service) as emitter:
+            send: Callable[[int], Receipt] = {
+                "traces": emitter.spans,
+                "metrics": emitter.metrics,
+                "logs": emitter.logs,
+            }[signal]
+            receipt = send(count)
+        if receipt.accepted != count:
+            raise _NotSoError(f"{receipt.accepted} of {count} {signal} were accepted over {protocol}")
+        return run
+
+
+class _NotSoError(SmosError):
+    """A capability does not hold."""
+
+
+def observe(lab: ObservabilityLab) -> ProbeFacts:
+    """Try every capability that is declared. Raises ObservabilityError where live."""
+    lab.own()
+    options: Options = lab.options or Options()
+    probes: list[Probe] = []
+    details: dict[str, Any] = {}
+    lab.owner()  # made here: the threads share it
+    with ThreadPoolExecutor(len(options.makes) or 1) as pool:
+        for name, tried in zip(options.makes, pool.map(_one(lab, options), options.makes), strict=True):
+            found, capabilities = tried
+            probes += found
+            if capabilities is not None:
+                details[name] = {"has": list(capabilities.present()), "lacks": list(capabilities.absent())}
+    return ProbeFacts(probes=tuple(probes), details=details)
+
+
+def _one(lab: ObservabilityLab, options: Options) -> Callable[[str], tuple[list[Probe], Capabilities | None]]:
+    """Return what tries the make of a name; most of it is waiting, so that makes are tried side by side."""
+
+    def tried(name: str) -> tuple[list[Probe], Capabilities | None]:
+        try:
+            with _bench(lab, name, options.makes[name], options.arrive_s) as bench:
+                return list(_tried(name, bench, options.only)), bench.collector.capabilities
+        except ProvisionError as error:
+            return [Probe(claim="declared", seen=f"{name}: {error.message}")], None
+
+    return tried
+
+
+def _tried(name: str, bench: Bench, only: Sequence[str]) -> Iterator[Probe]:
+    declared = bench.collector.capabilities
+    claims_shipped = declared.shipped_configuration
+    yield Probe(
+        claim="shipped",
+        holds=not claims_shipped or hasattr(bench.collector, "validate"),
+        seen=f"{name}: proves the shipped configuration: {claims_shipped}",
+    )
+    for capability in declared.present():
+        if only and capability not in only:
+            continue
+        try:
+            holds = HOLDS[capability](bench)
+            seen = f"{name}: {capability}"
+        except (_NotSoError, DeadlineError) as error:
+            holds, seen = False, f"{name}: {capability}: {error.message[:200]}"
+        except (httpx.HTTPError, AttributeError) as error:
+            holds, seen = False, f"{name}: {capability}: {type(error).__name__}"
+        except SmosError as error:
+            holds, seen = False, f"{name}: {capability}: {error.message[:200]}"
+        yield Probe(claim="declared", holds=holds, seen=seen)
+
+
+@contextmanager
+def _bench(lab: ObservabilityLab, name: str, make: Make, arrive_s: float) -> Iterator[Bench]:
+    owner = lab.owner()
+    clickhouse = EmbeddedClickHouse(owner, name=f"conformance-{name}-clickhouse")
+    collector = make(owner, clickhouse.endpoint, f"conformance-{name}")
+    try:
+        clickhouse.start()
+        collector.start()
+        with ClickHouse(clickhouse.endpoint) as client:
+            yield Bench(
+                owner=owner,
+                clickhouse=clickhouse,
+                collector=collector,
+                client=client,
+                make=make,
+                run=lab.run_id,
+                arrive_s=arrive_s,
+            )
+    finally:
+        _ended(collector)
+        clickhouse.kill()
+
+
+def _ended(collector: Collector) -> None:
+    kill: Callable[[], None] = getattr(collector, "kill", collector.stop)
+    kill()
+
+
+def _signal(signal: str) -> Callable[[Bench], bool]:
+    def holds(bench: Bench) -> bool:
+        return bench.arrived(signal, bench.sent(signal), ITEMS)
+
+    return holds
+
+
+def _protocol(protocol: str) -> Callable[[Bench], bool]:
+    def holds(bench: Bench) -> bool:
+        return all(bench.arrived(one, bench.sent(one, 10, protocol=protocol), 10) for one in TABLES)
+
+    return holds
+
+
+def _resource(bench: Bench) -> bool:
+    """Send more than one batch; every row must name its service."""
+    run = bench.sent("traces", MANY, service="kept")
+    bench.arrived("traces", run, MANY)
+    named = bench.client.value("SELECT count() FROM otel_traces WHERE ServiceName = 'kept'")
+    return (
+        int(named) == MANY
+        and int(bench.client.value("SELECT count() FROM otel_traces WHERE ServiceName = ''")) == 0
+    )
+
+
+def _schema(bench: Bench) -> bool:
+    tables = bench.client.rows(
+        "SELECT create_table_query AS ddl FROM system.tables"
+        " WHERE database = {d:String} AND engine LIKE '%MergeTree%'",
+        d=bench.clickhouse.endpoint.database,
+    )
+    kept = re.compile(r"\+ toInterval(Day\(3\)|Hour\(72\)|Second\(259200\))")
+    return len(tables) >= len(TABLES) and all(kept.search(row["ddl"]) for row in tables)
+
+
+def _retried(bench: Bench) -> bool:
+    """Take a table away for a moment: the insert is refused, and must be tried again whole."""
+    bench.client.execute("RENAME TABLE otel_logs TO hidden_logs")
+    try:
+        run = bench.sent("logs", 2000)
+        wait_for(
+            lambda: "UNKNOWN_TABLE" in bench.collector.logs(),
+            what="an insert was refused",
+            deadline_s=bench.arrive_s,
+        )
+    finally:
+        bench.client.execute("RENAME TABLE hidden_logs TO otel_logs")
+    return bench.arrived("logs", run, 2000)
+
+
+def _queued(bench: Bench) -> bool:
+    """Send into an outage, kill the collector, end the outage."""
+    bench.clickhouse.kill()
+    runs = {signal: bench.sent(signal) for signal in TABLES}
+    _ended(bench.collector)
+    bench.clickhouse.start()
+    early = [bench.rows(signal, run) for signal, run in runs.items()]
+    bench.collector.start()
+    if any(early):
+        raise _NotSoError("rows arrived while ClickHouse was down: the outage was none")
+    return all(bench.arrived(signal, run, ITEMS) for signal, run in runs.items())
+
+
+def _limited(bench: Bench) -> bool:
+    """Give one of its make little memory and a frozen ClickHouse: it must refuse, live, and lose nothing."""
+    small = bench.make(bench.owner, bench.clickhouse.endpoint, "conformance-small", little_memory=True)
+    small.start()
+    run = bench.run()
+    accepted = refused = 0
+    bench.clickhouse.pause()
+    try:
+        with Emitter(small.endpoint, run=run) as emitter:
+            for _ in range(20):
+                receipt = emitter.spans(5000, padding=2000)
+                accepted, refused = accepted + receipt.accepted, refused + receipt.refused
+                if refused:
+                    break
+    finally:
+        bench.clickhouse.resume()
+    try:
+        if not refused:
+            raise _NotSoError("it refused nothing")
+        lives = httpx.get(small.endpoint.health, timeout=10, trust_env=False).status_code == httpx.codes.OK
+        return lives and bench.arrived("traces", run, accepted)
+    finally:
+        _ended(small)
+
+
+def _healthy(bench: Bench) -> bool:
+    return (
+        httpx.get(bench.collector.endpoint.health, timeout=10, trust_env=False).status_code == httpx.codes.OK
+    )
+
+
+def _own_metrics(bench: Bench) -> bool:
+    from smos.observability.verify.metrics import ACCEPTED, counted
+
+    def read() -> float:
+        answer = httpx.get(bench.collector.endpoint.metrics, timeout=10, trust_env=False)
+        return counted(answer.text).get(ACCEPTED, 0.0)
+
+    before = read()
+    bench.sent("traces", 100)
+    return read() - before == 100
+
+
+def _scrapes(bench: Bench) -> bool:
+    """Let it scrape a page that wants a token: with a wrong one it is down, with the right one its value arrives."""
+    scrape = bench.collector.scrape  # type: ignore[attr-defined]  # only makes that declare it have it
+    newest = "SELECT argMax(Value, TimeUnix) FROM otel_metrics_gauge WHERE MetricName = {m:String} HAVING count() > 0"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page) as page:
+        threading.Thread(target=page.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            place = f"127.0.0.1:{page.server_port}"
+            scrape([place], "wrong")
+            wait_for(
+                lambda: bench.client.rows(newest, m="up"), what="it is scraped", deadline_s=bench.arrive_s
+            )
+            if bench.client.value(newest, m="up") != 0:
+                raise _NotSoError("a scrape with a wrong token is not down")
+            scrape([place], "right")
+            wait_for(
+                lambda: bench.client.rows(newest, m="probe_value"),
+                what="the value arrives",
+                deadline_s=bench.arrive_s,
+            )
+            return bool(bench.client.value(newest, m="probe_value") == 42)
+        finally:
+            scrape([], "")
+            page.shutdown()
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """Give one metric to whoever has the token."""
+        allowed = self.headers.get("Authorization") == "Bearer right"
+        body = b"# TYPE probe_value gauge\nprobe_value 42\n" if allowed else b""
+        self.send_response(200 if allowed else 403)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+def _shipped(bench: Bench) -> bool:
+    validate = getattr(bench.collector, "validate", None)
+    if validate is None:
+        raise _NotSoError("it does not run the shipped configuration")
+    validate()
+    return True
+
+
+HOLDS: Mapping[str, Callable[[Bench], bool]] = {
+    "traces": _signal("traces"),
+    "metrics": _signal("metrics"),
+    "logs": _signal("logs"),
+    "grpc": _protocol("grpc"),
+    "http": _protocol("http"),
+    "resource_kept": _resource,
+    "schema_created": _schema,
+    "retries_refused": _retried,
+    "persistent_queue": _queued,
+    "memory_limiter": _limited,
+    "health": _healthy,
+    "own_metrics": _own_metrics,
+    "prometheus_receiver": _scrapes,
+    "shipped_configuration": _shipped,
+}
+"""Capability to what tries it: true, or the capability does not hold."""
+
+if set(HOLDS) != {item.name for item in fields(Capabilities)}:
+    raise ObservabilityError("A capability has no trial", code="observability-stopped", remedy="report this")
