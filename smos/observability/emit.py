@@ -20,6 +20,8 @@ from smos.provision.telemetry import CollectorEndpoint
 RUN = "smos.run"
 """The resource attribute that scopes every query."""
 REQUEST_S = 30.0
+NOBODY = ("failed to connect", "Socket closed", "Connection reset", "recvmsg", "name resolution", "DNS resolution")
+"""How gRPC's own words begin where nobody answers: it gives that the same status as "try again later"."""
 PIECE = 1000
 """Items in one request, twice what SDKs send by default."""
 METHODS = {
@@ -64,7 +66,12 @@ class Emitter:
         self._http = httpx.Client(base_url=endpoint.http, timeout=REQUEST_S, trust_env=False)
         import grpc  # with the extra `observability`, as the messages are
 
-        self._channel = grpc.insecure_channel(endpoint.grpc, options=[("grpc.enable_http_proxy", 0)])
+        options = [("grpc.enable_http_proxy", 0)]
+        if endpoint.grpc.startswith("https://"):  # a live collector's; the embedded ones are on loopback
+            address, identity = endpoint.grpc.removeprefix("https://"), grpc.ssl_channel_credentials()
+            self._channel = grpc.secure_channel(address, identity, options=options)
+        else:
+            self._channel = grpc.insecure_channel(endpoint.grpc, options=options)
         self._resource = otlp.Resource(attributes=[_attribute("service.name", service), _attribute(RUN, run)])
 
     def spans(self, count: int, *, start_ns: int | None = None, padding: int = 0) -> Receipt:
@@ -189,7 +196,8 @@ class Emitter:
             try:
                 content = call(data, timeout=REQUEST_S)
             except grpc.RpcError as error:
-                if error.code() in {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}:
+                busy = error.code() in {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
+                if busy and not any(words in str(error.details()) for words in NOBODY):
                     return 0  # the two that OTLP names for "try again later"
                 raise EmitError(
                     f"OTLP/gRPC: {error.code().name}: {error.details()}", remedy="look at the collector's log"
