@@ -288,3 +288,13 @@ def test_a_compose_file_that_nobody_understands_shows_nothing(tmp_path: Path) ->
         }
         assert [item for item in probes if item.claim == "no-superuser" and item.holds] == []
     assert all(item.holds for item in deployment())
+
+
+def test_doors_that_a_product_can_not_shut_are_said_and_not_failed() -> None:
+    judge = import_module("smos.checks.vault.hardening").judge
+    open_doors = tuple(Probe(claim=claim, status=200) for claim in ("generate-root", "rekey"))
+    theirs = judge(ProbeFacts(probes=open_doors, details={LIVE: True, "product": "HashiCorp Vault"}))
+    assert {item.code for item in theirs.findings} == {"hardening-door-built-in", "vault-live"}
+    assert theirs.verdict is Verdict.NOT_PROVEN
+    ours = judge(ProbeFacts(probes=open_doors, details={LIVE: True}))
+    assert ours.verdict is Verdict.FAIL

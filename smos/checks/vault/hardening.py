@@ -1,14 +1,18 @@
 """Judge of VAULT-12: nothing is left open that the platform does not need."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from smos.checks.vault.partly import judge_partly
 from smos.checks.vault.rules import Rule, accepted, refused
+from smos.vault.verify.hardening import HASHICORP
 from smos.vault.verify.probe import ProbeFacts
 from smos.verdict import Finding, Judgement, fail, note
 
 CLOSED = (400, 403, 404, 405)
+BUILT_IN = frozenset({"generate-root", "rekey"})
+"""Doors that HashiCorp Vault 1.15 has no switch for; whoever opens them still needs the key shares."""
 SHORT_DAYS = 14.0
 """A certificate that ends sooner is renewed now, by hand if need be."""
 
@@ -145,11 +149,27 @@ RULES: Sequence[Rule] = (
 
 def judge(facts: ProbeFacts) -> Judgement:
     """Judge what was seen; a certificate that ends soon fails, swap that could be used is a note."""
-    judged = judge_partly(RULES, facts)
+    built_in = [
+        item.claim
+        for item in facts.probes
+        if item.claim in BUILT_IN and item.status == 200 and facts.details.get("product") == HASHICORP
+    ]
+    rules = [rule for rule in RULES if rule.claim not in built_in]
+    probes = tuple(item for item in facts.probes if item.claim not in built_in)
+    judged = judge_partly(rules, replace(facts, probes=probes))
     tls: Mapping[str, Any] = facts.details.get("tls") or {}
     process: Mapping[str, Any] = facts.details.get("process") or {}
-    more = [*_ending(tls, facts), *_swap(process)]
+    more = [*_ending(tls, facts), *_swap(process), *_built_in(built_in)]
     return Judgement((*judged.findings, *more), judged.facts)
+
+
+def _built_in(claims: Sequence[str]) -> list[Finding]:
+    if not claims:
+        return []
+    text = (
+        f"{HASHICORP} answers {', '.join(claims)} to everybody and can't be told not to: limit who reaches it"
+    )
+    return [note("hardening-door-built-in", text)]
 
 
 def _ending(tls: Mapping[str, Any], facts: ProbeFacts) -> list[Finding]:

@@ -44,6 +44,7 @@ FOREIGN = ("smarteros", "transit", "sys/policies", "sys/mounts", "sys/raw", "sys
 """What no policy may grant to everybody."""
 EVERYTHING = re.compile(r'"(?:\*|\+/\*|sys/\*|sys/\+|sys\*)"')
 """Paths of a policy whose holder can make itself whatever it likes."""
+HASHICORP = "HashiCorp Vault"
 STRANGER = "https://smos-verify.invalid"
 """A web page's origin that nobody has (RFC 2606)."""
 OPEN = {
@@ -185,6 +186,9 @@ class _Look:
     def api(self, endpoint: VaultEndpoint) -> Iterator[Probe]:
         """Knock, without a token, at doors that must be shut, where clients come in."""
         with opened(endpoint) as client:
+            state = ask(client.sys.read_seal_status)[1]
+            if isinstance(state, dict) and "build_date" in state:  # OpenBao says `commit_date`
+                self.details["product"] = HASHICORP
             for claim, path in SHUT:
                 # Not through hvac: it knows no 405, and follows redirects.
                 try:
