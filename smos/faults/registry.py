@@ -53,6 +53,13 @@ MODULES = (
     "observability.outage",
     "observability.memory",
     "observability.retention",
+    "observability.configuration",
+    "observability.panels",
+    "observability.alerts",
+    "observability.errors",
+    "observability.metrics",
+    "observability.selfwatch",
+    "observability.conformance",
 )
 """Modules of this package that register faults, in the order of the matrix; the folder is the suite."""
 _ID = re.compile(r"F(?P<number>\d{2,3})(?P<letter>[a-z]?)")
