@@ -44,6 +44,17 @@ def gives_up(work: ObservabilityWork) -> None:
 
 
 @fault(
+    "F322b",
+    "The collector gives up after five minutes",
+    "collector",
+    caught(CHECK, "outage-gives-up", "five minutes"),
+)
+def gives_up_by_default(work: ObservabilityWork) -> None:
+    """Leave the limit to the maker's default."""
+    _exporter(work, lambda exporter: exporter["retry_on_failure"].pop("max_elapsed_time"))
+
+
+@fault(
     "F323",
     "The queue's disk goes with the container",
     "collector",

@@ -12,12 +12,13 @@ import httpx
 
 from smos.errors import DeadlineError
 from smos.observability.emit import EmitError, Emitter, Receipt
-from smos.observability.verify.counters import read_counters
+from smos.observability.verify.counters import Counted, read_counters
 from smos.observability.verify.delivery import await_rows
 from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.rows import window
 from smos.observability.verify.stand import Stand
 from smos.provision.embedded.otelcol import EmbeddedOtelcol
+from smos.provision.telemetry import CollectorEndpoint
 from smos.wait import wait_for
 
 LIMIT_MIB, SPIKE_MIB = 80, 30
@@ -85,13 +86,13 @@ def _observe(lab: ObservabilityLab, stand: Stand, options: Squeeze) -> MemoryFac
             pushed, stopped = _push(emitter)
     finally:
         stand.clickhouse.resume()
-    lived = pid is None or (isinstance(collector, EmbeddedOtelcol) and collector.pid == pid)
-    counters = read_counters(subject.collector) if lived else None
+    lived = _lives(stand, pid)
+    counters = _counters(subject.collector) if lived else None
     accepted = sum(item.accepted for item in pushed)
     span = window(first_ns, time.time_ns() + PUSH * 1000)
 
     def nothing_left() -> bool:
-        now = read_counters(subject.collector) if lived else None
+        now = _counters(subject.collector) if lived else None
         return now is None or now["traces"].settled
 
     with own.clickhouse() as client:
@@ -102,7 +103,7 @@ def _observe(lab: ObservabilityLab, stand: Stand, options: Squeeze) -> MemoryFac
         before=before,
         accepted=accepted,
         refused=sum(item.refused for item in pushed),
-        lived=lived and _healthy(subject.collector.health),
+        lived=lived and _lives(stand, pid),
         counted=int(counters["traces"].refused) if counters else None,
         arrived=there,
         again=again,
@@ -137,8 +138,20 @@ def _again(lab: ObservabilityLab, run: str) -> int:
             return 0
 
 
-def _healthy(url: str) -> bool:
+def _lives(stand: Stand, pid: int | None) -> bool:
+    """Tell whether the collector is the process that it was, and says that it is healthy."""
+    collector = stand.collector
+    if isinstance(collector, EmbeddedOtelcol) and collector.pid != pid:
+        return False
     try:
-        return httpx.get(url, trust_env=False).status_code == httpx.codes.OK
+        return httpx.get(collector.endpoint.health, trust_env=False).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
+
+
+def _counters(endpoint: CollectorEndpoint) -> dict[str, Counted] | None:
+    """Return what it counted; None where it died meanwhile, which `lived` says."""
+    try:
+        return read_counters(endpoint)
+    except httpx.TransportError:
+        return None
