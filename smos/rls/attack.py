@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from smos.rls.context import Plan
+from smos.rls.effects import may_have_effects
 from smos.rls.facts import Act, TableFacts
 from smos.rls.plant import FRESH_VARIANT, A, B, Crop, Planted, Planter, Values, insert, typed
 from smos.rls.schema import Relation, ident
@@ -59,6 +60,8 @@ class Attacker:
         elif partial.get("SELECT"):
             yield from self._by_columns(base, partial["SELECT"])
         updatable = self.updatable(relation)
+        if not self.blind and may_have_effects(self.plan.schema, relation):
+            return  # a gap: see `effects_gap`
         small = self.blind or relation.rows < BLIND_ROWS
         constant = self.constant(relation, updatable) if updatable is not None else ""
         if updatable is not None:
@@ -172,6 +175,13 @@ class Attacker:
         mine = self.planter.row(relation, A, FRESH_VARIANT, self.role)
         if marks and not facts.root:
             yield base.control("INSERT", insert(relation, mine, columns=columns))
+        claimed = {
+            name: theirs[name] for name in facts.scoping if name in allowed and theirs.get(name) is not None
+        }
+        if relation.guarded and claimed and not facts.root:
+            # Where a trigger puts A's own tenant in, what else belongs to B would stop the row.
+            yield base.make("INSERT", insert(relation, {**mine, **claimed}, columns=columns), relation,
+                            {**claimed, **self._keys(relation, {**mine, **claimed})}, next(iter(claimed)))  # fmt: skip
         for name in marks:
             other = theirs.get(name)
             if (

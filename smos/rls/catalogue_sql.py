@@ -36,6 +36,9 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, c.relkind::te
     pg_get_userbyid(c.relowner) AS owner, c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced,
     c.relispartition AS partition, EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = c.oid
         AND NOT g.tgisinternal AND g.tgtype & 2 = 2 AND g.tgtype & 20 <> 0) AS guarded,
+    coalesce((SELECT jsonb_agg(DISTINCT g.tgfoid::int8) FROM pg_trigger AS g WHERE g.tgrelid = c.oid
+        AND NOT g.tgisinternal AND g.tgenabled <> 'D'), '[]') AS triggers,
+    EXISTS (SELECT FROM pg_rewrite AS w WHERE w.ev_class = c.oid AND w.ev_type <> '1') AS ruled,
     greatest(c.reltuples, 0)::float8 AS rows,
     coalesce((SELECT jsonb_agg(i.inhparent::int8) FROM pg_inherits AS i WHERE i.inhrelid = c.oid), '[]') AS parents,
     coalesce(pg_get_expr(c.relpartbound, c.oid), '') AS bound,

@@ -314,7 +314,7 @@ def _groups(schema: Schema, classes: _Classes) -> list[Group]:
             column = relation.column(name) if relation else None
             if relation is None or column is None:
                 continue
-            bases.append(column.base)
+            bases.append(column.base.removeprefix("_") if column.category == "A" else column.base)
             if column.length:
                 group.length = min(group.length or column.length, column.length)
             if column.labels:

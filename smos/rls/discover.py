@@ -125,6 +125,7 @@ def _read(cursor: "psycopg.Cursor[dict[str, Any]]", version: int) -> Schema:
         publications=tuple((row["name"], tuple(row["tables"])) for row in rows(queries.PUBLICATIONS)),
         statistics_readers=tuple(row["role"] for row in others if row["statistics"]),
         creators={row["role"]: tuple(row["creates"]) for row in others if row["creates"]},
+        volatile=frozenset(item.name for item in functions.values() if item.volatility == "v"),
         can_connect=tuple(row["role"] for row in others if row["connect"]),
     )
 

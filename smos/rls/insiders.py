@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from smos.rls.attack import Attacker, Try, _at, _Base, read_outcome
 from smos.rls.context import Group, Plan
+from smos.rls.effects import may_have_effects
 from smos.rls.facts import Act, Gap
 from smos.rls.plant import FRESH_VARIANT, A, C, Crop, Planter, insert, typed
 from smos.rls.schema import Relation, ident
@@ -74,6 +75,8 @@ def _tries(
         role, USERLESS, plan.context(A, role, without=users), relation, tuple(own), tuple(others)
     )
     yield from _looks(userless, planter, relation, rights, partial.get("SELECT", ()), plan)
+    if not attacker.blind and may_have_effects(plan.schema, relation):
+        return
     columns = None if "INSERT" in rights else partial.get("INSERT")
     if "INSERT" in rights or columns:
         values = planter.row(relation, C, FRESH_VARIANT, role)

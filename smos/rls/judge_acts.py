@@ -245,7 +245,10 @@ def _not_shown(facts: ProbeFacts) -> Iterator[IsolationFinding]:
         relation = by_title.get(act.target)
         if act.context != "tenant" or relation is None or not relation.row_security or relation.kind == "v":
             continue
-        if act.operation in {"INSERT", "UPDATE", "DELETE"} and act.column in {"", "*"}:
+        about = facts.tables.get(relation.oid, TableFacts())
+        # A trigger may put the own tenant in: then whatever else fails, that column was tried alone.
+        stamped = relation.guarded and act.operation == "INSERT" and act.column in about.scoping
+        if act.operation in {"INSERT", "UPDATE", "DELETE"} and (act.column in {"", "*"} or stamped):
             failed.setdefault((act.role, act.target, act.operation), []).append(act)
     for (role, target, operation), acts in failed.items():
         act = acts[0]

@@ -92,6 +92,9 @@ def _tenant_groups(plan: Plan) -> list[tuple[Group, list[tuple[Relation, str]]]]
             relation = plan.schema.relations.get(oid)
             facts = plan.tables.get(oid)
             if relation is not None and facts is not None and facts.owned and column in facts.scoping:
+                kind = relation.column(column)
+                if kind is None or kind.category == "A" or kind.base in {"json", "jsonb", "hstore"}:
+                    continue  # a set of tenants is compared in another way than by equality
                 others = [name for name in facts.scoping if name != column]
                 if not others and relation.kind in {"r", "p"}:
                     tables.append((relation, column))

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from smos.rls.attack import TENANT, Attacker, Try, _at, _in, harmless_column, read_outcome
 from smos.rls.context import Plan
+from smos.rls.effects import may_have_effects
 from smos.rls.facts import Act
 from smos.rls.plant import FRESH_VARIANT, B, Crop, Planter, insert, typed
 from smos.rls.schema import Function, Relation, Schema, ident, literal
@@ -56,7 +57,7 @@ def observe(
         if one.expected and with_b.verified is not None:
             crossed = max(0, one.expected - int(with_b.verified))
         acts.append(replace(one.act, state=with_b.state, differs=differs, crossed=crossed))
-    writes = [one for role in roles for one in _view_writes(plan, planter, crop, role)]
+    writes = [one for role in roles for one in _view_writes(plan, planter, crop, role, effects=volatile)]
     outcomes = prober.run([one.step for one in writes])
     acts += [read_outcome(one, outcome, frozenset()) for one, outcome in zip(writes, outcomes, strict=True)]
     return acts
@@ -213,7 +214,7 @@ def _fits(base: str, kind: str) -> bool:
     )  # fmt: skip
 
 
-def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str) -> Iterator[Try]:
+def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str, *, effects: bool) -> Iterator[Try]:
     settings = plan.context(0, role)
     for view in plan.schema.relations.values():
         rights = view.rights.get(role, frozenset())
@@ -227,6 +228,8 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str) -> Iterato
         if len(tables) != 1 or not (theirs := crop.of(tables[0].oid, B)):
             continue
         table = tables[0]
+        if not effects and any(may_have_effects(plan.schema, item) for item in (view, table)):
+            continue
         verify = (
             f"SELECT count(*)::text FROM {table.sql} AS t WHERE {_at(theirs, 't')} AND {_in(theirs, 't')}"
         )

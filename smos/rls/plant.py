@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smos.rls.context import Plan
+from smos.rls.effects import draws
 from smos.rls.expressions import FILLED, HIGHEST, LOWEST
 from smos.rls.facts import Gap
 from smos.rls.schema import Column, Condition, Relation, ident, literal
@@ -116,7 +117,8 @@ class Planter:
             if group is not None:
                 scoping = facts is not None and column.name in facts.scoping
                 shift = variant if own_key and not (scoping and not (facts and facts.root)) else 0
-                values[column.name] = self.plan.value(group, world, shift, role)
+                value = self.plan.value(group, world, shift, role)
+                values[column.name] = f"{{{value}}}" if column.category == "A" else value
             elif (
                 column.name in relation.partition_keys and (bound := self._bound(relation, world)) is not None
             ):
@@ -125,7 +127,9 @@ class Planter:
                 number = self._numbers[relation.oid, column.name]
                 values[column.name] = base_value(column, number if own_key or column.category != "N" else 0,
                                                  world, variant)  # fmt: skip
-            elif own_key and (column.default is not None or column.not_null):
+            elif draws(self.plan.schema, column) or (
+                own_key and (column.default is not None or column.not_null)
+            ):
                 values[column.name] = base_value(
                     column, self._numbers[relation.oid, column.name], world, variant
                 )

@@ -19,6 +19,7 @@ from smos.rls.attack import BYPASS, EMPTY, NO_CONTEXT, TENANT, Attacker, Try, re
 from smos.rls.clone import Clone, cloned
 from smos.rls.context import Plan, in_order, make_plan
 from smos.rls.discover import connect, discover, discover_on
+from smos.rls.effects import may_have_effects
 from smos.rls.expressions import SESSION_READERS, USER_CLAIM, names_unqualified
 from smos.rls.facts import Act, Gap, Mode, ProbeFacts, ProbeOptions, TableFacts
 from smos.rls.insiders import try_insiders
@@ -230,6 +231,11 @@ def _act_on(
                                 reason="the connected role is neither a superuser nor has BYPASSRLS: canary rows of"
                                 " two tenants may not be plantable", remedy="connect as an administrator"))  # fmt: skip
             planter = Planter(plan, prober)
+            if not clone:
+                risky = [item for item in tables if may_have_effects(schema, item)]
+                gaps += _effects(risky, roles)
+                if not prober.replica:  # planting itself would set their triggers off
+                    tables = [item for item in tables if item not in risky]
             progress(f"planting canary rows of two tenants in {len(tables)} tables")
             planter.solve(tables)
             crop = planter.plant(tables, turn[0])
@@ -248,6 +254,20 @@ def _act_on(
             acts += observe(plan, prober, planter, crop, turn, volatile=clone)
             statements += prober.statements
     return acts, list(dict.fromkeys(gaps)), crop, statements
+
+
+def _effects(tables: list[Relation], roles: tuple[str, ...]) -> Iterator[Gap]:
+    for table in tables:
+        if any(
+            table.rights.get(role, frozenset()) - {"SELECT"} or table.column_rights.get(role)
+            for role in roles
+        ):
+            yield Gap(
+                code="write-not-shown", target=table.title,
+                reason="its triggers or rules may do what no rollback takes back (draw from a counter, call a program):"
+                " writes were not tried in the database itself",
+                remedy="leave out --probe-writes: they are tried on a copy of the schema",
+            )  # fmt: skip
 
 
 def _round(

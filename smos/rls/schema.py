@@ -107,7 +107,8 @@ class Relation:
     granted: role (or PUBLIC) to privileges in its access list, the owner's apart; column_rights: role to privilege
     to columns, where the right is not on the whole. reads: OIDs of the relations that a view's query names.
     bound, partition_keys: of partitions and partitioned tables. updatable: a view that passes writes on.
-    guarded: a trigger looks at rows before they are inserted or updated.
+    guarded: a trigger looks at rows before they are inserted or updated. triggers: OIDs of the functions of all
+    triggers. ruled: a rule rewrites what is written.
     """
 
     oid: int
@@ -119,6 +120,8 @@ class Relation:
     forced: bool = False
     partition: bool = False
     guarded: bool = False
+    triggers: tuple[int, ...] = ()
+    ruled: bool = False
     parents: tuple[int, ...] = ()
     bound: str = ""
     partition_keys: tuple[str, ...] = ()
@@ -233,7 +236,10 @@ class LargeObjects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """Everything that was discovered. context_defaults: (role or "", setting) given by ALTER ROLE or DATABASE."""
+    """Everything that was discovered. context_defaults: (role or "", setting) given by ALTER ROLE or DATABASE.
+
+    volatile: names of the functions that may have effects.
+    """
 
     database: str
     version_num: int
@@ -252,6 +258,7 @@ class Schema:
     statistics_readers: tuple[str, ...] = ()
     creators: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     can_connect: tuple[str, ...] = ()
+    volatile: frozenset[str] = frozenset()
 
     def tables(self) -> tuple[Relation, ...]:
         """Return the ordinary and partitioned tables."""

@@ -51,6 +51,8 @@ def base_value(column: Column, number: int, world: int, variant: int) -> str:
         return "1"
     if column.category == "A" or column.base.startswith("_"):
         return "{}"
+    if column.category == "R" and column.base not in _SIMPLE:
+        return "{}" if "multirange" in column.base else "empty"
     if column.base in _SIMPLE:
         return _SIMPLE[column.base][0]
     if column.category == "C":
