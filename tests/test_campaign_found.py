@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import os
+import stat
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from smos.backup.coherence import contradictions
-from smos.backup.entries import EntriesError, read_entries
+from smos.backup.entries import DifferenceKind, EntriesError, read_entries
 from smos.backup.manifest import Manifest
 from smos.backup.signing import sign_manifest, verify_manifest
 from smos.backup.tarread import TarFault, TarReader
-from smos.backup.volumes import create_volume_archive
+from smos.backup.volumes import create_volume_archive, restore_archive
 from smos.drill.archive_errors import _command
 from smos.drill.sqlrules import Action, judge
 from smos.drill.sqlstream import SqlLexer, Statement
@@ -24,6 +26,7 @@ from smos.postgres.compare_catalogue import compare_catalogues
 from smos.postgres.compare_grants import Names
 from smos.postgres.content import DatabaseContent, LargeObjects
 from smos.postgres.hashing import HashMode
+from smos.target import Limits
 from tests._backup_kit import keys
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -61,6 +64,23 @@ def test_the_list_of_another_volume_is_refused(tmp_path: Path) -> None:
     assert len(list(read_entries(tmp_path / "a.jsonl.zst", "n8n_data"))) == 2
     with pytest.raises(EntriesError, match="another volume"):
         list(read_entries(tmp_path / "a.jsonl.zst", "odoo"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a device node")
+def test_a_device_node_that_the_list_does_not_have_is_an_extra_entry(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    os.mknod(root / "known", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    create_volume_archive(root, "v", tmp_path / "v.tar.zst", tmp_path / "v.jsonl.zst")
+    os.mknod(root / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    create_volume_archive(root, "v", tmp_path / "more.tar.zst", tmp_path / "more.jsonl.zst")
+    (facts,) = restore_archive(
+        tmp_path / "more.tar.zst", tmp_path / "out", volumes=("v",), limits=Limits(),
+        entries={"v": tmp_path / "v.jsonl.zst"},
+    )  # fmt: skip
+    kinds = {item.kind: item.count for item in facts.differences}
+    assert kinds[DifferenceKind.EXTRA] == 1
+    assert kinds[DifferenceKind.DEVICE] == 1, "the one that is listed is a gap of the sandbox"
 
 
 def manifest(**changes: object) -> Manifest:

@@ -12,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -343,11 +343,13 @@ def compare_entries(
     actual: Iterator[Entry],
     *,
     archived_device: Callable[[bytes], bool] = lambda _path: False,
+    other_devices: Callable[[], Iterable[bytes]] = tuple,
 ) -> tuple[EntryDifference, ...]:
     """Compare two streams in the list's order; empty: equal. Memory does not grow with their length.
 
     archived_device: tells whether the archive carries the device node of that path; such a node is never
-    created, so its absence is a gap of the sandbox and not of the backup.
+    created, so its absence is a gap of the sandbox and not of the backup. other_devices: asked at the end, gives
+    the nodes that the archive carries and `archived_device` was not asked for.
 
     Raises what the iterators raise (EntriesError).
     """
@@ -371,6 +373,8 @@ def compare_entries(
         else:
             _compare(found, left, right)
             left, right = next(expected, None), next(actual, None)
+    for path in other_devices():
+        found.add(DifferenceKind.EXTRA, path, "a device node")
     return found.result()
 
 

@@ -37,7 +37,7 @@ class Ledger:
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192;"
             "CREATE TABLE directories (path BLOB PRIMARY KEY, uid, gid, mode, mtime TEXT, xattrs) WITHOUT ROWID;"
             "CREATE TABLE overlays (path BLOB PRIMARY KEY, uid, gid, mode, xattrs) WITHOUT ROWID;"
-            "CREATE TABLE devices (path BLOB PRIMARY KEY) WITHOUT ROWID;"
+            "CREATE TABLE devices (path BLOB PRIMARY KEY, listed) WITHOUT ROWID;"
             "BEGIN"
         )
         self._overlays: list[tuple[Any, ...]] = []
@@ -87,11 +87,17 @@ class Ledger:
 
     def device(self, path: bytes) -> None:
         """Note a device node that was not made."""
-        self._db.execute("INSERT OR IGNORE INTO devices VALUES (?)", (path,))
+        self._db.execute("INSERT OR IGNORE INTO devices VALUES (?, 0)", (path,))
 
     def is_device(self, path: bytes) -> bool:
-        """Tell whether the archive has a device node of this path."""
-        return self._db.execute("SELECT 1 FROM devices WHERE path = ?", (path,)).fetchone() is not None
+        """Tell whether the archive has a device node of this path, which the list of entries has as well."""
+        return self._db.execute("UPDATE devices SET listed = 1 WHERE path = ?", (path,)).rowcount > 0
+
+    def unlisted_devices(self, prefix: bytes) -> Iterator[bytes]:
+        """Yield the device nodes below `prefix` that `is_device` was never asked for, without the prefix."""
+        query = "SELECT path FROM devices WHERE listed = 0 AND substr(path, 1, ?) = ? ORDER BY path"
+        for (path,) in self._db.execute(query, (len(prefix), prefix)):
+            yield path[len(prefix) :]
 
     def has_overlays(self) -> bool:
         """Tell whether anything could not be set on disk."""

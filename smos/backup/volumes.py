@@ -162,6 +162,7 @@ class Restoration:
                         read_entries(listed, name),
                         actual,
                         archived_device=lambda path: self._ledger.is_device(prefix + path),
+                        other_devices=lambda: self._ledger.unlisted_devices(prefix),
                     )
                     compared = True
             except EntriesError as error:

@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -69,7 +70,8 @@ def portrait(text: str) -> Portrait:
             lines = [line for line in lines if line not in {"BEGIN;", "COMMIT;"}]
         # Large objects stand together where owner and rights are the same; each is a thing of its own.
         parts = _PER_OBJECT.get(kind)
-        blocks += parts.split("\n".join(lines)) if parts else ["\n".join(lines)]
+        text = "\n".join(lines)
+        blocks += [block for block in (parts.split(text) if parts else [text]) if block]
     return Portrait(tuple(sorted(blocks)), positions)
 
 
@@ -110,8 +112,14 @@ class Reference:
 
     def of_archive(self, data: bytes | Mapping[str, bytes], name: str) -> tuple[Portrait | None, bool]:
         """Restore a dump in custom or tar format, or in directory format: its decompressed files, by name."""
-        server = self.server
-        assert self._place is not None  # noqa: S101  (made with the server; narrows the type)
+        with self._placed(data) as place:
+            into = self.server.endpoint.conninfo(ENTRANCE)
+            return self._restored(name, lambda: self._tool("pg_restore", "--create", "-d", into, str(place)))
+
+    @contextmanager
+    def _placed(self, data: bytes | Mapping[str, bytes]) -> Iterator[Path]:
+        """Lay a dump where the server's user can read it."""
+        assert self.server is not None and self._place is not None  # noqa: S101, PT018  (made with the server)
         place = self._place / "dump"
         if isinstance(data, bytes):
             place.write_bytes(data)
@@ -122,13 +130,18 @@ class Reference:
         for path in (place, *place.rglob("*")):
             self._owner.give(path)
         try:
-            words = ("pg_restore", "--create", "-d", server.endpoint.conninfo(ENTRANCE), str(place))
-            return self._restored(name, lambda: self._tool(*words))
+            yield place
         finally:
             if place.is_dir():
                 shutil.rmtree(place)
             else:
                 place.unlink()
+
+    def listing(self, files: Mapping[str, bytes]) -> bytes:
+        """Return what pg_restore says of the table of contents of a dump in directory format."""
+        with self._placed(files) as place:
+            tool = self.server.installation.tool("pg_restore")
+            return self._owner.run([tool, "--list", place], timeout_s=TOOL_S, check=False).stdout
 
     def of_database(self, server: EmbeddedPostgres, name: str) -> Portrait:
         """Return what the database `name` of `server` holds. Raises BackupError."""
