@@ -38,6 +38,12 @@ class RunOutcome:
     verdict: Verdict
 
     @property
+    def unsettled(self) -> bool:
+        """Whether the run is not PASS although none of its checks says why: it was interrupted, or broke off."""
+        settled = all(item.verdict is Verdict.PASS or item.excused for item in self.checks)
+        return settled and self.verdict is not Verdict.PASS
+
+    @property
     def verified(self) -> bool:
         """Whether everything was really judged and nothing failed: what was restored may be a yardstick.
 

@@ -99,7 +99,48 @@ def write_context(folder: Path, info: RunInfo, outcome: RunOutcome | None, ci: C
     write_json(folder / "executor.json", executor)
 
 
-def write_crashed(folder: Path, *, full_name: str, title: str, message: str, labels: dict[str, str]) -> None:
+def write_silent(folder: Path, outcome: RunOutcome) -> None:
+    """Write a result for every check that left none or too few, and for a run that never came to its end.
+
+    A report of what was executed alone would be all green. Raises OSError.
+    """
+    for item in outcome.checks:
+        own = [finding for finding in item.findings if finding.code in {"check-missing", "check-incomplete"}]
+        if not own:
+            continue
+        message = f"NotProven: {own[0].message}\nWhat to do: {own[0].remedy}"
+        if item.excused and item.waiver is not None:
+            waiver = item.waiver
+            until = f"until {waiver.expires.isoformat()} by {waiver.approver}: {waiver.reason}"
+            message = f"{WAIVED_PREFIX} {until}\n{message}"
+        write_crashed(
+            folder,
+            full_name=f"smos.check.{item.check.id}",
+            title=f"{item.check.id} {item.check.title}",
+            message=message,
+            labels={"check": item.check.id, "tag": item.check.id, "parentSuite": "suites"},
+            status="skipped" if item.excused else "failed",
+        )
+    if outcome.unsettled:
+        write_crashed(
+            folder,
+            full_name="smos.run",
+            title="The run came to its end",
+            message="NotProven: the run was interrupted or broke off, so as a whole it proves nothing",
+            labels={"parentSuite": "suites"},
+            status="failed",
+        )
+
+
+def write_crashed(
+    folder: Path,
+    *,
+    full_name: str,
+    title: str,
+    message: str,
+    labels: dict[str, str],
+    status: str = "broken",
+) -> None:
     """Write the result that a crashed worker could not write: `broken`, with the identity of the test's own.
 
     full_name: allure-pytest's name of the test; history follows from it. Raises OSError.
@@ -115,7 +156,7 @@ def write_crashed(folder: Path, *, full_name: str, title: str, message: str, lab
             "fullName": full_name,
             "historyId": identity,
             "testCaseId": identity,
-            "status": "broken",
+            "status": status,
             "statusDetails": {"message": message},
             "stage": "finished",
             "start": moment,

@@ -102,6 +102,8 @@ def _row(
         return tuple(item.check.id for item in rest if item.verdict is verdict)
 
     worst = Verdict.worst(item.verdict for item in rest)
+    if outcome.unsettled:
+        worst = Verdict.worst((worst, Verdict.NOT_PROVEN))
     state = {
         Verdict.FAIL: State.FAILED,
         Verdict.ERROR: State.HARNESS_ERROR,

@@ -120,7 +120,7 @@ def read_history(reports: Path) -> Iterator[dict[str, Any]]:
         for line in handle:
             try:
                 run = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(run, dict):
                 yield run

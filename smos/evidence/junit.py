@@ -12,7 +12,7 @@ from typing import Any
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from smos.evidence.files import write_atomic
-from smos.evidence.statement import excused
+from smos.evidence.statement import concluded, excused
 
 FILE_NAME = "junit.xml"
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -25,7 +25,7 @@ def junit(verdict: Mapping[str, Any]) -> bytes:
     for name in ("run_id", "scope", "verdict", "valid_until"):
         suite.add_property(name, str(verdict[name]))
     suite.timestamp = verdict["started"]
-    for item in verdict["checks"]:
+    for item in concluded(verdict):
         case = TestCase(_clean(f"{item['id']} {item['title']}"), classname=item["id"], time=item["seconds"])
         counting = [finding for finding in item["findings"] if finding["verdict"] != "PASS"]
         message = _clean("; ".join(f"[{finding['code']}] {finding['message']}" for finding in counting))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from smos.evidence import detection
 from smos.evidence.ci import CiContext
 from smos.evidence.files import write_json
-from smos.evidence.redact import redact_json
+from smos.evidence.redact import redact_json, visible
 from smos.evidence.run import RunInfo
 from smos.target import Target
 
@@ -82,7 +82,7 @@ def artifacts(sets: Iterable["SetFacts"]) -> list[dict[str, Any]]:
     for one in sets:
         for artifact in one.artifacts:
             found[artifact.path] = {
-                "name": artifact.path,
+                "name": visible(artifact.path),
                 "bytes": artifact.stored_bytes,
                 **_digest(artifact),
             }

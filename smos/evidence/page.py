@@ -7,6 +7,7 @@ Everything in it is escaped; its Content-Security-Policy allows nothing but its 
 import base64
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -21,7 +22,7 @@ from smos.evidence import history, origin, rto, verdict_file
 from smos.evidence.controls import controls
 from smos.evidence.files import write_atomic
 from smos.evidence.redact import redact
-from smos.evidence.statement import excused
+from smos.evidence.statement import excused, unsettled
 from smos.evidence.texts import TITLES_ES, texts
 from smos.evidence.words import duration, size
 
@@ -130,7 +131,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     found.filters |= {"duration": duration, "size": size, "pretty": _pretty, "moment": _moment}
-    found.tests["excused"] = excused
+    found.tests |= {"excused": excused, "unsettled": unsettled}
     return found
 
 
@@ -161,10 +162,18 @@ def _trends(runs: Iterable[Json], verdict: Json) -> list[dict[str, Any]]:
     found = []
     for name in ("rto", "rpo"):
         key = f"{name}_actual_s"
-        measured = [run for run in own if isinstance(run.get(key), (int, float))][-MOST_RUNS:]
+        measured = [run for run in own if _is_number(run.get(key))][-MOST_RUNS:]
         if len(measured) > 1:
             found.append({"name": name, **_curve(measured, key)})
     return found
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value of a history, which anybody may have written to, can be drawn: JSON may hold NaN."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return (
+        number and abs(value) <= sys.float_info.max
+    )  # which NaN is not, nor a whole number that no float holds
 
 
 def _curve(runs: Sequence[Json], key: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ Not enough alone: whoever records facts must not record secrets to begin with. T
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import PurePath
 from typing import Any
 
 MARK = "[redacted]"
@@ -27,6 +29,9 @@ _PATTERNS = (
     (re.compile(rf"(?i)\b({_KEYS})(\s*=\s*|[\"']\s*:\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)"), rf"\1\2{MARK}"),
     (re.compile(r"(?i)\b(bearer|x-vault-token:?)\s+[A-Za-z0-9._~+/-]{8,}=*"), rf"\1 {MARK}"),
 )
+_ACTING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 _SECRET_KEY = re.compile(rf"(?i)(?:.*[_-])?(?:{_KEYS})")
 
 
@@ -35,6 +40,28 @@ def redact(text: str) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def visible(text: str) -> str:
+    r"""Return `text` with what would act on a reader's screen spelt out, e.g. `\u202e`.
+
+    Names in backups are untrusted: control characters of a terminal, marks that turn the direction of writing around,
+    and halves of characters (names that are no text) that no file can hold. Line ends and tabs stay.
+    """
+    return _ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def visible_json(data: Any) -> Any:
+    """Return `data` with every text made visible, keys and fields of dataclasses too: half characters fit no JSON."""
+    if isinstance(data, (str, PurePath)):
+        return visible(str(data))
+    if is_dataclass(data) and not isinstance(data, type):
+        return {field.name: visible_json(getattr(data, field.name)) for field in fields(data)}
+    if isinstance(data, Mapping):
+        return {visible(str(key)): visible_json(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple, set, frozenset)):
+        return [visible_json(item) for item in data]
+    return data
 
 
 def redact_json(data: Any) -> Any:

@@ -61,6 +61,7 @@ def finish(
     rto.write_rto(reports, info, outcome, timing)
     summary.write_summary(reports, summary.summary_markdown(info, outcome, timing), ci.step_summary)
     allure.write_context(allure_folder, info, outcome, ci)
+    allure.write_silent(allure_folder, outcome)
     history.append_history(reports, info, outcome, timing)
     write_page(reports, verdict, run, rto.rto_json(info, timing) if timing else None, language)
     write_junit(reports, verdict)

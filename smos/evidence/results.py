@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from smos.evidence.files import append_line, write_atomic
-from smos.evidence.redact import redact, redact_json
+from smos.evidence.redact import redact, redact_json, visible, visible_json
 from smos.verdict import Check, Finding, Judgement, Verdict, not_proven
 
 
@@ -64,9 +64,10 @@ def result_of(check_id: str, nodeid: str, judgement: Judgement, seconds: float) 
     A PASS that shows no fact at all proves nothing: it becomes NOT_PROVEN.
     """
     findings = tuple(
-        replace(item, message=redact(item.message), remedy=redact(item.remedy)) for item in judgement.findings
+        replace(item, message=visible(redact(item.message)), remedy=visible(redact(item.remedy)))
+        for item in judgement.findings
     )
-    facts = redact_json(to_jsonable_python(dict(judgement.facts), fallback=str))
+    facts = redact_json(to_jsonable_python(visible_json(dict(judgement.facts)), fallback=str))
     if judgement.verdict is Verdict.PASS and not facts:
         findings += (
             not_proven(

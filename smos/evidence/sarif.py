@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from smos.evidence.files import write_json
-from smos.evidence.statement import excused
+from smos.evidence.statement import concluded, excused
 
 FILE_NAME = "findings.sarif"
 
 
 def sarif(verdict: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document of verdict.json and run.json."""
-    checks = verdict["checks"]
+    checks = concluded(verdict)
     rules = [
         {
             "id": item["id"],

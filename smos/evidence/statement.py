@@ -17,6 +17,9 @@ RUN = "https://smarterbot.cl/attestations/smos-verify/run/v1"
 BACKUP_PREFIX = "backup:"
 """Subjects that are backups; all others are files of the bundle."""
 
+RUN_CHECK = "RUN"
+"""Stands for the run itself where formats know only checks."""
+
 Json = Mapping[str, Any]
 
 
@@ -49,7 +52,7 @@ def subjects(files: Mapping[str, str], run: Json) -> list[dict[str, Any]]:
 
 def test_result(verdict: Json, run: Json) -> dict[str, Any]:
     """Return in-toto's predicate. A waived check is a warning; what is not proven or broke has failed."""
-    checks = verdict["checks"]
+    checks = concluded(verdict)
     passed = [item["id"] for item in checks if item["verdict"] == "PASS"]
     warned = [item["id"] for item in checks if item["verdict"] != "PASS" and excused(item)]
     failed = [item["id"] for item in checks if item["verdict"] != "PASS" and not excused(item)]
@@ -62,6 +65,40 @@ def test_result(verdict: Json, run: Json) -> dict[str, Any]:
     if run["executed_by"]["url"]:
         predicate["url"] = run["executed_by"]["url"]
     return predicate | {"passedTests": passed, "warnedTests": warned, "failedTests": failed}
+
+
+def concluded(verdict: Json) -> list[Json]:
+    """Return the checks of verdict.json, and a failed one for the run itself where it never came to its end.
+
+    Then each check may have passed and the run has still proven nothing as a whole: formats that know checks only would
+    be all green.
+    """
+    checks = list(verdict["checks"])
+    if not unsettled(verdict):
+        return checks
+    finding = {
+        "code": "run-incomplete",
+        "message": "The run was interrupted or broke off, so as a whole it proves nothing",
+        "remedy": "run it again, to its end",
+        "verdict": verdict["verdict"],
+    }
+    run = {
+        "id": RUN_CHECK,
+        "title": "The run came to its end",
+        "verdict": verdict["verdict"],
+        "waiver": None,
+        "findings": [finding],
+        "facts": {},
+        "controls": [],
+        "seconds": 0.0,
+    }
+    return [*checks, run]
+
+
+def unsettled(verdict: Json) -> bool:
+    """Tell whether a run is not PASS although none of its checks says why."""
+    settled = all(item["verdict"] == "PASS" or excused(item) for item in verdict["checks"])
+    return settled and verdict["verdict"] != "PASS"
 
 
 def excused(check: Json) -> bool:

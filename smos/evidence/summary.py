@@ -8,7 +8,7 @@ from smos.drill.phases import Timing
 from smos.evidence.accounting import CheckOutcome, RunOutcome
 from smos.evidence.coverage import ControlCoverage, State, coverage
 from smos.evidence.files import write_atomic
-from smos.evidence.redact import redact
+from smos.evidence.redact import redact, visible
 from smos.evidence.run import RunInfo
 from smos.evidence.words import count_words, duration, size
 from smos.verdict import Verdict
@@ -33,7 +33,8 @@ def summary_markdown(info: RunInfo, outcome: RunOutcome, timing: Timing | None) 
         "  \n".join(
             (
                 f"**Scope:** {_cell(info.scope_words)}",
-                f"**Result:** {count_words(outcome)}",
+                f"**Result:** {count_words(outcome)}"
+                + ("; **the run did not come to its end**" if outcome.unsettled else ""),
                 f"**Backup set:** {_cell(info.backup_set or 'none')}",
                 f"**Sandbox:** {_cell(info.provision)}, isolation: {_cell(info.sandbox)}",
                 f"**Run:** `{info.run_id}`, {info.started:%Y-%m-%d %H:%M:%S} UTC",
@@ -144,4 +145,5 @@ def _details(item: CheckOutcome) -> str:
 
 def _cell(text: str) -> str:
     """Make foreign text harmless in Markdown: names in backups are untrusted, and GitHub renders HTML."""
-    return re.sub(r"([\\`*_\[\]|<>#~])", r"\\\1", " ".join(text.split()))
+    safe = re.sub(r"([\\`*_\[\]|<>#~&$@])", r"\\\1", " ".join(visible(text).split()))
+    return re.sub(r"(?i)\bwww\.", r"www\\.", safe.replace("://", r"\://"))  # no link that we did not make

@@ -52,6 +52,8 @@ def closing_table(
         console.print(Text(f"{check_id} is not required: {why}"))
     verdict = Text(f"{outcome.verdict.value.replace('_', ' ')}", style=_STYLE[outcome.verdict])
     console.print(verdict + Text(f"  {count_words(outcome)}", style="default"))
+    if outcome.unsettled:
+        console.print(Text("The run did not come to its end, so as a whole it proves nothing"))
     console.print(Text(f"Scope    {info.scope_words}"))
     if reports:
         console.print(Text("\n".join(_places(reports))), soft_wrap=True)

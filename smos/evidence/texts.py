@@ -17,6 +17,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Autoprueba: esta ejecución demuestra el arnés, no satisface ningún control y no dice nada sobre producción.",
     ),
     "production": ("Production: this run speaks about", "Producción: esta ejecución habla de"),
+    "unsettled": (
+        "The run did not come to its end, so as a whole it proves nothing.",
+        "La ejecución no llegó a su fin, así que en conjunto no demuestra nada.",
+    ),
     "run": ("Run", "Ejecución"),
     "started": ("Started", "Inicio"),
     "finished": ("Finished", "Término"),

@@ -23,6 +23,7 @@ from ruamel.yaml.error import YAMLError
 
 from smos.checks.registry import is_known
 from smos.errors import TargetError
+from smos.evidence.redact import visible
 
 FILE_NAME = "waivers.yml"
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -104,4 +105,4 @@ def load_waivers(path: Path) -> tuple[Waiver, ...]:
         if entry.check in seen:
             raise TargetError(f"{path} waives {entry.check} twice", remedy="keep one of the two")
         seen.add(entry.check)
-    return tuple(Waiver(e.check, e.reason, e.approver, e.expires) for e in parsed.waivers)
+    return tuple(Waiver(e.check, visible(e.reason), visible(e.approver), e.expires) for e in parsed.waivers)

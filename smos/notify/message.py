@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smos.evidence.redact import redact
+from smos.evidence.redact import redact, visible
 from smos.evidence.words import duration
 from smos.verdict import Verdict
 
@@ -55,7 +55,7 @@ def compose(reports: Path, *, link: str | None = None, title: str | None = None)
     context = f"run {verdict.get('run_id', '?')}, started {verdict.get('started', '?')}"
     blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": _plain(context)}]})
     text = f"{head}, {target}: {_counts(checks)}"
-    return Message(text=redact(text), blocks=tuple(blocks), verdict=outcome)
+    return Message(text=_plain(text), blocks=tuple(blocks), verdict=outcome)
 
 
 def _broken(reports: Path, link: str | None, title: str | None) -> Message:
@@ -86,9 +86,18 @@ def _counts(checks: Sequence[Mapping[str, Any]]) -> str:
         Verdict.ERROR: "broken",
     }
     counts = {
-        word: sum(item.get("verdict") == verdict.value for item in checks) for verdict, word in words.items()
-    }
+        word: sum(item.get("verdict") == verdict.value and not _excused(item) for item in checks)
+        for verdict, word in words.items()
+    } | {"waived": sum(map(_excused, checks))}
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing was checked"
+
+
+def _excused(check: Mapping[str, Any]) -> bool:
+    """Tell whether a waiver sets a check aside: an error it never does."""
+    return bool(check.get("waiver")) and check.get("verdict") in {
+        Verdict.FAIL.value,
+        Verdict.NOT_PROVEN.value,
+    }
 
 
 def _times(times: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
@@ -108,7 +117,7 @@ def _list(checks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return a section for each of the first checks, and how many more there are."""
     blocks = []
     for item in checks[:SHOWN]:
-        waived = " (waived)" if item.get("waiver") else ""
+        waived = " (waived)" if _excused(item) else ""
         lines = [
             f"*{_plain(item.get('id', '?'))}* {item.get('verdict')}{waived}: {_plain(item.get('title', ''))}"
         ]
@@ -126,7 +135,7 @@ def _list(checks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _plain(text: Any) -> str:
     """Return text in which nothing is markup of Slack's (a finding may quote a hostile name), without secrets."""
-    safe = redact(str(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    safe = visible(redact(str(text))).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe.replace("\n", " ")
 
 
