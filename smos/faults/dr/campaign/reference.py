@@ -70,8 +70,8 @@ def portrait(text: str) -> Portrait:
             lines = [line for line in lines if line not in {"BEGIN;", "COMMIT;"}]
         # Large objects stand together where owner and rights are the same; each is a thing of its own.
         parts = _PER_OBJECT.get(kind)
-        text = "\n".join(lines)
-        blocks += [block for block in (parts.split(text) if parts else [text]) if block]
+        body = "\n".join(lines)
+        blocks += [block for block in (parts.split(body) if parts else [body]) if block]
     return Portrait(tuple(sorted(blocks)), positions)
 
 
