@@ -86,7 +86,8 @@ ORDER BY a.attrelid, a.attnum
 """
 
 INDEXES = f"""
-SELECT i.indrelid::int8 AS relation, x.relname AS name, i.indisunique AS "unique", i.indisprimary AS "primary",
+SELECT i.indrelid::int8 AS relation, x.relname AS name, i.indisunique OR i.indisexclusion AS "unique",
+    i.indisexclusion AS exclusion, i.indisprimary AS "primary",
     i.indpred IS NOT NULL AS partial, i.indexprs IS NOT NULL AS expressions,
     (SELECT coalesce(jsonb_agg(a.attname ORDER BY k.place), '[]')
         FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, place)

@@ -42,6 +42,7 @@ def connect(conninfo: str) -> "Iterator[psycopg.Connection[Any]]":
         ) from None
     info.setdefault("connect_timeout", CONNECT_S)
     info.setdefault("application_name", "smos rls")
+    info["client_encoding"] = "UTF8"  # whatever the database's own is: names and documents are read as text
     try:
         connection = psycopg.connect(**info)  # type: ignore[arg-type]  # libpq's keywords are open
     except psycopg.Error as error:
@@ -78,7 +79,13 @@ def discover_on(connection: "psycopg.Connection[Any]", *, timeout_s: float = 60)
         cursor.execute("SET LOCAL jit = off")
         cursor.execute(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}".encode())
         cursor.execute(b"SET LOCAL lock_timeout = 5000")
-        return _read(cursor, version)
+        try:
+            return _read(cursor, version)
+        except UnicodeDecodeError:
+            raise ProvisionError(
+                "The catalogue holds names that are no UTF-8, in a database without an encoding (SQL_ASCII)",
+                remedy="rename them, or probe a copy in a database with the encoding that was meant",
+            ) from None
 
 
 def _read(cursor: "psycopg.Cursor[dict[str, Any]]", version: int) -> Schema:
@@ -143,8 +150,8 @@ def _relations(rows: Any, names: list[str]) -> dict[int, Relation]:
     for row in rows(queries.INDEXES):
         if row["lead"] is not None:
             parts["index_leads"][row["relation"]].append(row["lead"])
-        loose = row["expressions"] or row["partial"]
-        names_of_it = row["mentioned"] if loose else row["columns"]
+        loose = row["expressions"] or row["partial"] or row["exclusion"]
+        names_of_it = dict.fromkeys([*row["columns"], *row["mentioned"]]) if loose else row["columns"]
         if row["unique"] and names_of_it:
             parts["uniques"][row["relation"]].append(
                 Unique(name=row["name"], columns=tuple(names_of_it), primary=row["primary"], loose=loose)

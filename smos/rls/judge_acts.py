@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from smos.rls.attack import OWN
+from smos.rls.attack import COLLISIONS, OWN
 from smos.rls.facts import Act, ProbeFacts, TableFacts
 from smos.rls.finding import IsolationFinding, Severity
 from smos.rls.insiders import INSIDER, USERLESS
@@ -87,11 +87,13 @@ def _table(facts: ProbeFacts, act: Act, relation: Relation) -> Iterator[Isolatio
                 act, "cross-tenant-read", Severity.LEAK, "rows of another tenant are seen",
                 _restrict_fix(relation, about),
             )  # fmt: skip
-    if act.operation == "UNIQUE" and act.state == "23505" and not about.root and relation.row_security:
+    if act.operation == "UNIQUE" and act.state in COLLISIONS and not about.root and relation.row_security:
         scope = ", ".join(ident(name) for name in about.scoping[:1])
         yield _finding(
             act, "unique-oracle", Severity.ORACLE,
-            f"UNIQUE ({act.column}) spans all tenants: a duplicate-key error tells that another one has the value",
+            f"UNIQUE ({act.column}) spans all tenants: a duplicate-key error tells that another one has the value"
+            if act.state == "23505"
+            else f"EXCLUDE ({act.column}) spans all tenants: a conflict tells what another one has",
             f"-- drop the constraint, then:\n"
             f"ALTER TABLE {relation.sql} ADD UNIQUE ({scope or 'tenant'}, {act.column});",
         )  # fmt: skip

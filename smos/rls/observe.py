@@ -225,14 +225,19 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str, *, effects
             for item in base_tables(plan, view)
             if item.oid in plan.tables and plan.tables[item.oid].owned
         ]
-        if len(tables) != 1 or not (theirs := crop.of(tables[0].oid, B)):
+        # Without a trigger, PostgreSQL itself only passes writes on to a single table.
+        if not tables or (len(tables) > 1 and not view.triggers) or not crop.of(tables[0].oid, B):
             continue
         table = tables[0]
         if not effects and any(may_have_effects(plan.schema, item) for item in (view, table)):
             continue
-        verify = (
-            f"SELECT count(*)::text FROM {table.sql} AS t WHERE {_at(theirs, 't')} AND {_in(theirs, 't')}"
+        every = {item.sql: rows for item in tables if (rows := crop.of(item.oid, B))}
+        counts = " + ".join(
+            f"(SELECT count(*) FROM {name} AS t WHERE {_at(rows, 't')} AND {_in(rows, 't')})"
+            for name, rows in every.items()
         )
+        verify = f"SELECT ({counts})::text"
+        expected = sum(len(rows) for rows in every.values())
         column = harmless_column(
             table,
             [
@@ -249,7 +254,7 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str, *, effects
                     role=role, context=TENANT, operation=operation, target=view.title, statement=statement
                 ),
                 meaning="touch",
-                expected=len(theirs),
+                expected=expected,  # noqa: B023  (used at once)
             )
 
         if "UPDATE" in rights and column is not None:
@@ -263,7 +268,7 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str, *, effects
                     one, step=replace(one.step, settings={**settings, "session_replication_role": "replica"})
                 )
             yield one
-        if "INSERT" in rights and not plan.tables[table.oid].root:
+        if "INSERT" in rights and not plan.tables[table.oid].root and len(tables) == 1:
             values = planter.row(table, B, FRESH_VARIANT, role)
             names = {item.name for item in view.columns} & set(values)
             marks = [

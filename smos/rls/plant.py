@@ -19,6 +19,8 @@ WORLDS = (A, B, C)
 Values = dict[str, Value]
 MOST_VARIANTS = 4
 MOST_PARTITIONS = 4
+MOST_KEYS = 3
+"""Different values of a key that has to satisfy a condition, for the rows of one world."""
 FRESH_VARIANT = 9
 """Variant of the keys of rows that probes insert; planted rows have lower ones."""
 
@@ -171,13 +173,20 @@ class Planter:
         for (place, values), outcome in zip(tries, outcomes, strict=True):
             if _holds(outcome):
                 found.setdefault(place, []).append(values)
-        for place, rows in found.items():
+        used: dict[tuple[int, tuple[str, ...]], set[tuple[Value, ...]]] = {}
+        for place, holding in found.items():
+            rows = holding
             relation, condition, world = hard[place]
             unique = _keyed(relation)
             keys = [spot for spot, name in enumerate(condition.columns)
                     if name in unique and (relation.oid, name) not in self.plan.by_column]  # fmt: skip
             distinct = {tuple(row[spot] for spot in keys): row for row in reversed(rows)}
-            best = [rows[0], *(row for row in reversed(distinct.values()) if row is not rows[0])]
+            if keys:  # what one world has, no other takes, where there is a choice
+                taken = used.setdefault((relation.oid, condition.columns), set())
+                free = {key: row for key, row in distinct.items() if key not in taken} or distinct
+                rows = sorted(free.values(), key=holding.index)[:MOST_KEYS]
+                taken.update(tuple(row[spot] for spot in keys) for row in rows)
+            best = rows if keys else rows[:1]
             self.solutions.setdefault((relation.oid, world), []).append(
                 _Solutions(condition.columns, best, bool(keys))
             )

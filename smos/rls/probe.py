@@ -47,7 +47,16 @@ def probe(
     conninfo: of an administrator, best a superuser: a libpq string or URI. Whatever the mode, nothing that is
     written stays. Raises SmosError; ProvisionError for a server below version 15.
     """
-    options = options or ProbeOptions()
+    try:
+        return _probe(conninfo, options or ProbeOptions(), progress)
+    except psycopg.Error as error:  # its text may hold what a function of the user's says
+        raise ProvisionError(
+            f"The probe broke off: {type(error).__name__} (SQLSTATE {error.sqlstate or 'none'})",
+            remedy="see the server's log; nothing was changed: an open transaction is rolled back by the server",
+        ) from error
+
+
+def _probe(conninfo: str, options: ProbeOptions, progress: Progress) -> ProbeFacts:
     seconds: dict[str, float] = {}
     with connect(conninfo) as connection:
         with _timed(seconds, "discover"):
@@ -130,13 +139,36 @@ def _missing(schema: Schema, options: ProbeOptions, roles: tuple[str, ...], plan
             reason="no policy says how a session's tenant is told (no current_setting, no JWT claim, no role name)",
             remedy="declare it: --context 'SET LOCAL app.tenant_id = {tenant}'",
         )
-    elif not any(item.owned for item in plan.tables.values()):
+    else:
+        yield from _unknown(schema, roles, plan, options)
+    if plan.known and not any(item.owned for item in plan.tables.values()):
         yield Gap(
             code="nothing-owned",
             target=schema.database,
             reason="no table was found whose rows belong to tenants",
             remedy="declare how a tenant is told: --context 'SET LOCAL app.tenant_id = {tenant}'",
         )
+
+
+def _unknown(schema: Schema, roles: tuple[str, ...], plan: Plan, options: ProbeOptions) -> Iterator[Gap]:
+    """Say which tables are protected by something, and nothing tells whose their rows are."""
+    for table in schema.tables():
+        if plan.tables[table.oid].owned or not table.row_security or table.partition:
+            continue
+        if table.title in options.shared or f"{table.schema}.{table.name}" in options.shared:
+            continue
+        for role in roles:
+            mine = {role, "PUBLIC", *schema.roles[role].may_become}
+            opened = [item for item in table.policies if item.permissive and mine & set(item.roles)]
+            reached = table.rights.get(role) or table.column_rights.get(role)
+            # USING (true) for SELECT says that everybody is meant.
+            if reached and any((item.command, item.using) != ("SELECT", "true") for item in opened):
+                yield Gap(
+                    code="tenant-unknown", target=table.title,
+                    reason="it has row security, but no policy compares its rows with the session's tenant",
+                    remedy=f"declare that all share it: --shared {table.title}; or compare the tenant in its policies",
+                )  # fmt: skip
+                break
 
 
 def _on_clone(

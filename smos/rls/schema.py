@@ -57,9 +57,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unique:
-    """A unique constraint or index; `primary` for the primary key.
+    """A unique or exclusion constraint, or a unique index; `primary` for the primary key.
 
-    loose: it has a WHERE or expressions; `columns` are then all that these mention.
+    loose: it has a WHERE or expressions, or it is an exclusion constraint; `columns` are then all that these mention.
     """
 
     name: str

@@ -32,6 +32,12 @@ _SIMPLE = {
     "tsrange": ("[2020-01-01,2020-02-01)",), "tstzrange": ("[2020-01-01,2020-02-01)",), "pg_lsn": ("0/0",),
     "char": ("a", "b"),
 }  # fmt: skip
+_DAYS = "[{year}-01-01,{year}-02-01)"
+_RANGES = {
+    "int4range": "[{low},{low}]", "int8range": "[{low},{low}]", "numrange": "[{low},{low}]", "daterange": _DAYS,
+    "tsrange": _DAYS, "tstzrange": _DAYS,
+}  # fmt: skip
+"""Ranges that don't overlap between rows: exclusion constraints ask for that."""
 _WORDS = (
     "smos-{w}@example.invalid", "https://example.invalid/{w}", "+5691234567{n}", "SMOS{n}", "SM-{n}00{n}", "AB",
     "CLP", "es", "en-US", "11111111-{n}", "12.345.67{n}-5", "12345{n}", "#aabbc{n}", "A", "2020-01-0{n}", "smos_{w}",
@@ -51,6 +57,9 @@ def base_value(column: Column, number: int, world: int, variant: int) -> str:
         return "1"
     if column.category == "A" or column.base.startswith("_"):
         return "{}"
+    if column.base in _RANGES:
+        start = 1 + world * 16 + variant
+        return _RANGES[column.base].format(low=start, year=2001 + start)
     if column.category == "R" and column.base not in _SIMPLE:
         return "{}" if "multirange" in column.base else "empty"
     if column.base in _SIMPLE:
@@ -83,7 +92,8 @@ def candidates(
         found += [item.replace("''", "'") for item in _QUOTED.findall(joined)]
         found += _SIMPLE[column.base]
     else:
-        found += [item.replace("''", "'") for item in _QUOTED.findall(joined)]
+        # A pattern of LIKE is no value, even where it happens to match itself.
+        found += [item.replace("''", "'") for item in _QUOTED.findall(joined) if "%" not in item]
         for pattern in _PATTERN.findall(joined):
             found += _matching(pattern.replace("''", "'"), world)
         letter = "abcdefgh"[world]
