@@ -113,3 +113,11 @@ def test_the_summary_shows_the_table_of_controls() -> None:
     text = summary_markdown(info("production"), outcome({"DR-08": Verdict.FAIL}, waivers=(WAIVER,)), None)
     assert "| NIST CP-9 | ⏸ waived | 2 | 2 | 1 | 0 | 0 | 1 | 0 | 2026-11-23 |" in text
     assert "| NIST CP-10 | ✅ proven | 5 | 5 | 5 | 0 | 0 | 0 | 0 | 2027-02-23 |" in text
+
+
+def test_every_check_has_a_spanish_title_of_its_own() -> None:
+    from smos.evidence.texts import TITLES_ES
+
+    assert set(TITLES_ES) == {check.id for check in registry.CHECKS}
+    assert len(set(TITLES_ES.values())) == len(TITLES_ES)
+    assert [check.id for check in registry.CHECKS if TITLES_ES[check.id] == check.title] == []

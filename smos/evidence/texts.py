@@ -104,6 +104,61 @@ TITLES_ES: Mapping[str, str] = {
     " texto cifrado antiguo se descifra",
     "DR-07": "El tiempo y el punto de recuperación, medidos, cumplen sus objetivos",
     "DR-08": "Los respaldos se conservan durante el período de retención, ni menos ni más",
+    "VAULT-01": "Lo que Vault cifra vuelve byte por byte, y para nadie sin el contexto y los datos asociados "
+    "correctos; el texto cifrado alterado o falsificado se rechaza",
+    "VAULT-02": "Las claves rotan como se declara, no pueden exportarse ni borrarse, y una versión cerrada no abre "
+    "nada",
+    "VAULT-03": "Las firmas y los HMAC de las claves de Vault se verifican, también sin conexión, y nada alterado se "
+    "verifica",
+    "VAULT-04": "Las claves de datos abren aquello para lo que se hicieron, las envueltas no muestran texto claro, y "
+    "en un lote un elemento malo no oculta otro",
+    "VAULT-05": "Los secretos conservan sus versiones: nadie sobrescribe un cambio que no vio, el borrado puede "
+    "deshacerse, la destrucción no",
+    "VAULT-06": "Cada rol puede hacer exactamente lo que concede la matriz de accesos, según solicitudes reales y "
+    "según el propio Vault",
+    "VAULT-07": "Los tokens terminan cuando deben: por su plazo, con su padre, tras el único uso para el que se "
+    "hicieron",
+    "VAULT-08": "Cada solicitud deja un registro de auditoría sin secretos, y sin un dispositivo de auditoría que "
+    "funcione no se atiende nada",
+    "VAULT-09": "Vault dice la verdad sobre si está sellado, y se abre con un umbral de partes de la clave, no con "
+    "menos",
+    "VAULT-10": "Vault se abre solo con la clave de otro Vault, y queda sellado sin ese Vault",
+    "VAULT-11": "Las métricas de Vault se niegan sin token, pueden leerse y cuentan lo que ocurre",
+    "VAULT-12": "Vault está endurecido: sin token raíz, con auditoría, TLS fuera del equipo, sin superusuario, sin "
+    "volcados de memoria",
+    "VAULT-13": "Una instantánea de Vault devuelve secretos, reglas y claves en un servidor nuevo",
+    "DEMO-01": "Los datos de la demo son exactamente los especificados: 15 productos en cinco categorías, 3 pedidos,"
+    " 6 conversaciones, 6 eventos, un usuario; CLP, RUT válidos, America/Santiago",
+    "DEMO-02": "Sembrar de nuevo no cambia nada, repone lo que se dañó y deja en paz los datos de las visitas",
+    "DEMO-03": "La limpieza quita lo que supera su límite de edad, y nada más, en cualquier momento",
+    "DEMO-04": "La limpieza trabaja en lotes acotados, primero los hijos, puede detenerse y no puede hacer más",
+    "DEMO-05": "Los contenedores de la demo no comparten red, puerto, volumen ni contraseña por defecto con nada",
+    "DEMO-06": "Las credenciales de la demo no abren más que la demo: ninguna otra base de datos, servidor, archivo "
+    "o programa",
+    "DEMO-07": "Ningún rol lee ni escribe datos de otro inquilino, con ninguna sentencia",
+    "DEMO-08": "Ningún usuario lee ni escribe lo que es de otro usuario del mismo inquilino",
+    "DEMO-09": "Los errores, la unicidad, las claves foráneas y las estadísticas no revelan nada de otros inquilinos",
+    "DEMO-10": "Una conexión reutilizada no lleva nada de una transacción a la siguiente",
+    "DEMO-11": "La variante al estilo de Supabase aísla según los datos del token; quien es anónimo ve solo un "
+    "escaparate",
+    "DEMO-12": "El esquema contiene aquello en que se apoya el aislamiento: seguridad por filas forzada, roles "
+    "simples, políticas seguras",
+    "DEMO-13": "El explorador de seguridad por filas no halla ningún camino entre inquilinos en ninguna variante",
+    "DEMO-14": "El n8n de la demo dice que está sano y listo",
+    "RLS-01": "Ningún rol de la aplicación lee, cambia ni averigua filas de otro inquilino",
+    "OBS-01": "Cada tramo, punto de métrica y registro que se envía llega, exactamente una vez",
+    "OBS-02": "Una solicitud por dos servicios y una base de datos es una sola traza: nada queda huérfano, los "
+    "registros llevan sus identificadores y ningún hijo empieza antes que su padre",
+    "OBS-03": "Una caída del almacén y un colector interrumpido no pierden nada de lo aceptado",
+    "OBS-04": "Por sobre su límite de memoria el colector rechaza, sobrevive y se recupera",
+    "OBS-05": "La telemetría se conserva el tiempo declarado y no más, en cada tabla",
+    "OBS-06": "La configuración entregada es válida y usa exactamente los componentes compilados",
+    "OBS-07": "Cada panel de los tableros muestra lo que se sabe que está, en la unidad correcta",
+    "OBS-08": "Una alerta se activa cuando se cumple su condición, llega a alguien y se resuelve",
+    "OBS-09": "Un error que una aplicación informa puede leerse después; una clave errónea se rechaza",
+    "OBS-10": "Las métricas del colector, de Vault y de los simulacros se recogen y están al día",
+    "OBS-11": "El arnés se observa a sí mismo: un simulacro es una traza, y su RTO y RPO son métricas",
+    "OBS-12": "El colector puede hacer lo que declara; lo que le falta está enumerado",
 }
 """Titles in Spanish; a check without one is shown with its English title."""
 
