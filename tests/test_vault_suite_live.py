@@ -1,6 +1,8 @@
 """Somebody's own Vault: asked, never changed; what needs more is not proven, and the reason says so."""
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,3 +154,15 @@ def test_a_vault_that_nobody_answers_at_is_not_proven(owner: Owner, tmp_path: Pa
         judgement = exercise(check_id, lab(owner, vault))
         assert judgement.verdict is Verdict.NOT_PROVEN
         assert codes(judgement, Verdict.FAIL) == set()
+
+
+def test_a_vault_that_takes_requests_and_answers_none_is_left_soon(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smos.checks.vault.exercise.ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        vault = VaultTarget(address=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        started = time.monotonic()
+        found = [exercise(check_id, lab(owner, vault)) for check_id in ("VAULT-06", "VAULT-09", "VAULT-12")]
+        assert time.monotonic() - started < 10
+    assert all(codes(item, Verdict.NOT_PROVEN) == {"vault-no-answer"} for item in found)

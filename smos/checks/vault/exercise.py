@@ -2,11 +2,15 @@
 
 from importlib import import_module
 
+import requests
+
 from smos.errors import SmosError
-from smos.vault.model import CLIENT_ERRORS, VaultError, explain
+from smos.vault.model import CLIENT_ERRORS, VaultError, explain, opened
 from smos.vault.verify.lab import VaultLab
 from smos.verdict import Judgement, not_proven
 
+ANSWER_S = 10.0
+"""Seconds within which a live Vault says whether it is sealed; it does in some milliseconds."""
 AREAS = {
     "VAULT-01": "transit",
     "VAULT-02": "lifecycle",
@@ -31,6 +35,8 @@ def exercise(check_id: str, lab: VaultLab) -> Judgement:
     observe = import_module(f"smos.vault.verify.{area}").observe
     judge = import_module(f"smos.checks.vault.{area}").judge
     try:
+        if lab.live and (why := _hangs(lab)):
+            return _stopped("vault-no-answer", why, "look at its load, and at what lies between here and it")
         facts = observe(lab)
     except VaultError as error:
         return _stopped(error.code, error.message, error.remedy)
@@ -40,6 +46,18 @@ def exercise(check_id: str, lab: VaultLab) -> Judgement:
         return _stopped("vault-stopped", explain(error), "")
     judgement: Judgement = judge(facts)
     return judgement
+
+
+def _hangs(lab: VaultLab) -> str:
+    """Say that a live Vault takes requests and answers none: every one of hundreds would be waited for."""
+    with opened(lab.endpoint) as client:
+        try:
+            client.adapter.get("/v1/sys/seal-status", timeout=ANSWER_S)
+        except requests.exceptions.Timeout:
+            return f"Vault did not answer within {ANSWER_S:g} s"
+        except CLIENT_ERRORS:  # an answer, or none at all: the check says what it is worth
+            return ""
+    return ""
 
 
 def _stopped(code: str, message: str, remedy: str) -> Judgement:
