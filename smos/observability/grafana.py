@@ -10,12 +10,16 @@ import enum
 import json
 import types
 import typing
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from grafana_foundation_sdk.cog import plugins
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import dashboard as models
+with warnings.catch_warnings():
+    # It prefers the new layout of dashboards; what Grafana reads from files is this one.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from grafana_foundation_sdk.cog import plugins
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models import dashboard as models
 
 plugins.register_default_plugins()
 
