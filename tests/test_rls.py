@@ -23,6 +23,8 @@ from smos.rls.probe import probe
 from smos.rls.sarif import to_sarif
 from smos.verdict import Verdict
 
+EFFECTS = ("F278b", "F278c")
+"""Pitfalls behind triggers that write elsewhere."""
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -63,6 +65,14 @@ def test_a_sound_schema_has_no_finding_and_every_table_was_probed(
     server: EmbeddedPostgres, name: str, mode: Mode
 ) -> None:
     facts = probe(load(server, style(name)), ProbeOptions(mode=mode))
+    if (name, mode) == (
+        "objects",
+        Mode.IN_PLACE,
+    ):  # a trigger of it draws from a counter: tried on the copy only
+        assert [(item.code, item.target) for item in isolation_findings(facts)] == [
+            ("write-not-shown", "crm.deals")
+        ]
+        return
     assert isolation_findings(facts) == ()
     owned = [item for item in facts.tables.values() if item.owned]
     assert owned
@@ -80,7 +90,11 @@ def stack() -> Iterator[RlsStack]:
 @pytest.mark.parametrize(
     "pitfall",
     # What has effects is never provoked in the user's own database; suites/rls/negative tries it on the copy.
-    [item for item in PITFALLS if item.code not in {"definer-function-writes", "matview-leaks"}],
+    [
+        item
+        for item in PITFALLS
+        if item.code not in {"definer-function-writes", "matview-leaks"} and item.id not in EFFECTS
+    ],
     ids=lambda item: item.id,
 )
 def test_every_pitfall_is_found_in_place_on_the_object_that_has_it(stack: RlsStack, pitfall: Pitfall) -> None:

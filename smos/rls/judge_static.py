@@ -108,7 +108,7 @@ def _roles(facts: ProbeFacts) -> Iterator[IsolationFinding]:
 def _tables(facts: ProbeFacts) -> Iterator[IsolationFinding]:
     schema = facts.schema
     owned = owned_tables(facts)
-    forced_anywhere = any(item.forced for item in owned if item.row_security)
+    forced = {item.schema for item in owned if item.row_security and item.forced}
     for table in owned:
         able = {name: table.rights.get(name, frozenset()) for name in facts.probed}
         for name, rights in able.items():
@@ -143,7 +143,7 @@ def _tables(facts: ProbeFacts) -> Iterator[IsolationFinding]:
                 fix=f"CREATE POLICY tenant_only ON {table.sql} USING (…);  -- or REVOKE ALL ON {table.sql}",
             )  # fmt: skip
         yield from _half_policies(facts, table)
-        yield from _forced(facts, table, forced_anywhere=forced_anywhere)
+        yield from _forced(facts, table, custom=table.schema in forced)
         about = facts.tables[table.oid]
         if about.scoping and table.rows > 1000 and not set(about.scoping) & set(table.index_leads):
             yield IsolationFinding(
@@ -208,14 +208,14 @@ def _half_policies(facts: ProbeFacts, table: Relation) -> Iterator[IsolationFind
             )  # fmt: skip
 
 
-def _forced(facts: ProbeFacts, table: Relation, *, forced_anywhere: bool) -> Iterator[IsolationFinding]:
+def _forced(facts: ProbeFacts, table: Relation, *, custom: bool) -> Iterator[IsolationFinding]:
     owner = facts.schema.roles.get(table.owner)
     if table.forced or owner is None or table.partition:
         return
     if not owner.reachable and _asked_by_policies(facts, table):
         return  # a policy's own function must be able to look up who belongs where
     mighty = owner.superuser or owner.bypass
-    if (mighty or not owner.reachable) and not forced_anywhere:
+    if (mighty or not owner.reachable) and not custom:
         return  # nobody logs in as the owner, and forcing is not the custom of this schema
     yield IsolationFinding(
         code="rls-not-forced", severity=Severity.LEAK, target=table.title, role=table.owner, operation="SELECT",

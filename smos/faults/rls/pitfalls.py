@@ -32,6 +32,8 @@ class Pitfall:
 
 _p = Pitfall
 ST, SU, HI, PA = "single_tenant", "supabase", "hierarchy", "partitions"
+QU, CO, RO, OB = "quoted", "composite", "role_tenants", "objects"
+TR, TY, CL = "tree", "types", "colleagues"
 
 PITFALLS = (
     # switched off, not forced, roles that stand above policies
@@ -176,6 +178,57 @@ PITFALLS = (
     _p("F274b", "A foreign key without the user", "oracles", SU, "fk-oracle", "comments",
        "ALTER TABLE public.comments DROP CONSTRAINT comments_user_id_todo_id_fkey;"
        "ALTER TABLE public.comments ADD FOREIGN KEY (todo_id) REFERENCES public.todos (id)"),
+    # other styles
+    _p("F275a", "USING (true), quoted names", "policies", QU, "cross-tenant-read", "Order Item's",
+       '''ALTER POLICY "Own company; only" ON "My ""App"""."Order Item's" USING (true)'''),
+    _p("F275b", "A WITH CHECK over a generated column", "policies", QU, "cross-tenant-write", "Order Item's",
+       '''ALTER POLICY "Own company; only" ON "My ""App"""."Order Item's" WITH CHECK ("net" >= 0)'''),
+    _p("F275c", "An e-mail is unique over all tenants, by an expression", "oracles", QU, "unique-oracle", "User",
+       '''DROP INDEX "My ""App"""."User_email_key"; CREATE UNIQUE INDEX u ON "My ""App"""."User" (lower("e-mail"))'''),
+    _p("F275d", "An exclusion constraint without the tenant", "oracles", QU, "unique-oracle", "Booking",
+       '''ALTER TABLE "My ""App"""."Booking" DROP CONSTRAINT "Booking_int8range_int4range_during_excl";'''
+       '''ALTER TABLE "My ""App"""."Booking" ADD EXCLUDE USING gist ("during" WITH &&)'''),
+    _p("F276a", "One half of a composite tenant is forgotten", "policies", CO, "cross-tenant-write", "erp.linea",
+       "DROP POLICY sucursal ON erp.linea"),
+    _p("F276b", "The default partition is granted", "partitions", CO, "partition-unprotected", "erp.boleta_otros",
+       "ALTER TABLE erp.boleta_otros DISABLE ROW LEVEL SECURITY; GRANT SELECT ON erp.boleta_otros TO co_till"),
+    _p("F277a", "A lookup by role that forgets the row", "policies", RO, "cross-tenant-read", "net.facturas",
+       "ALTER POLICY propias ON net.facturas USING (EXISTS (SELECT FROM net.empresas AS e WHERE e.rol = current_user))"),
+    _p("F277b", "Any role deletes any role's rows", "policies", RO, "cross-tenant-write", "net.notas",
+       "CREATE POLICY d ON net.notas FOR DELETE USING (true)"),
+    _p("F278a", "A child table of an inheritance is open", "row security", OB, "rls-off", "crm.person",
+       "ALTER TABLE crm.person DISABLE ROW LEVEL SECURITY"),
+    _p("F278b", "An INSTEAD OF trigger with its owner's rights", "views", OB, "view-writes-cross", "crm.board",
+       "CREATE OR REPLACE FUNCTION crm.board_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''"
+       " AS $$ BEGIN UPDATE crm.party SET kind = kind || '!'; RETURN NEW; END $$;"
+       "ALTER FUNCTION crm.board_write() OWNER TO postgres"),
+    _p("F278c", "The trigger that set the tenant is gone", "triggers", OB, "cross-tenant-write", "crm.deals",
+       "DROP TRIGGER stamp ON crm.deals; ALTER POLICY org ON crm.deals WITH CHECK (true)"),
+    _p("F279a", "A tree that is not followed", "functions", TR, "cross-tenant-read", "tree.documents",
+       "CREATE OR REPLACE FUNCTION tree.below() RETURNS SETOF int LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''"
+       " AS $$ SELECT id FROM tree.units $$"),
+    _p("F279b", "Anybody adds rows to anybody's array", "policies", TR, "cross-tenant-write", "tree.shared_notes",
+       "CREATE POLICY u ON tree.shared_notes FOR INSERT WITH CHECK (body IS NULL OR body <> 'x')"),
+    _p("F280", "A date that opens every row", "policies", TY, "cross-tenant-read", "public.things",
+       "ALTER POLICY a ON things USING (account_id = chk() OR d < '2099-01-01')"),
+    # users of one tenant
+    _p("F281a", "A colleague's notes are seen, the case they belong to is not", "users", CL, "cross-user-read",
+       "desk.case_notes", "ALTER POLICY reads ON desk.case_notes USING (tenant_id = desk.tenant())"),
+    _p("F281b", "Rows are made in a colleague's name", "users", CL, "cross-user-write", "desk.cases",
+       "ALTER POLICY adds ON desk.cases WITH CHECK (tenant_id = desk.tenant())"),
+    _p("F281c", "A colleague's hidden rows are deleted", "users", CL, "cross-user-write", "desk.case_notes",
+       "ALTER POLICY removes ON desk.case_notes USING (tenant_id = desk.tenant())"),
+    _p("F281d", "Without a user, the tenant's rows are open", "users", CL, "leak-without-context", "desk.cases",
+       "ALTER POLICY reads ON desk.cases USING (tenant_id = desk.tenant() AND (user_id = desk.me() OR desk.me() IS NULL))"),
+    # what the demo showed
+    _p("F282", "A role may change rows that it can't see", "policies", CL, "rls-no-policy", "desk.cases",
+       "DROP POLICY reads ON desk.cases"),
+    _p("F283", "A value under a pattern: an open WITH CHECK behind a key", "policies", CL, "cross-tenant-write",
+       "desk.cases", "ALTER POLICY adds ON desk.cases WITH CHECK (true)"),
+    _p("F263b", "A function of the policies trusts user_metadata", "claims", SU, "claim-user-editable", "auth.uid",
+       "CREATE OR REPLACE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$ SELECT coalesce("
+       "nullif(current_setting('request.jwt.claims', true), '')::jsonb -> 'user_metadata' ->> 'sub',"
+       " nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid $$"),
 )  # fmt: skip
 
 
