@@ -593,7 +593,7 @@ def test_names_in_a_backup_can_not_write_into_the_summary() -> None:
         today=TODAY,
     )
     (line,) = [line for line in summary.summary_markdown(info(), seen, None).splitlines() if "`x`" in line]
-    assert r"\<img src=x\> \| \[a\](http://b) \`c\` \# heading" in line
+    assert r"\<img src=x\> \| \[a\](http\://b) \`c\` \# heading" in line
 
 
 def test_the_summary_is_appended_to_the_summary_of_the_step(tmp_path: Path) -> None:
