@@ -20,8 +20,10 @@ from smos.wait import wait_for
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STATE = (
-    "SELECT oid, relname, relfilenode, relacl::text, relrowsecurity, relforcerowsecurity, xmin::text FROM pg_class"
-    " WHERE relkind NOT IN ('t', 'i') ORDER BY 1",
+    (
+        "SELECT oid, relname, relfilenode, relacl::text, relrowsecurity, relforcerowsecurity, xmin::text FROM pg_class"
+        " WHERE relkind NOT IN ('t', 'i') ORDER BY 1"
+    ),
     "SELECT * FROM pg_sequences ORDER BY 1, 2",
     "SELECT oid, rolname, rolsuper, rolbypassrls, rolconfig::text FROM pg_roles ORDER BY 1",
     "SELECT oid, polname, xmin::text FROM pg_policy ORDER BY 1",
@@ -29,8 +31,10 @@ STATE = (
     "SELECT oid FROM pg_largeobject_metadata ORDER BY 1",
     "SELECT gid FROM pg_prepared_xacts",
     "SELECT relname FROM pg_class WHERE relpersistence = 't'",
-    "SELECT locktype, mode FROM pg_locks WHERE pid <> pg_backend_pid() AND database ="
-    " (SELECT oid FROM pg_database WHERE datname = current_database())",
+    (
+        "SELECT locktype, mode FROM pg_locks WHERE pid <> pg_backend_pid() AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())"
+    ),
 )
 TABLES = (
     "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
@@ -53,7 +57,7 @@ def state(dsn: str) -> list[str]:
 def probers(dsn: str) -> int:
     with psycopg.connect(dsn) as connection:
         row = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'smos rls' AND xact_start IS NOT NULL"
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'smos rls' AND backend_xid IS NOT NULL"
         ).fetchone()
     assert row is not None
     return int(row[0])
@@ -97,16 +101,17 @@ def test_a_probe_that_is_stopped_at_work_leaves_nothing(stack: RlsStack, number:
         work.open("single_tenant")
         work.sql("INSERT INTO app.tenants (name) VALUES ('one tenant'), ('another')")
         before = state(work.dsn)
-        with subprocess.Popen(
-            [sys.executable, "-m", "smos.cli.app", "rls", work.dsn, "--probe-writes", "--no-pgrls"],
-            cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        ) as process:  # fmt: skip
-            wait_for(
-                lambda: probers(work.dsn) > 0, timeout_s=30, what="the probe's transaction", interval_s=0.002
-            )
-            process.send_signal(number)
-            assert process.wait(30) != 0
-        wait_for(lambda: probers(work.dsn) == 0, timeout_s=30, what="the server to notice")
+        with psycopg.connect(work.dsn) as holder:
+            holder.execute("LOCK TABLE app.files IN SHARE MODE")  # the probe has planted rows, and waits here
+            with subprocess.Popen(
+                [sys.executable, "-m", "smos.cli.app", "rls", work.dsn, "--probe-writes", "--no-pgrls", "--lock-timeout", "60", "--statement-timeout", "120"],
+                cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            ) as process:  # fmt: skip
+                wait_for(lambda: probers(work.dsn) > 0, deadline_s=30, what="the probe has written")
+                process.send_signal(number)
+                assert process.wait(30) != 0
+            # Also a statement that waits ends with its client.
+            wait_for(lambda: probers(work.dsn) == 0, deadline_s=10, what="the server has noticed")
         assert state(work.dsn) == before
 
 
