@@ -16,6 +16,7 @@ from smos.faults.rls.workspace import STYLES, RlsStack, schema_text, workspace
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
 from smos.rls import pgrls
+from smos.rls.check import prove_isolation
 from smos.rls.facts import Mode, ProbeFacts, ProbeOptions
 from smos.rls.finding import IsolationFinding, Severity
 from smos.rls.judge import isolation_findings, judge_isolation
@@ -74,7 +75,10 @@ def test_a_sound_schema_has_no_finding_and_every_table_was_probed(
         ]
         return
     assert isolation_findings(facts) == ()
-    owned = [item for item in facts.tables.values() if item.owned]
+    # A partition that nobody may ask directly needs no row of its own.
+    owned = [
+        item for oid, item in facts.tables.items() if item.owned and not facts.schema.relations[oid].partition
+    ]
     assert owned
     assert all(item.planted for item in owned)
     assert facts.statements > 20
@@ -186,6 +190,29 @@ def test_a_canary_that_can_not_be_made_is_not_proven_with_its_reason(server: Emb
     assert [item.target for item in gaps] == ["app.files"]
     assert "23514" in gaps[0].why
     assert judge_isolation(facts).verdict is Verdict.NOT_PROVEN
+
+
+def test_what_tells_no_tenant_is_not_proven(stack: RlsStack) -> None:
+    with workspace(stack) as work:
+        work.open("tree")
+        work.sql("ALTER POLICY ours ON tree.shared_notes USING (cardinality(units) > 0)")
+        judgement = prove_isolation(work.dsn)
+        assert [(item.code, item.verdict) for item in judgement.findings] == [
+            ("tenant-unknown", Verdict.NOT_PROVEN)
+        ]
+        assert prove_isolation(work.dsn, ProbeOptions(shared=("tree.shared_notes",))).verdict is Verdict.PASS
+
+
+def test_a_partition_with_a_policy_of_its_own_and_no_canary_is_not_proven(stack: RlsStack) -> None:
+    with workspace(stack) as work:
+        work.open("composite")
+        work.sql("GRANT SELECT ON erp.boleta_otros TO co_till")
+        assert (
+            prove_isolation(work.dsn).verdict is Verdict.PASS
+        )  # its policies are those that were tried elsewhere
+        work.sql("ALTER POLICY cuenta ON erp.boleta_otros USING (true)")
+        findings = prove_isolation(work.dsn).findings
+        assert [(item.code, item.verdict) for item in findings] == [("not-planted", Verdict.NOT_PROVEN)]
 
 
 def test_roles_that_are_tenants_themselves_are_told_apart(server: EmbeddedPostgres) -> None:

@@ -151,14 +151,3 @@ def test_names_in_another_encoding_are_read(tmp_path: Path) -> None:
             )
         (finding,) = prove_isolation(server.endpoint.conninfo("bytes")).findings
         assert (finding.verdict, finding.code) == (Verdict.NOT_PROVEN, "database-not-probed")
-
-
-def test_what_tells_no_tenant_is_not_proven(stack: RlsStack) -> None:
-    with workspace(stack) as work:
-        work.open("tree")
-        work.sql("ALTER POLICY ours ON tree.shared_notes USING (cardinality(units) > 0)")
-        judgement = prove_isolation(work.dsn)
-        assert [(item.code, item.verdict) for item in judgement.findings] == [
-            ("tenant-unknown", Verdict.NOT_PROVEN)
-        ]
-        assert prove_isolation(work.dsn, ProbeOptions(shared=("tree.shared_notes",))).verdict is Verdict.PASS

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from smos.rls.effects import relations_with_effects
 from smos.rls.expressions import Atom, Reader, Reading
 from smos.rls.facts import ProbeOptions, TableFacts
 from smos.rls.schema import Relation, Schema
@@ -86,7 +87,10 @@ def fresh(base: str, number: int, world: int, variant: int, length: int = 0) -> 
 
 @dataclass(slots=True)
 class Plan:
-    """What to plant and whom to be. groups: by column and by context key; tables: what each table is."""
+    """What to plant and whom to be. groups: by column and by context key; tables: what each table is.
+
+    effects: OIDs of relations on which a write may do what no rollback takes back.
+    """
 
     schema: Schema
     reading: Reading
@@ -94,6 +98,7 @@ class Plan:
     by_key: dict[str, Group]
     tables: dict[int, TableFacts]
     templates: dict[str, str]
+    effects: frozenset[int] = frozenset()
 
     def user_groups(self) -> tuple[Group, ...]:
         """Return the classes that tell users apart, where others tell their tenants apart."""
@@ -203,7 +208,7 @@ def make_plan(schema: Schema, options: ProbeOptions) -> Plan:
     groups = _groups(schema, classes)
     by_column = {column: group for group in groups for column in group.columns}
     by_key = {key: group for group in groups for key in group.keys if group.columns}
-    plan = Plan(schema, reading, by_column, by_key, {}, templates)
+    plan = Plan(schema, reading, by_column, by_key, {}, templates, relations_with_effects(schema))
     plan.tables = _ownership(plan, options)
     return plan
 

@@ -6,7 +6,7 @@ In the user's own database nothing is tried that could have such an effect; on t
 import re
 
 from smos.rls.expressions import without_comments
-from smos.rls.schema import Column, Function, Relation, Schema
+from smos.rls.schema import Column, Function, Schema
 
 _PLAIN = re.compile(
     r"(?is)\b(?:insert|update|delete|merge|nextval|setval|execute|perform|call|copy|notify|lo_\w+|dblink\w*|http\w*|"
@@ -15,13 +15,19 @@ _PLAIN = re.compile(
 """Words of a body that does more than to look at a row and change it."""
 
 
-def may_have_effects(schema: Schema, relation: Relation) -> bool:
-    """Tell whether a write on this relation, or on one that inherits from it, may do what no rollback takes back."""
-    family = [relation, *(item for item in schema.relations.values() if relation.oid in item.parents)]
-    return any(
-        item.ruled or any(not _is_plain(schema, schema.functions.get(oid)) for oid in item.triggers)
-        for item in family
-    )
+def relations_with_effects(schema: Schema) -> frozenset[int]:
+    """Return the OIDs of relations on which a write may do what no rollback takes back; heirs count for parents."""
+    found = {
+        oid
+        for oid, item in schema.relations.items()
+        if item.ruled or any(not _is_plain(schema, schema.functions.get(one)) for one in item.triggers)
+    }
+    todo = list(found)
+    while todo:
+        parents = set(schema.relations[todo.pop()].parents) & set(schema.relations) - found
+        found |= parents
+        todo += parents
+    return frozenset(found)
 
 
 def draws(schema: Schema, column: Column) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 from smos.rls.attack import Attacker, Try, _at, _Base, read_outcome
 from smos.rls.context import Group, Plan
-from smos.rls.effects import may_have_effects
 from smos.rls.facts import Act, Gap
 from smos.rls.plant import FRESH_VARIANT, A, C, Crop, Planter, insert, typed
 from smos.rls.schema import Relation, ident
@@ -75,7 +74,7 @@ def _tries(
         role, USERLESS, plan.context(A, role, without=users), relation, tuple(own), tuple(others)
     )
     yield from _looks(userless, planter, relation, rights, partial.get("SELECT", ()), plan)
-    if not attacker.blind and may_have_effects(plan.schema, relation):
+    if not attacker.blind and relation.oid in plan.effects:
         return
     columns = None if "INSERT" in rights else partial.get("INSERT")
     if "INSERT" in rights or columns:

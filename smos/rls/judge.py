@@ -9,6 +9,7 @@ from smos.rls.finding import IsolationFinding, Severity
 from smos.rls.judge_acts import judge_acts
 from smos.rls.judge_insiders import judge_insiders
 from smos.rls.judge_static import judge_static
+from smos.rls.schema import Policy, Relation
 from smos.verdict import Judgement
 
 _ORDER = list(Severity)
@@ -18,7 +19,13 @@ _SHARED_GAPS = frozenset({"not-planted"})
 def isolation_findings(facts: ProbeFacts) -> tuple[IsolationFinding, ...]:
     """Return what is wrong or not proven, the worst first; one finding for each code, object and role."""
     merged: dict[tuple[str, str, str], IsolationFinding] = {}
-    for item in (*judge_acts(facts), *judge_insiders(facts), *judge_static(facts), *_gaps(facts)):
+    for item in (
+        *judge_acts(facts),
+        *judge_insiders(facts),
+        *judge_static(facts),
+        *_gaps(facts),
+        *_empty_partitions(facts),
+    ):
         key = (item.code, item.target, item.role)
         known = merged.get(key)
         if known is None:
@@ -74,6 +81,36 @@ def _gaps(facts: ProbeFacts) -> Iterable[IsolationFinding]:
             if not about.owned or not reached or not relation.row_security:
                 continue  # nothing to show there, or it is a finding already
         yield _unproven(gap)
+
+
+def _empty_partitions(facts: ProbeFacts) -> Iterable[IsolationFinding]:
+    """Say which partitions can be asked directly, got no canary, and have policies that were tried nowhere else."""
+    relations = facts.schema.relations
+    tried = {_rules(item) for oid, item in relations.items() if facts.tables.get(oid, TableFacts()).planted}
+    for oid, item in relations.items():
+        about = facts.tables.get(oid, TableFacts())
+        reached = any(item.rights.get(role) or item.column_rights.get(role) for role in facts.probed)
+        if (
+            item.partition
+            and about.owned
+            and not about.planted
+            and reached
+            and item.row_security
+            and facts.statements
+        ):
+            if _rules(item) in tried or not any(policy.permissive for policy in item.policies):
+                continue
+            yield _unproven(
+                Gap(
+                    code="not-planted", target=item.title,
+                    reason="no canary row of another tenant falls into this partition, whose policies are its own",
+                    remedy="give it the policies of its parent, or revoke what is granted on it",
+                )
+            )  # fmt: skip
+
+
+def _rules(relation: Relation) -> frozenset[Policy]:
+    return frozenset(replace(policy, name="") for policy in relation.policies)
 
 
 def _unproven(gap: Gap) -> IsolationFinding:

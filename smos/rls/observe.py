@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from smos.rls.attack import TENANT, Attacker, Try, _at, _in, harmless_column, read_outcome
 from smos.rls.context import Plan
-from smos.rls.effects import may_have_effects
 from smos.rls.facts import Act
 from smos.rls.plant import FRESH_VARIANT, B, Crop, Planter, insert, typed
 from smos.rls.schema import Function, Relation, Schema, ident, literal
@@ -229,7 +228,7 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str, *, effects
         if not tables or (len(tables) > 1 and not view.triggers) or not crop.of(tables[0].oid, B):
             continue
         table = tables[0]
-        if not effects and any(may_have_effects(plan.schema, item) for item in (view, table)):
+        if not effects and {view.oid, table.oid} & plan.effects:
             continue
         every = {item.sql: rows for item in tables if (rows := crop.of(item.oid, B))}
         counts = " + ".join(

@@ -19,7 +19,6 @@ from smos.rls.attack import BYPASS, EMPTY, NO_CONTEXT, TENANT, Attacker, Try, re
 from smos.rls.clone import Clone, cloned
 from smos.rls.context import Plan, in_order, make_plan
 from smos.rls.discover import connect, discover, discover_on
-from smos.rls.effects import may_have_effects
 from smos.rls.expressions import SESSION_READERS, USER_CLAIM, names_unqualified
 from smos.rls.facts import Act, Gap, Mode, ProbeFacts, ProbeOptions, TableFacts
 from smos.rls.insiders import try_insiders
@@ -264,7 +263,7 @@ def _act_on(
                                 " two tenants may not be plantable", remedy="connect as an administrator"))  # fmt: skip
             planter = Planter(plan, prober)
             if not clone:
-                risky = [item for item in tables if may_have_effects(schema, item)]
+                risky = [item for item in tables if item.oid in plan.effects]
                 gaps += _effects(risky, roles)
                 if not prober.replica:  # planting itself would set their triggers off
                     tables = [item for item in tables if item not in risky]
