@@ -30,7 +30,6 @@ RULES: Sequence[Rule] = (
         "An alert is over, and the webhook is not told",
         "set send_resolved: true on the receiver",
     ),
-    Rule("secret", "alert-secret", "The webhook's address or a token is in the servers' logs", ROUTE),
     Rule("grafana-tells", "grafana-untold", "Grafana's alerts go to nobody", GRAFANA),
     Rule("grafana-rules", "grafana-rule-missing", "Rules of Grafana are not there", GRAFANA),
     Rule(

@@ -151,3 +151,9 @@ def grafana_untold(work: ObservabilityWork) -> None:
 def grafana_table(work: ObservabilityWork) -> None:
     """Misspell it."""
     _with(work, GRAFANA, swap("FROM otel_logs", "FROM otel_log"))
+
+
+@fault("F355d", "A rule of Grafana is gone", "rules", caught(CHECK, "grafana-rule-missing", "smarteros-rto"))
+def grafana_rule(work: ObservabilityWork) -> None:
+    """Give it another name."""
+    _with(work, GRAFANA, swap("uid: smarteros-rto", "uid: another-rule"))

@@ -133,6 +133,17 @@ def fixed_retention(work: ObservabilityWork) -> None:
     _with(work, CONFIG, "ttl: ${env:TELEMETRY_TTL:-72h}", "ttl: 72h")
 
 
+@fault(
+    "F343c",
+    "The retention comes from another setting",
+    "configuration",
+    caught(CHECK, "retention-settings", "OTELCOL_TTL"),
+)
+def other_setting(work: ObservabilityWork) -> None:
+    """Name another variable."""
+    _with(work, CONFIG, "${env:TELEMETRY_TTL:-72h}", "${env:OTELCOL_TTL:-72h}")
+
+
 @fault("F344", "A password has a default", "stack", caught(CHECK, "secret-default", "GRAFANA_PASSWORD"))
 def default_password(work: ObservabilityWork) -> None:
     """Give it one."""

@@ -127,6 +127,24 @@ def not_sent(work: ObservabilityWork) -> None:
     _export(work, export)
 
 
+@fault(
+    "F367b",
+    "The drill's telemetry is sent where nobody listens",
+    "export",
+    caught(CHECK, "drill-not-sent", "127.0.0.1"),
+)
+def nobody(work: ObservabilityWork) -> None:
+    """Name another endpoint."""
+
+    def export(telemetry: Any, *given: Any, limit_s: float = 1.0) -> Any:
+        from smos.observability.drill import export_drill
+
+        dead = telemetry.model_copy(update={"endpoint": "http://127.0.0.1:9"})
+        return export_drill(dead, *given, limit_s=limit_s)
+
+    _export(work, export)
+
+
 @fault("F368a", "A dead endpoint holds the run up", "export", caught(CHECK, "drill-held-up", "refuses: "))
 def held_up(work: ObservabilityWork) -> None:
     """Wait longer than the limit."""

@@ -125,10 +125,6 @@ def _carried(lab: ObservabilityLab, options: Options, details: dict[str, Any]) -
             yield from _grafana(lab, options)
             with httpx.Client(base_url=server.endpoint.url, timeout=10, trust_env=False) as client:
                 yield from _through(client, alertmanager.endpoint.url, site, now, details)
-            logged = alertmanager.logs() + server.logs()
-            yield Probe(
-                claim="secret", holds=site.hook not in logged and site.token not in logged, seen="the logs"
-            )
         finally:
             server.kill()
             alertmanager.kill()

@@ -17,7 +17,7 @@ import httpx
 
 from smos.errors import DeadlineError, ProvisionError, SmosError
 from smos.observability.clickhouse import ClickHouse
-from smos.observability.emit import Emitter, Receipt
+from smos.observability.emit import Emitter
 from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.probe import ObservabilityError, Probe, ProbeFacts
 from smos.provision.embedded.clickhouse import EmbeddedClickHouse
@@ -106,12 +106,10 @@ class Bench:
         """Send so many items; return their run. Raises _NotSoError where they are not accepted."""
         run = self.run()
         with Emitter(self.collector.endpoint, run=run, protocol=protocol, service=service) as emitter:
-            send: Callable[[int], Receipt] = {
-                "traces": emitter.spans,
-                "metrics": emitter.metrics,
-                "logs": emitter.logs,
-            }[signal]
-            receipt = send(count)
+            if signal == "traces":
+                receipt = emitter.spans(count)
+            else:
+                receipt = emitter.metrics(count) if signal == "metrics" else emitter.logs(count)
         if receipt.accepted != count:
             raise _NotSoError(f"{receipt.accepted} of {count} {signal} were accepted over {protocol}")
         return run
