@@ -18,6 +18,7 @@ from smos.backup.signing import sign_manifest, verify_manifest
 from smos.backup.tarread import TarFault, TarReader
 from smos.backup.volumes import create_volume_archive, restore_archive
 from smos.drill.archive_errors import _command
+from smos.drill.globals import read_globals
 from smos.drill.sqlrules import Action, judge
 from smos.drill.sqlstream import SqlLexer, Statement
 from smos.postgres.catalogue import Catalogue
@@ -81,6 +82,16 @@ def test_a_device_node_that_the_list_does_not_have_is_an_extra_entry(tmp_path: P
     kinds = {item.kind: item.count for item in facts.differences}
     assert kinds[DifferenceKind.EXTRA] == 1
     assert kinds[DifferenceKind.DEVICE] == 1, "the one that is listed is a gap of the sandbox"
+
+
+def test_a_membership_of_a_role_that_is_created_only_later_is_told() -> None:
+    create = [b"CREATE ROLE a;\n", b"CREATE ROLE b;\n"]
+    grant = [b"GRANT a TO b WITH INHERIT TRUE GRANTED BY postgres;\n"]
+    assert read_globals([*create, *grant]).problems == []
+    assert [item.code for item in read_globals([*grant, *create]).problems] == ["unexpected-statement"] * 2
+    assert read_globals([*create, b"GRANT rds_superuser TO a;\n"]).problems == [], (
+        "a role of another server's own"
+    )
 
 
 def manifest(**changes: object) -> Manifest:

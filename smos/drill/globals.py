@@ -95,6 +95,8 @@ class Globals:
     parameters: list[ParameterGrant] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     complete: bool = False
+    awaited: dict[str, int] = field(default_factory=dict)
+    """Roles that were granted before they were created, and in which line: psql would have failed there."""
 
     def report(self, code: str, kind: str, line: int, detail: str) -> None:
         """Note a statement that was not taken over."""
@@ -166,6 +168,8 @@ class Globals:
         if name.startswith("pg_"):
             raise ValueError("a predefined role")
         self.roles.setdefault(name, Role(name))
+        if (line := self.awaited.pop(name, None)) is not None:
+            self.report(UNEXPECTED, "GRANT", line, f"of or to {name}, which is created only later")
 
     def _alter_role(self, reader: Reader, statement: Statement) -> None:
         every = reader.accept("ALL")
@@ -243,6 +247,9 @@ class Globals:
                     break
         grantor = reader.name() if reader.accept("GRANTED", "BY") else None
         reader.end()
+        self.awaited = {
+            name: statement.line for name in (role, member) if name not in self.roles
+        } | self.awaited
         self.memberships.append(
             Membership(
                 role, member, options.get("ADMIN", False), options.get("INHERIT"), options.get("SET"), grantor

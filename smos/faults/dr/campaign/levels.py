@@ -6,11 +6,12 @@ from smos.faults.dr.campaign.dumps import FOLDERS, FORMATS, PLAIN
 from smos.faults.dr.campaign.files import FILES
 from smos.faults.dr.campaign.manifests import MANIFESTS
 from smos.faults.dr.campaign.model import Level
+from smos.faults.dr.campaign.roles import ROLES
 from smos.faults.dr.campaign.sets import SETS
 from smos.faults.dr.campaign.vaults import VAULTS
 from smos.faults.dr.campaign.volumes import VOLUMES
 
-_ALL = (FILES, SETS, MANIFESTS, DATABASES, PLAIN, FOLDERS, FORMATS, VOLUMES, ARCHIVES, VAULTS)
+_ALL = (FILES, SETS, MANIFESTS, DATABASES, PLAIN, FOLDERS, FORMATS, ROLES, VOLUMES, ARCHIVES, VAULTS)
 
 
 def levels() -> tuple[Level, ...]:

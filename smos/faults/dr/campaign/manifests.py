@@ -6,7 +6,7 @@ oracle is a list, kept here by hand, of the few statements that promise nothing 
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,16 @@ PROMISE_NOTHING: tuple[tuple[str, str], ...] = (
         r"content/row_security/\d+/total_rows",
         "how many rows there are is compared with the table's own count",
     ),
+    (r"content/row_security_probed", "that nobody asked is said as information"),
     (r"entry/dir/size", "what a file system takes for a directory itself"),
     (r"entry/.*/mtime_ns", "no service depends on times"),
     (r"roles/roles/postgres/.*", "the sandbox has an administrator of its own"),
 )
 """Patterns of paths, and why another value there is harmless."""
-Change = Callable[[Any, Dice], tuple[str, Effect]]
+MAY_BE_ABSENT: tuple[tuple[str, str], ...] = (
+    (r"roles/memberships/\d+/(?:set|inherit)", "servers before version 16 know no such option"),
+)
+"""The same, where only leaving the value out is harmless."""
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[Any, Any, str]]:
@@ -79,7 +83,8 @@ def _leaf(node: Any, dice: Dice, where: str) -> tuple[str, Effect]:
     if dice.below(4) == 0:
         del container[key]
         # What is empty may be left out: it says the same.
-        return f"{path} removed", Effect.EITHER if why_harmless(path) or not before else Effect.CHANGED
+        harmless = not before or why_harmless(path, MAY_BE_ABSENT) or why_harmless(path)
+        return f"{path} removed", Effect.EITHER if harmless else Effect.CHANGED
     container[key] = after = another(before, dice)
     if "/acl/" in path and str(before).partition("/")[0] == str(after).partition("/")[0]:
         path += "/grantor"
@@ -88,9 +93,9 @@ def _leaf(node: Any, dice: Dice, where: str) -> tuple[str, Effect]:
     return f"{path} changed", Effect.EITHER if why_harmless(path) else Effect.CHANGED
 
 
-def why_harmless(path: str) -> str:
+def why_harmless(path: str, reasons: tuple[tuple[str, str], ...] = PROMISE_NOTHING) -> str:
     """Say why a statement promises nothing; empty: it promises something."""
-    return next((why for pattern, why in PROMISE_NOTHING if re.fullmatch(pattern, path)), "")
+    return next((why for pattern, why in reasons if re.fullmatch(pattern, path)), "")
 
 
 def _artifacts(manifest: Any, dice: Dice) -> tuple[str, Effect]:

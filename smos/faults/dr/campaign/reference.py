@@ -27,6 +27,7 @@ TOOL_S = 120
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 QUIET = {"PGOPTIONS": "-c client_min_messages=warning"}
 ENTRANCE = "entrance"
+_OTHER_ROLES = "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'"
 _SETVAL = re.compile(
     r"SELECT pg_catalog\.setval\('(?P<name>.*)', (?P<value>-?\d+), (?P<called>true|false)\);"
 )
@@ -93,6 +94,7 @@ class Reference:
         self._globals = globals_
         self._server: EmbeddedPostgres | None = None
         self._place: Path | None = None
+        self._roles: EmbeddedPostgres | None = None
 
     @property
     def server(self) -> EmbeddedPostgres:
@@ -142,6 +144,33 @@ class Reference:
         with self._placed(files) as place:
             tool = self.server.installation.tool("pg_restore")
             return self._owner.run([tool, "--list", place], timeout_s=TOOL_S, check=False).stdout
+
+    def of_globals(self, text: bytes) -> tuple[tuple[str, ...], int]:
+        """Run globals in a server that knows no role; return what pg_dumpall says then, and how many errors."""
+        if self._roles is None:
+            self._roles = EmbeddedPostgres(
+                self._owner, name="reference-roles", settings=SETTINGS, memory=True
+            )
+            self._roles.start()
+        server = self._roles
+        tool, env = server.installation.tool, server.endpoint.env()
+        done = self._owner.run(
+            [tool("psql"), "-X", "-q", "-d", server.endpoint.conninfo("postgres"), "-f", "-"],
+            timeout_s=TOOL_S, env={**env, **QUIET}, input=text, cwd=server.data_dir, check=False,
+        )  # fmt: skip
+        said = self._owner.run(
+            [tool("pg_dumpall"), "--globals-only", "-d", server.endpoint.conninfo("postgres")],
+            timeout_s=TOOL_S, env=env,
+        ).stdout.decode(errors="surrogateescape")  # fmt: skip
+        lines = [line for line in said.splitlines() if not _NOISE.fullmatch(line)]
+        with psycopg.connect(server.endpoint.conninfo("postgres"), autocommit=True) as connection:
+            for (name,) in connection.execute(_OTHER_ROLES).fetchall():
+                for statement in ("DROP OWNED BY {}", "DROP ROLE {}"):
+                    connection.execute(sql.SQL(statement).format(sql.Identifier(str(name))))
+            connection.execute("ALTER ROLE postgres RESET ALL")
+        # The sandbox has an administrator of its own: what `postgres` may is not compared.
+        kept = sorted(line for line in lines if not line.startswith("ALTER ROLE postgres WITH"))
+        return tuple(kept), done.stderr.count(b"ERROR:")
 
     def of_database(self, server: EmbeddedPostgres, name: str) -> Portrait:
         """Return what the database `name` of `server` holds. Raises BackupError."""
