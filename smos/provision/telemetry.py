@@ -24,7 +24,8 @@ class ClickHouseEndpoint:
 class CollectorEndpoint:
     """An OpenTelemetry collector.
 
-    grpc: `host:port` of OTLP/gRPC, `https://host:port` with TLS. http: base URL of OTLP/HTTP (`/v1/traces` is added by the sender).
+    grpc: `host:port` of OTLP/gRPC, `https://host:port` with TLS. http: base URL of OTLP/HTTP (the sender adds
+    `/v1/traces`).
     health: URL that answers 200 when it is ready; metrics: URL of its own metrics as Prometheus text. Both are
     empty where it has none.
     """

@@ -3,9 +3,7 @@
 from smos.target import Settings, Target
 from smos.verdict import Check
 
-CHECKS = (
-    Check("RLS-01", "No role of the application reads, changes or learns of another tenant's rows"),
-)
+CHECKS = (Check("RLS-01", "No role of the application reads, changes or learns of another tenant's rows"),)
 
 
 def not_required(_target: Target, settings: Settings | None = None) -> tuple[tuple[str, str], ...]:
