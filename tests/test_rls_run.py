@@ -34,7 +34,9 @@ def test_a_run_with_only_a_database_speaks_about_it(tmp_path: Path, monkeypatch:
     assert subject_of(target, resolve_settings(environ={}), {"rls"}) == (target.name, Scope.SELF_TEST)
 
 
-def test_a_declared_target_keeps_its_own_name_and_scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_declared_target_keeps_its_own_name_and_scope(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "smos.yml").write_text("schema: 1\nname: staging\nscope: self-test\n", encoding="utf-8")
     settings = resolve_settings(dsn="service=shop", environ={})
