@@ -185,8 +185,6 @@ class ObservabilityTarget(_Model):
     """Base URL of Grafana."""
     grafana_token_file: Path | None = None
     """0600: a service account's token (Viewer)."""
-    prometheus: Name | None = None
-    """Base URL of Prometheus' API."""
     sentry: Name | None = None
     """Base URL of a Bugsink or Sentry."""
     sentry_credentials: Path | None = None

@@ -20,7 +20,14 @@ from smos.provision.telemetry import CollectorEndpoint
 RUN = "smos.run"
 """The resource attribute that scopes every query."""
 REQUEST_S = 30.0
-NOBODY = ("failed to connect", "Socket closed", "Connection reset", "recvmsg", "name resolution", "DNS resolution")
+NOBODY = (
+    "failed to connect",
+    "Socket closed",
+    "Connection reset",
+    "recvmsg",
+    "name resolution",
+    "DNS resolution",
+)
 """How gRPC's own words begin where nobody answers: it gives that the same status as "try again later"."""
 PIECE = 1000
 """Items in one request, twice what SDKs send by default."""
