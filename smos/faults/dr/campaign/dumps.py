@@ -235,6 +235,8 @@ def _doubt(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> str:
     for name, data in after.items():
         if name == "sql" and b"PostgreSQL database dump" not in data[:200]:
             return "its head no longer says that it is a dump"
+        if name == "sql" and b"PostgreSQL database dump complete" not in data[-300:]:
+            return "its end no longer says that it is complete"
         if b"\0" in data and b"\0" not in before[name]:
             return "there are NUL bytes in the text"
         if name.endswith(".dat") and name != "toc.dat" and data != before[name]:
@@ -289,12 +291,17 @@ def perform_folder(bench: Bench, work: Workspace, steps: Sequence[Step]) -> Trut
     whole = _whole(bench, work, name)
     back = bench.reference.of_archive(dump.files, name)
     doubt = _doubt(before, dump.files)
-    if (
-        not doubt
-        and back == (whole, True)
-        and bench.reference.listing(dump.files) != bench.reference.listing(before)
-    ):
-        doubt = "the table of contents says another thing (pg_restore --list)"
+    if back == (whole, True):
+        if not doubt and bench.reference.listing(dump.files) != bench.reference.listing(before):
+            doubt = "the table of contents says another thing (pg_restore --list)"
+    elif dump.files["toc.dat"] != before["toc.dat"]:
+        # One session keeps to the order of the table of contents, several to what each entry says that it needs.
+        parallel = bench.reference.of_archive(dump.files, name, "--jobs=2")
+        if parallel == (whole, True):
+            back, doubt = (
+                parallel,
+                "only with several sessions: entries are in an order that one can't follow",
+            )
     return _truth(whole, back, name, done, doubt=doubt)
 
 

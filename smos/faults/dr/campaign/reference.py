@@ -112,11 +112,18 @@ class Reference:
         """Restore a plain dump (made with --create) of the database `name`; see `_restored`."""
         return self._restored(name, lambda: self._psql(text, ENTRANCE))
 
-    def of_archive(self, data: bytes | Mapping[str, bytes], name: str) -> tuple[Portrait | None, bool]:
-        """Restore a dump in custom or tar format, or in directory format: its decompressed files, by name."""
+    def of_archive(
+        self, data: bytes | Mapping[str, bytes], name: str, *options: str
+    ) -> tuple[Portrait | None, bool]:
+        """Restore a dump in custom or tar format, or in directory format: its decompressed files, by name.
+
+        options: of pg_restore.
+        """
         with self._placed(data) as place:
             into = self.server.endpoint.conninfo(ENTRANCE)
-            return self._restored(name, lambda: self._tool("pg_restore", "--create", "-d", into, str(place)))
+            return self._restored(
+                name, lambda: self._tool("pg_restore", "--create", *options, "-d", into, str(place))
+            )
 
     @contextmanager
     def _placed(self, data: bytes | Mapping[str, bytes]) -> Iterator[Path]:
