@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 REPORTS ?= reports
-JOBS ?= 2
+JOBS ?= 4
 ARGS ?=
 EXAMPLES ?= 2000
 REPORT_LANG := $(if $(filter es%,$(LANG)),es,en)

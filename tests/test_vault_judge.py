@@ -281,7 +281,7 @@ def test_a_strange_a_repeated_and_an_unreadable_share_are_counted() -> None:
 
 def test_every_finding_is_documented() -> None:
     root = Path(__file__).resolve().parent.parent
-    sources = [root / "smos" / "checks" / name for name in ("vault.py", "vault_problems.py")]
+    sources = [root / "smos" / "checks" / "dr" / name for name in ("vault.py", "vault_problems.py")]
     codes = {code for path in sources for code in re.findall(r'"(vault-[a-z-]+)"', path.read_text())}
     codes |= {f"vault-{state}" for state in HealthState if state is not HealthState.ACTIVE}
     documented = set(re.findall(r"`(vault-[a-z-]+)`", (root / "docs" / "findings-vault.md").read_text()))
