@@ -6,7 +6,7 @@ from smos.faults.dr.campaign import LEVELS
 from smos.faults.registry import cases, faults
 
 CAMPAIGN = """
-Each run of `make prove` tries some 150 cases. The last whole run (seed 1390247816): 154 cases, of which 125 were damage,
+Each run of `make prove` tries some 150 cases. The last whole run (seed 1390247816): 154 cases, 125 of them damage,
 125 detected, 24 harmless and passed, 5 objected to where tools disagree, no false alarm. Longer campaigns while it was
 written found what is now mended and kept in `examples.yml`.
 """.strip()
