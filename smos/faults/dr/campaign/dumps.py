@@ -240,7 +240,7 @@ def _doubt(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> str:
         if b"\0" in data and b"\0" not in before[name]:
             return "there are NUL bytes in the text"
         if name.endswith(".dat") and name != "toc.dat" and data != before[name]:
-            marks = [item.rpartition(b"\n\\.\n") for item in (before[name], data)]
+            marks = [item.partition(b"\n\\.\n") for item in (before[name], data)]
             if marks[0][0] == marks[1][0] and marks[0][2] != marks[1][2]:
                 return "the data don't end as pg_dump ends them"
     return ""

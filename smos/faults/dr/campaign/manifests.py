@@ -26,7 +26,7 @@ PROMISE_NOTHING: tuple[tuple[str, str], ...] = (
         r"content/catalogue/objects/.*/grantor|roles/memberships/\d+/grantor",
         "who granted it: information only",
     ),
-    (r"content/sequences/.*/[01]", "sequences are bound to no snapshot: further ahead is no loss"),
+    (r"content/sequences/.*/[012]", "sequences are bound to no snapshot: further ahead is no loss"),
     (r"set/started", "the name of the set says the same, to the minute"),
     (r"entry/.*/id", "made from the path: only shown in messages"),
     (r"database/(?:lsn|dump_version|snapshot_at)", "when and by what the dump was made"),
@@ -37,7 +37,7 @@ PROMISE_NOTHING: tuple[tuple[str, str], ...] = (
     (r"content/tables/.*/2", "how much room a table took on the source's disk"),
     (r"content/catalogue/(?:extensions|locales)_offered/.*", "what the source's server could have offered"),
     (r"content/sequences/.*/(?:[3-9]|\d\d+)", "what was used of a sequence is read from what came back"),
-    (r".*/heartbeat_at/spelling", "the same moment in other letters"),
+    (r".*/spelling", "the same moment, or the same locale, in other letters"),
     (
         r"content/row_security/\d+/total_rows",
         "how many rows there are is compared with the table's own count",
@@ -48,6 +48,8 @@ PROMISE_NOTHING: tuple[tuple[str, str], ...] = (
     (r"roles/roles/postgres/.*", "the sandbox has an administrator of its own"),
 )
 """Patterns of paths, and why another value there is harmless."""
+SPELLED_FREELY = ("/heartbeat_at", "/collate", "/ctype")
+"""Statements of which capitals say nothing."""
 MAY_BE_ABSENT: tuple[tuple[str, str], ...] = (
     (r"roles/memberships/\d+/(?:set|inherit)", "servers before version 16 know no such option"),
 )
@@ -88,7 +90,7 @@ def _leaf(node: Any, dice: Dice, where: str) -> tuple[str, Effect]:
     container[key] = after = another(before, dice)
     if "/acl/" in path and str(before).partition("/")[0] == str(after).partition("/")[0]:
         path += "/grantor"
-    elif path.endswith("heartbeat_at") and str(before).upper() == str(after).upper():
+    elif path.endswith(SPELLED_FREELY) and str(before).upper() == str(after).upper():
         path += "/spelling"
     return f"{path} changed", Effect.EITHER if why_harmless(path) else Effect.CHANGED
 
