@@ -1,0 +1,1 @@
+"""Builds the stacks' container images where no registry can be reached: from Debian's packages and from wheels."""
