@@ -200,6 +200,20 @@ class Owner:
             )
         return done
 
+    def tool(
+        self,
+        argv: Sequence[str | Path],
+        fds: tuple[int, int, int],
+        *,
+        name: str,
+        env: Mapping[str, str] | None = None,
+    ) -> OwnedProcess:
+        """Start a tool as the runner's own user, on (stdin, stdout, stderr) that stay the caller's to close.
+
+        For tools whose output is read while they run. Raises ProvisionError when it can't be executed.
+        """
+        return self._spawn(argv, fds, name=name, env=env, as_service_user=False)
+
     def close(self) -> None:
         """Stop every process and remove every directory; may be called again, and by any thread."""
         with self._lock:
