@@ -42,26 +42,71 @@ class Server(Protocol):
         """Where it is reached."""
 
 
+class ServerProcess(Protocol):
+    """What runs a server: a process of this machine, or a container."""
+
+    @property
+    def pid(self) -> int:
+        """Its first process, as this machine counts."""
+
+    @property
+    def isolation(self) -> str:
+        """How its network is cut."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for the end, return the exit code. Raises DeadlineError."""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to its first process."""
+
+    def stop(self, timeout_s: float = 10, *, stop_signal: int = 15) -> bool:
+        """Ask it to end and wait; kill it after `timeout_s`. Returns whether it ended by itself."""
+
+    def kill(self) -> None:
+        """Kill it with everything it started, at once."""
+
+    def pause(self) -> None:
+        """Freeze it."""
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the last lines of its log."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresEndpoint:
-    """Where a PostgreSQL is reached. host: a socket directory or an address. version_num: e.g. 180006."""
+    """Where a PostgreSQL is reached. host: a socket directory or an address. version_num: e.g. 180006.
+
+    passfile: libpq's file with the superuser's password, where the server asks for one; its path is no secret.
+    """
 
     host: str
     port: int
     superuser: str
     version_num: int
+    passfile: Path | None = None
 
     def conninfo(self, dbname: str = "postgres", user: str | None = None, **options: Any) -> str:
         """Return the connection string for psycopg and the tools, with further libpq options."""
         from psycopg.conninfo import make_conninfo
 
+        if self.passfile is not None:
+            options = {"passfile": str(self.passfile), **options}
         return make_conninfo(
             host=self.host, port=self.port, dbname=dbname, user=user or self.superuser, **options
         )
 
     def env(self) -> dict[str, str]:
         """Return the environment for PostgreSQL's command-line tools."""
-        return {"PGHOST": self.host, "PGPORT": str(self.port), "PGUSER": self.superuser}
+        found = {"PGHOST": self.host, "PGPORT": str(self.port), "PGUSER": self.superuser}
+        if self.passfile is not None:
+            found["PGPASSFILE"] = str(self.passfile)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

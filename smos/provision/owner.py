@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +60,7 @@ class Owner:
         self._roots: dict[Path, Path] = {}
         self._processes: weakref.WeakSet[OwnedProcess] = weakref.WeakSet()
         self._closed = False
+        self._closing: list[Callable[[], None]] = []
         place = Path(tempfile.gettempdir())
         if self.user is not None and not can_enter(place, self.user):
             place = SHORT_DIR  # root's own TMPDIR may be closed for everybody else
@@ -86,16 +87,21 @@ class Owner:
     ) -> None:
         self.close()
 
-    def directory(self, name: str, *, memory: bool = False, read_only: bool = False) -> Path:
+    def directory(
+        self, name: str, *, memory: bool = False, read_only: bool = False, near: Path | None = None
+    ) -> Path:
         """Make an owned directory (0700, the service user's) and return it.
 
-        memory: on tmpfs where it has room (no write to a disk waits), else like any other.
+        memory: on tmpfs where it has room (no write to a disk waits), else like any other. near: below this
+        directory (to share its file system) instead of where the others lie.
         read_only: the service user may read what is in it and change nothing (for configuration, where root
         runs the harness; an ordinary user's servers are that user).
         """
         root = self.run_dir
         if memory and _has_room(MEMORY_DIR):
             root = self._root(_private(MEMORY_DIR / f"smos-{os.geteuid()}"))
+        elif near is not None:
+            root = self._root(_private(near / f"smos-{os.geteuid()}"))
         return self._make(root, name, read_only=read_only)
 
     def socket_directory(self, name: str) -> Path:
@@ -200,6 +206,15 @@ class Owner:
             )
         return done
 
+    @property
+    def registry(self) -> Path:
+        """The directory in which the runs of this user are recorded."""
+        return self._registry
+
+    def before_close(self, action: Callable[[], None]) -> None:
+        """Run something at the end, before processes are stopped and directories removed; last come, first run."""
+        self._closing.append(action)
+
     def tool(
         self,
         argv: Sequence[str | Path],
@@ -219,6 +234,14 @@ class Owner:
         with self._lock:
             if self._closed or os.getpid() != self._creator:
                 return
+            try:
+                while self._closing:
+                    self._closing.pop()()
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        with self._lock:
             self._closed = True
             problems: list[str] = []
             try:

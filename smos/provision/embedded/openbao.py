@@ -13,11 +13,11 @@ from urllib.parse import quote
 import requests
 
 from smos.errors import DeadlineError, ProvisionError
-from smos.provision.base import VaultEndpoint
+from smos.provision.base import ServerProcess, VaultEndpoint
 from smos.provision.certificates import TlsFiles
 from smos.provision.embedded.stack import rendered
 from smos.provision.guard import CONFIGURED
-from smos.provision.owner import OwnedProcess, Owner
+from smos.provision.owner import Owner
 from smos.provision.ports import PortClaim
 from smos.provision.relocate import reachable_program
 from smos.provision.unixhttp import SocketAdapter
@@ -61,7 +61,7 @@ class EmbeddedOpenBao:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self.program = reachable_program(find_program(), owner.user)
+        self.program = self._find_program(owner)
         self._owner = owner
         self._no_network = no_network
         self._storage = storage
@@ -70,7 +70,7 @@ class EmbeddedOpenBao:
         self._adjust = adjust
         self._stack = stack
         self._env = dict(env or {})
-        self._process: OwnedProcess | None = None
+        self._process: ServerProcess | None = None
         self._isolation = CONFIGURED
         self._home = owner.directory(f"{name}-etc", read_only=True)
         self._socket = owner.socket_directory(name) / "api.sock"
@@ -125,20 +125,14 @@ class EmbeddedOpenBao:
             return
         configs = self._write_configuration()
         self._socket.unlink(missing_ok=True)  # a killed server leaves its socket
-        process = self._owner.spawn(
-            [self.program, "server", *(f"-config={path}" for path in configs)],
-            name=f"openbao {self.name}",
-            log=self._log,
-            cwd=self._work,
-            env={**self._env, "TMPDIR": str(self._work)},  # it buffers there a snapshot that it is to restore
-            no_network=self._no_network,
-            stop_signal=signal.SIGKILL,  # when the run ends its data are thrown away
-        )
-        self._process = process
+        self._process = process = self._launch(configs)
         self._isolation = process.isolation
+        endpoint = self.endpoint
 
         with requests.Session() as session:
             session.trust_env = False
+            if endpoint.ca is not None:
+                session.verify = str(endpoint.ca)
             session.mount("http+unix://", SocketAdapter())  # type: ignore[no-untyped-call]  # not annotated there
 
             def answers() -> bool:
@@ -148,7 +142,7 @@ class EmbeddedOpenBao:
                         remedy="the reason is in the log below",
                         log=process.log_tail(),
                     )
-                answer = session.get(f"{self.endpoint.url}/v1/sys/health", timeout=ANSWER_S)
+                answer = session.get(f"{endpoint.url}/v1/sys/health", timeout=ANSWER_S)
                 return answer.status_code in SEALED_OR_NOT
 
             try:
@@ -194,6 +188,24 @@ class EmbeddedOpenBao:
     def logs(self) -> str:
         """Return everything it has logged, over all its starts."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
+
+    def _find_program(self, owner: Owner) -> Path:
+        return reachable_program(find_program(), owner.user)
+
+    def _launch(self, configs: list[Path]) -> ServerProcess:
+        """Start the program with these configurations, and return at once."""
+        return self._owner.spawn(
+            [self.program, "server", *(f"-config={path}" for path in configs)],
+            name=f"openbao {self.name}",
+            log=self._log,
+            cwd=self._work,
+            env=self._environment(),
+            no_network=self._no_network,
+            stop_signal=signal.SIGKILL,  # when the run ends its data are thrown away
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {**self._env, "TMPDIR": str(self._work)}  # it buffers there a snapshot that it is to restore
 
     def _write_configuration(self) -> list[Path]:
         if self._stack is None:

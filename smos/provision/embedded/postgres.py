@@ -7,17 +7,17 @@ directory that was restored from an untrusted backup can't bring commands or lis
 
 import platform
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psycopg
 
 from smos.errors import DeadlineError, ProvisionError
-from smos.provision.base import PostgresEndpoint
+from smos.provision.base import PostgresEndpoint, ServerProcess
 from smos.provision.embedded.template import clone
 from smos.provision.guard import CONFIGURED
 from smos.provision.installations import PostgresInstallation, choose_installation
-from smos.provision.owner import OwnedProcess, Owner
+from smos.provision.owner import Owner
 from smos.provision.relocate import reachable_installation
 from smos.wait import wait_for
 
@@ -36,6 +36,8 @@ PROFILE: Mapping[str, str] = {
     "dynamic_shared_memory_type": "mmap",
 }
 """For many small servers side by side. Lies in the configuration file, so ALTER SYSTEM overrides it."""
+HBA = "local all all trust\nlocal replication all trust\n"
+"""Who may enter the socket's directory is trusted."""
 FORCED: Mapping[str, str] = {
     "archive_mode": "off",
     "archive_command": "",
@@ -56,6 +58,8 @@ class EmbeddedPostgres:
     data_dir: an existing cluster (of the service user's, 0700), or an empty directory for a new one. Its
     `postgresql.auto.conf` is still read, below `settings` and FORCED; one that names what this build lacks
     (`ssl = on` without OpenSSL) stops the start, so whoever restores a physical backup sets it aside.
+    launcher: a program and its arguments, started as the harness' user, that ends by executing the server as the
+    service user (see smos/instant/enter.py).
     """
 
     def __init__(
@@ -72,15 +76,19 @@ class EmbeddedPostgres:
         locale: str = "C.UTF-8",
         locale_provider: str | None = None,
         data_dir: Path | None = None,
+        launcher: Sequence[str] = (),
     ) -> None:
         self.name = name
+        self.hba = HBA
+        """Who may log in: written at every start."""
         self.installation = reachable_installation(installation or choose_installation(), owner.user)
         self.settings = dict(settings or {})
         self._owner = owner
         self._no_network = no_network
+        self._launcher = tuple(launcher)
         self._superuser = superuser
         self._encoding, self._locale, self._provider = encoding, locale, locale_provider
-        self._process: OwnedProcess | None = None
+        self._process: ServerProcess | None = None
         self._isolation = CONFIGURED
         self._home = owner.directory(f"{name}-etc", read_only=True)
         self._socket_dir = owner.socket_directory(name)
@@ -90,6 +98,10 @@ class EmbeddedPostgres:
     @property
     def endpoint(self) -> PostgresEndpoint:
         """Where it is reached: a socket that only its user and root can open."""
+        return self._private_endpoint
+
+    @property
+    def _private_endpoint(self) -> PostgresEndpoint:
         return PostgresEndpoint(
             host=str(self._socket_dir),
             port=PORT,
@@ -117,16 +129,7 @@ class EmbeddedPostgres:
         if not (self.data_dir / "PG_VERSION").is_file():
             self._initialise()
         self._configure()
-        process = self._owner.spawn(
-            [self.installation.tool("postgres"), *self._arguments()],
-            name=f"postgres {self.name}",
-            log=self._log,
-            cwd=self.data_dir,
-            no_network=self._no_network,
-            stop_signal=signal.SIGQUIT,
-            death_signal=signal.SIGQUIT,  # only the postmaster can end its children
-        )
-        self._process = process
+        self._process = process = self._launch()
         self._isolation = process.isolation
 
         def answers() -> bool:
@@ -136,7 +139,7 @@ class EmbeddedPostgres:
                     remedy="the reason is in the log below",
                     log=process.log_tail(),
                 )
-            with psycopg.connect(self.endpoint.conninfo(connect_timeout=5)) as connection:
+            with psycopg.connect(self._private_endpoint.conninfo(connect_timeout=5)) as connection:
                 return connection.execute("SELECT 1").fetchone() is not None
 
         try:
@@ -183,6 +186,19 @@ class EmbeddedPostgres:
         """Return everything it has logged, over all its starts."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
 
+    def _launch(self) -> ServerProcess:
+        """Start the server on its data directory, and return at once."""
+        return self._owner.spawn(
+            [*self._launcher, self.installation.tool("postgres"), *self._arguments()],
+            as_service_user=not self._launcher,  # it becomes the service user itself
+            name=f"postgres {self.name}",
+            log=self._log,
+            cwd=self.data_dir,
+            no_network=self._no_network,
+            stop_signal=signal.SIGQUIT,
+            death_signal=signal.SIGQUIT,  # only the postmaster can end its children
+        )
+
     def _initialise(self) -> None:
         words = ["--username", self._superuser, "--auth", "trust", "--no-sync", "--no-instructions"]
         words += ["--data-checksums", "--encoding", self._encoding]
@@ -204,7 +220,7 @@ class EmbeddedPostgres:
     def _configure(self) -> None:
         files = {
             "postgresql.conf": "".join(f"{key} = {_quoted(value)}\n" for key, value in PROFILE.items()),
-            "pg_hba.conf": "local all all trust\nlocal replication all trust\n",
+            "pg_hba.conf": self.hba,
             "pg_ident.conf": "",
         }
         for name, text in files.items():

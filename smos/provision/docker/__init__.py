@@ -1,0 +1,1 @@
+"""Servers in containers: the same typed endpoints as the embedded ones, owned and removed in the same way."""

@@ -1,0 +1,262 @@
+"""The containers, networks and volumes of one owner: labelled, hardened, watched, removed before its directories.
+
+Every container runs without capabilities, with a read-only root file system, as the service user, and sees of the host
+only the directories that it is given, at the same paths as outside.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smos.errors import DeadlineError, ProvisionError
+from smos.provision.docker import watchdog
+from smos.provision.docker.engine import engine, engine_socket, told
+from smos.provision.docker.labels import identity
+from smos.provision.docker.process import ContainerProcess
+from smos.provision.docker.removal import EngineSocket, reap_dead, remove_owned
+from smos.provision.owner import Owner
+
+if TYPE_CHECKING:
+    from docker.models.networks import Network
+    from docker.models.volumes import Volume
+
+MIB = 2**20
+MEMORY = 1024 * MIB
+"""Bytes of memory that one server may take; it never swaps."""
+PROCESSES = 512
+SCRATCH = "rw,noexec,nosuid,nodev,mode=1777,size=64m"
+"""How /tmp is mounted: there is nothing else that can be written outside of the given directories."""
+WATCHDOG_S = 30.0
+LOG_BYTES = "16m"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A directory or file of the host that a container sees. inside: its path there; None: the same as outside."""
+
+    outside: Path
+    inside: str | None = None
+    read_only: bool = False
+
+
+class Containers:
+    """What one owner has on the engine; made by `containers_of`. Raises ProvisionError without an engine.
+
+    `reaped`: ids of the dead owners whose leftovers were removed when this one began.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self._client = engine()
+        self._engine = EngineSocket(engine_socket())
+        self._owner = weakref.ref(owner)
+        self.id = owner.id
+        self.identity = identity(owner.id, os.getpid())
+        self._lock = threading.RLock()
+        self._numbers = count(1)
+        self._network: Network | None = None
+        self.authorities: dict[int, str] = {}
+        """Published port to host:port in the private network, for servers that speak to each other."""
+        self._user = owner.user
+        self.reaped = reap_dead(self._engine)
+        self._watchdog = self._watch(owner)
+        self._accounts = owner.directory("accounts", read_only=True) / "passwd"
+        owner.write(self._accounts, self._passwd())
+        self._accounts.chmod(0o644)
+        owner.before_close(self.close)
+
+    @property
+    def user(self) -> str:
+        """UID:GID of the processes in every container, the ones that own the run's directories."""
+        uid = self._user.uid if self._user else os.getuid()
+        gid = self._user.gid if self._user else os.getgid()
+        return f"{uid}:{gid}"
+
+    @property
+    def network(self) -> "Network":
+        """The private network of this owner; servers know each other in it by name, and there is no route out."""
+        with self._lock:
+            if self._network is None:
+                self._network = self.make_network("private")
+            return self._network
+
+    def make_network(self, role: str, *, internal: bool = False) -> "Network":
+        """Make another network of this owner's. internal: without a gateway, so that nothing is published either."""
+        options = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+        with told("make a network"):
+            return self._client.networks.create(
+                f"smos-{self.id}-{role}-{next(self._numbers)}",
+                driver="bridge",
+                internal=internal,
+                options=options,
+                labels=self.identity.labels(role),
+            )
+
+    def make_volume(self, role: str, *, options: Mapping[str, str] | None = None) -> "Volume":
+        """Make a volume of this owner's. options: of the local driver, such as type, device and o for tmpfs."""
+        with told("make a volume"):
+            return self._client.volumes.create(
+                f"smos-{self.id}-{role}-{next(self._numbers)}",
+                driver="local",
+                driver_opts=dict(options or {}),
+                labels=self.identity.labels(role),
+            )
+
+    def run(
+        self,
+        image: str,
+        argv: Sequence[str],
+        *,
+        name: str,
+        log: Path | None = None,
+        places: Sequence[Place] = (),
+        volumes: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        no_network: bool = False,
+        ports: Mapping[int, int] | None = None,
+        user: str | None = None,
+        memory: int = MEMORY,
+        tmpfs: Mapping[str, str] | None = None,
+        capabilities: Sequence[str] = (),
+    ) -> ContainerProcess:
+        """Start a program in a container and return at once.
+
+        argv: the first is a program of the image, found in its PATH. name: how others in the private network know
+        it. volumes: name of a volume to where it is mounted, with `:ro` behind it to read only. ports: port inside to
+        claimed loopback port outside. capabilities: added; none is there otherwise. log: where its output is kept
+        when it has ended. Raises ProvisionError.
+        """
+        from docker.types import Mount, Ulimit
+
+        mounts = [Mount("/etc/passwd", str(self._accounts), type="bind", read_only=True)]
+        mounts += [
+            Mount(
+                place.inside or str(place.outside), str(place.outside), type="bind", read_only=place.read_only
+            )
+            for place in places
+        ]
+        for volume, target in (volumes or {}).items():
+            path, _, mode = target.partition(":")
+            mounts.append(Mount(path, volume, type="volume", read_only=mode == "ro"))
+        options: dict[str, Any] = {}
+        if no_network:
+            options["network_mode"] = "none"
+        else:
+            net = self.network
+            endpoint = self._client.api.create_endpoint_config(aliases=[name])
+            options |= {"network": net.name, "networking_config": {str(net.name): endpoint}}
+            options["ports"] = {f"{inside}/tcp": ("127.0.0.1", out) for inside, out in (ports or {}).items()}
+        with told(f"start {name} from {image}"):
+            container = self._client.containers.create(
+                image,
+                entrypoint=[argv[0]],
+                command=list(argv[1:]),
+                name=f"smos-{self.id}-{name}-{next(self._numbers)}",
+                hostname=name[:60],
+                user=user or self.user,
+                working_dir=cwd or "/",
+                environment={"HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC", **(env or {})},  # noqa: S108  (inside)
+                labels=self.identity.labels(name),
+                mounts=mounts,
+                read_only=True,
+                cap_drop=["ALL"],
+                cap_add=list(capabilities),
+                security_opt=["no-new-privileges:true"],
+                tmpfs={"/tmp": SCRATCH, **(tmpfs or {})},  # noqa: S108  (inside)
+                ulimits=[Ulimit(name="core", soft=0, hard=0)],
+                pids_limit=PROCESSES,
+                mem_limit=memory,
+                memswap_limit=memory,
+                log_config={"type": "json-file", "config": {"max-size": LOG_BYTES, "max-file": "2"}},
+                restart_policy={"Name": "no"},
+                **options,
+            )
+            process = ContainerProcess(container, name=name, log=log, no_network=no_network)
+            try:
+                container.start()
+            except BaseException:
+                container.remove(force=True, v=True)
+                raise
+        return process
+
+    def call(self, image: str, argv: Sequence[str], *, name: str, timeout_s: float, **options: Any) -> bytes:
+        """Run a short program to its end in a container and return its output (both streams).
+
+        options: of `run`. Raises ProvisionError with the end of its output when it fails or takes too long.
+        """
+        process = self.run(image, argv, name=name, **{"no_network": True, **options})
+        try:
+            try:
+                code = process.wait(timeout_s)
+            except DeadlineError as error:
+                raise ProvisionError(
+                    f"{argv[0]} in {image} was not done within {timeout_s:g} s",
+                    remedy="a slow machine may need a longer limit",
+                    log=process.log_tail(),
+                ) from error
+            if code != 0:
+                raise ProvisionError(
+                    f"{argv[0]} in {image} failed with exit code {code}",
+                    remedy="its last output is below",
+                    log=process.log_tail(),
+                )
+            return process.output()
+        finally:
+            process.kill()
+
+    def close(self) -> None:
+        """Remove everything and let the watchdog go; may be called again."""
+        with self._lock:
+            pipe = self._watchdog.stdin
+            if pipe is None or pipe.closed:
+                return
+            remove_owned(
+                self._engine, self.id
+            )  # where that fails, the watchdog tries again when this process ends
+            with pipe, contextlib.suppress(BrokenPipeError):
+                pipe.write(b"d")
+            self._watchdog.wait(WATCHDOG_S)
+
+    def _watch(self, owner: Owner) -> "subprocess.Popen[bytes]":
+        config = {
+            "socket": str(engine_socket()),
+            "owner": owner.id,
+            "pid": os.getpid(),
+            "registry": str(owner.registry),
+        }
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", watchdog.__file__, json.dumps(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            env={},
+        )
+
+    def _passwd(self) -> str:
+        """Return an account file: programs such as initdb want a name for their user."""
+        uid, _, gid = self.user.partition(":")
+        lines = ["root:x:0:0::/root:/usr/sbin/nologin"] if uid != "0" else []
+        return "\n".join([*lines, f"smos:x:{uid}:{gid}::/tmp:/usr/sbin/nologin", ""])
+
+
+_OF: "weakref.WeakKeyDictionary[Owner, Containers]" = weakref.WeakKeyDictionary()
+_MAKING = threading.Lock()
+
+
+def containers_of(owner: Owner) -> Containers:
+    """Return what this owner has on the engine; the first call reaps the dead and starts the watchdog."""
+    with _MAKING:
+        if owner not in _OF:
+            _OF[owner] = Containers(owner)
+        return _OF[owner]

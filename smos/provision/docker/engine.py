@@ -1,0 +1,80 @@
+"""The container engine: reached through its own SDK, asked whether it answers, its errors told in our words.
+
+Which engine: DOCKER_HOST, as for every other client of it. Only one on a Unix socket of this machine serves: its
+containers see the run's directories, and its watchdog needs no package.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smos.errors import ProvisionError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+REQUEST_S = 180
+"""Seconds that one request may take; creating a container takes 0.1 s, on a busy machine some seconds."""
+POOL = 32
+"""Connections that may be open at once: every container's follower and every thread has its own."""
+DEFAULT_SOCKET = Path("/var/run/docker.sock")
+SDK_REMEDY = "install the extra `docker`: uv sync --extra docker"
+
+
+@contextlib.contextmanager
+def told(what: str) -> Iterator[None]:
+    """Turn an error of the engine's into a ProvisionError that says what was tried."""
+    import docker
+    import requests
+
+    try:
+        yield
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        said = getattr(error, "explanation", None) or error
+        raise ProvisionError(
+            f"The container engine could not {what}: {said}",
+            remedy="look at `docker info` and the engine's log; `smos doctor` tells what is missing",
+        ) from error
+
+
+def engine_socket() -> Path:
+    """Return the Unix socket of the engine. Raises ProvisionError without the SDK, or for an engine elsewhere."""
+    try:
+        from docker.utils import kwargs_from_env
+    except ImportError as error:
+        raise ProvisionError("The container engine's SDK is not installed", remedy=SDK_REMEDY) from error
+    url = str(kwargs_from_env().get("base_url") or f"unix://{DEFAULT_SOCKET}")
+    if not url.startswith(("unix://", "http+unix://")):
+        raise ProvisionError(
+            f"The container engine at {url} is on another machine",
+            remedy="use an engine on this one (unset DOCKER_HOST), or --provision embedded",
+        )
+    return Path("/" + url.partition("://")[2].lstrip("/"))
+
+
+@cache
+def engine() -> "DockerClient":
+    """Return this process' client of the engine. Raises ProvisionError when it doesn't answer."""
+    socket = engine_socket()
+    import docker
+
+    if not socket.exists():
+        raise ProvisionError(
+            f"There is no container engine at {socket}",
+            remedy="start one (Debian: apt install docker.io), or use --provision embedded",
+        )
+    with told("answer"):
+        client = docker.DockerClient(base_url=f"unix://{socket}", timeout=REQUEST_S, max_pool_size=POOL)
+        client.ping()
+    return client
+
+
+def why_not() -> str:
+    """Say why no engine can be used here; empty: one answers."""
+    try:
+        engine()
+    except ProvisionError as error:
+        return error.message
+    return ""
