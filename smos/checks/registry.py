@@ -24,8 +24,8 @@ CHECKS: tuple[Check, ...] = tuple(item for suite in SUITES.values() for item in 
 
 PROVISIONERS: Mapping[str, Collection[Provision]] = {
     "dr": (Provision.EMBEDDED,),
-    "vault": (Provision.EMBEDDED, Provision.LIVE),
-    "demo": (Provision.EMBEDDED,),
+    "vault": (Provision.EMBEDDED, Provision.DOCKER, Provision.LIVE),
+    "demo": (Provision.EMBEDDED, Provision.DOCKER),
     "rls": (Provision.EMBEDDED, Provision.LIVE),
     "observability": (Provision.EMBEDDED, Provision.LIVE),
 }

@@ -5,23 +5,20 @@ everybody else. Each check works on a database of its own, cloned from a templat
 """
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from smos.demo.schema import LOGINS, load_schema, load_seed, text_of
-from smos.errors import ProvisionError
 from smos.provision.base import PostgresEndpoint
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
-from smos.wait import wait_for
 
 SETTINGS = {
     "fsync": "off",
@@ -33,8 +30,6 @@ SETTINGS = {
 }
 """For a server that lives as long as a test run. Iterations cost time, not proof: nobody guesses these passwords."""
 HBA = "local all postgres trust\nlocal all all scram-sha-256\n"
-RELOAD_S = 30
-"""Seconds in which a running server takes a changed pg_hba.conf; it takes milliseconds."""
 TEMPLATE = "demo_template"
 PRODUCTION_DATABASE = "smarteros"
 
@@ -84,8 +79,14 @@ def login(
 class DemoStack:
     """Starts its servers with the first database that is asked for; the owner ends them."""
 
-    def __init__(self, owner: Owner, installation: PostgresInstallation | None = None) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        installation: PostgresInstallation | None = None,
+        servers: Callable[..., EmbeddedPostgres] = EmbeddedPostgres,
+    ) -> None:
         self._owner = owner
+        self._make = servers
         self._installation = installation
         self._server: EmbeddedPostgres | None = None
         self._production: EmbeddedPostgres | None = None
@@ -148,25 +149,13 @@ class DemoStack:
 
     def _start(self, name: str) -> EmbeddedPostgres:
         settings = dict(SETTINGS)
-        server = EmbeddedPostgres(
+        server = self._make(
             self._owner, name=name, installation=self._installation, settings=settings, memory=True
         )
+        server.hba = HBA
         if server.installation.major < 16:
             del server.settings["scram_iterations"]
         server.start()
-        with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
-            row = connection.execute("SELECT current_setting('hba_file'), pg_conf_load_time()").fetchone()
-            if row is None:
-                raise ProvisionError("PostgreSQL does not say where its pg_hba.conf is")
-            self._owner.write(Path(row[0]), HBA)
-            connection.execute("SELECT pg_reload_conf()")
-
-        def asks_for_passwords() -> bool:
-            with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as fresh:
-                loaded = fresh.execute("SELECT pg_conf_load_time() > %s", (row[1],)).fetchone()
-            return loaded == (True,)
-
-        wait_for(asks_for_passwords, what=f"PostgreSQL {name} asks for passwords", deadline_s=RELOAD_S)
         return server
 
 

@@ -20,7 +20,7 @@ class VaultLab:
     """subject: what is verified. stand: its server where it is ours, None where it is live.
 
     owner: gives the owner of private servers; made on demand. servers: makes a bare one (faults put others in its
-    place). proc: where the kernel tells of processes.
+    place). provide: makes one that is to be set up as the platform does it. proc: where the kernel tells of processes.
     compose: the file that users start the server by (None: as shipped). spoil: what a fault does to every private Vault
     before its check sees it (negative controls only).
     """
@@ -30,6 +30,7 @@ class VaultLab:
     stand: Stand | None = None
     spoil: Callable[[Stand], object] | None = None
     servers: Callable[..., EmbeddedOpenBao] = EmbeddedOpenBao
+    provide: Callable[..., EmbeddedOpenBao] = EmbeddedOpenBao
     proc: Path = Path("/proc")
     compose: Path | None = None
 
@@ -89,7 +90,8 @@ class VaultLab:
         Raises VaultError (`vault-live`) where a live Vault is verified: another server shows nothing about it.
         """
         self.require_own()
-        stand = stand_up(self.owner(), name=name, **options)
+        server = options.pop("server", None) or self.provide(self.owner(), name=name, memory=True)
+        stand = stand_up(self.owner(), name=name, server=server, **options)
         try:
             if self.spoil is not None:
                 self.spoil(stand)
