@@ -60,6 +60,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     [ "$method" != trust ] || method=scram-sha-256
   fi
   printf '\nhost all all all %s\n' "$method" >>"$fresh/pg_hba.conf"
+  printf "\nlisten_addresses = '*'\nunix_socket_directories = '/run/postgresql'\n" >>"$fresh/postgresql.conf"
 
   pg_ctl --pgdata="$fresh" --silent --wait --timeout=300 start -o "-c listen_addresses='' -c unix_socket_directories=/tmp"
   export PGHOST=/tmp PGPASSWORD="${POSTGRES_PASSWORD:-}"

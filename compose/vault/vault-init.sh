@@ -8,7 +8,8 @@
 # printed or put into an argument. It is what `smos vault init` does, without secrets for the providers.
 #
 # SMARTER_ESCROW: that file (default /vault/escrow/escrow.json). SMARTER_POLICIES: folder of the policies (default
-# /smarter/policies). SMARTER_SHARES, SMARTER_THRESHOLD: 5 and 3.
+# /smarter/policies). SMARTER_SHARES, SMARTER_THRESHOLD: 5 and 3. SMARTER_PATIENCE: seconds to wait for a server that
+# does not answer yet (30).
 set -eu
 umask 077
 # shellcheck disable=SC3045  # dash, busybox and bash know it
@@ -19,6 +20,7 @@ escrow="${SMARTER_ESCROW:-/vault/escrow/escrow.json}"
 policies="${SMARTER_POLICIES:-/smarter/policies}"
 shares="${SMARTER_SHARES:-5}"
 threshold="${SMARTER_THRESHOLD:-3}"
+patience="${SMARTER_PATIENCE:-30}"
 kv=smarteros
 key=smarteros-secrets
 rotate=720h
@@ -176,8 +178,12 @@ rules() {
   say "made the roles"
 }
 
-code=0
-state || code=$?
+# A server that has just been started may need some seconds before it answers at all.
+tries=0
+while code=0 && { state || code=$?; } && [ "$code" -eq 1 ] && [ "$tries" -lt "$patience" ]; do
+  tries=$((tries + 1))
+  sleep 1
+done
 [ "$code" -ne 1 ] || die "no answer from ${VAULT_ADDR:-the default address}: $(head -n 3 "$work/error")"
 
 if [ "$(field initialized "$work/status")" = true ]; then
