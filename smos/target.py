@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from smos.errors import TargetError
+from smos.live.declared import HostTarget, Service, Source, Store, absolute
 from smos.paths import require_regular
 
 DEFAULT_FILE = Path("smos.yml")
@@ -89,7 +90,9 @@ class Backups(_Model):
     """Where the backups lie and what is expected of them."""
 
     directory: Path | None = None
-    """None: the built-in source is provisioned and backed up first."""
+    """None, and no `source`: the built-in source is provisioned and backed up first."""
+    source: Source | None = None
+    """Where else they lie: on the host, in a bucket, behind rclone. They are fetched into the sandbox, read only."""
     schedule: Schedule = Schedule()
     offsite: Path | None = None
     """A second copy that must hold the same bytes, where the target names one."""
@@ -194,14 +197,6 @@ class ObservabilityTarget(_Model):
 OBSERVABILITY_FILES = ("clickhouse_credentials", "grafana_token_file", "sentry_credentials")
 
 
-class Service(_Model):
-    """A service that must give positive evidence of health."""
-
-    name: Name
-    kind: Literal["postgres", "vault", "volume", "redis", "http", "container", "systemd"]
-    """postgres and vault are asked in the sandbox; this version can't ask the others: NOT_PROVEN."""
-
-
 class Evidence(_Model):
     """Who signs what a run leaves, who approved it, how long it counts, and in which language people read it."""
 
@@ -216,6 +211,8 @@ class Evidence(_Model):
     """RFC 3161 time-stamping authority. None: the statement carries only its own clock."""
     valid_days: Annotated[int, Field(ge=1, le=3660)] = 92
     """How long a run counts as evidence: a quarter."""
+    store: Store | None = None
+    """Where history and evidence are taken from before a drill and brought after it: runners forget."""
     language: Literal["en", "es"] | None = None
     """Language of evidence.html. None: as LANG says, else English."""
 
@@ -237,6 +234,10 @@ class Limits(_Model):
     """Highest expansion of an artifact, decompressed bytes to stored bytes (beyond the first 16 MiB)."""
     restore_seconds: Annotated[float, Field(gt=0)] = 4 * 3600
     """Most seconds that the restore of one database may take before it counts as hung."""
+    fetch_seconds: Annotated[float, Field(gt=0)] = 4 * 3600
+    """Most seconds that fetching the newest set may take, and then fetching all others."""
+    stall_seconds: Annotated[float, Field(gt=0)] = 60
+    """Most seconds without a byte before a stream is taken up again."""
 
 
 class Target(_Model):
@@ -251,6 +252,8 @@ class Target(_Model):
     volumes: tuple[Name, ...] = ()
     vault: VaultTarget | None = None
     observability: ObservabilityTarget | None = None
+    host: HostTarget | None = None
+    """The production host, for `--provision live`: looked at, never changed."""
     services: tuple[Service, ...] = ()
     smoke: tuple[Smoke, ...] = ()
     references: tuple[FileReference, ...] = ()
@@ -288,6 +291,14 @@ class Settings(_Model):
     dsn: str | None = None
     """The database that `-m rls` probes: a libpq string or URI without a password."""
     telemetry: Telemetry = Telemetry()
+    ssh_agent: Path | None = None
+    """SSH_AUTH_SOCK: the agent that OpenSSH asks for keys."""
+
+    @property
+    def live(self) -> bool:
+        """Whether production itself is looked at: asked for, or the target names what only that reaches."""
+        named = self.target is not None and (self.target.host or self.target.backups.source)
+        return self.provision is Provision.LIVE or (self.provision is Provision.AUTO and bool(named))
 
 
 def load_target(path: Path) -> Target:
@@ -334,6 +345,31 @@ def parse_target(data: Mapping[str, Any], *, origin: str) -> Target:
         ) from error
 
 
+def require_live(settings: Settings) -> None:
+    """Raise TargetError where production is to be looked at and nothing says where it is, or the other way round."""
+    target = settings.target
+    if settings.live and (
+        target is None
+        or (target.backups.directory is None and target.backups.source is None and settings.backups is None)
+    ):
+        raise TargetError(
+            "--provision live needs a target that says where production's backups lie",
+            remedy="name backups.source (or backups.directory) in the file of --target;"
+            " targets/production.example.yml is a whole one",
+        )
+    if target is not None and not settings.live and target.backups.source and settings.backups is None:
+        raise TargetError(
+            f"The backups of {target.name} lie elsewhere, and --provision {settings.provision} does not go there",
+            remedy="use --provision live (or auto), or give a local copy with --backups DIR",
+        )
+    source = target.backups.source if target is not None else None
+    if target is not None and source is not None and source.kind == "host" and target.host is None:
+        raise TargetError(
+            "backups.source is on the host, and the target names none",
+            remedy="add `host: {address: ssh://…}`",
+        )
+
+
 def check_places(target: Target) -> Target:
     """Return the target. Raises TargetError where two of its places must lie apart and don't."""
     backups = target.backups
@@ -369,6 +405,7 @@ def _absolute(target: Target, base: Path) -> Target:
             "directory": fix(target.backups.directory),
             "offsite": fix(target.backups.offsite),
             "manifest_public_key": fix(target.backups.manifest_public_key),
+            "source": target.backups.source and absolute(target.backups.source, base),
         }
     )
     places = ("escrow", "ca_file", "token_file", "credentials")
@@ -383,10 +420,18 @@ def _absolute(target: Target, base: Path) -> Target:
         update={
             "signing_key": target.evidence.signing_key if key is None else str(fix(key)),
             "public_key": fix(target.evidence.public_key),
+            "store": target.evidence.store and absolute(target.evidence.store, base),
         }
     )
     return target.model_copy(
-        update={"backups": backups, "vault": vault, "observability": telemetry, "evidence": evidence}
+        update={
+            "backups": backups,
+            "vault": vault,
+            "observability": telemetry,
+            "evidence": evidence,
+            "host": target.host and absolute(target.host, base),
+            "services": tuple(absolute(service, base) for service in target.services),
+        }
     )
 
 
@@ -432,6 +477,7 @@ def resolve_settings(
         ),
         dsn=_without_password(dsn or env.get("SMOS_DSN")),
         telemetry=resolve_telemetry(env),
+        ssh_agent=Path(env["SSH_AUTH_SOCK"]) if env.get("SSH_AUTH_SOCK") else None,
     )
 
 

@@ -24,8 +24,8 @@ from smos.evidence.accounting import reconcile
 from smos.evidence.results import Result
 from smos.faults.dr.workspace import Workspace
 from smos.faults.registry import Variant, caught, fault
+from smos.live.declared import Service
 from smos.provision.embedded.postgres import EmbeddedPostgres
-from smos.target import Service
 from smos.vault.health import read_health
 from smos.verdict import Judgement, Verdict, not_proven
 

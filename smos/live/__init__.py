@@ -1,0 +1,1 @@
+"""Hosts that exist already: asked and read, never changed."""
