@@ -95,7 +95,7 @@ def read_health(url: str, *, ca: Path | None = None, limit_s: float = LIMIT_S) -
                 url=shown, state=HealthState.TIMED_OUT, detail=f"{type(error).__name__} after {limit_s:g} s"
             )
         except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
-            state, detail = _failure(error)
+            state, detail = failure(error)
             return HealthFacts(url=shown, state=state, detail=detail)
     return _answer(shown, answer)
 
@@ -139,7 +139,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or seen.__context__
 
 
-def _failure(error: BaseException) -> tuple[HealthState, str]:
+def failure(error: BaseException) -> tuple[HealthState, str]:
+    """Return what a request that came to nothing shows about the other side's TLS, and in whose words."""
     for cause in _chain(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             if cause.verify_code in _EXPIRED:
