@@ -1,21 +1,30 @@
 """Entry point of the `smos` command. Every command imports what it needs when it runs, so `--help` is quick."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from smos import __version__
-from smos.cli import config, console, demo, drill, evidence, mcp, notify, rls, tenants, vault, vaultinit
+from smos.cli import (
+    backup,
+    config,
+    console,
+    demo,
+    drill,
+    evidence,
+    mcp,
+    notify,
+    rls,
+    tenants,
+    vault,
+    vaultinit,
+)
 
 app = typer.Typer(
     name="smos",
     help="SmarterOS Verify: proves on real servers that backups restore.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-)
-backup_app = typer.Typer(
-    help="Take backups together with the manifest that proves them later.", no_args_is_help=True
 )
 heartbeat_app = typer.Typer(
     help="Recovery point evidence: one row per beat, in the database itself.", no_args_is_help=True
@@ -31,7 +40,7 @@ app.add_typer(mcp.app, name="mcp")
 app.add_typer(demo.app, name="demo")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(notify.app, name="notify")
-app.add_typer(backup_app, name="backup")
+app.add_typer(backup.app, name="backup")
 app.add_typer(heartbeat_app, name="heartbeat")
 
 
@@ -59,119 +68,6 @@ def doctor(
     diagnosis = diagnose()
     text = TypeAdapter(Diagnosis).dump_json(diagnosis, indent=1).decode() if as_json else render(diagnosis)
     typer.echo(text)
-
-
-@backup_app.command("create")
-def backup_create(
-    *,
-    to: Annotated[Path, typer.Option(help="Directory that keeps the backup sets.")],
-    host: Annotated[str | None, typer.Option(help="PostgreSQL's host or socket directory.")] = None,
-    port: Annotated[int, typer.Option(help="PostgreSQL's port.")] = 5432,
-    user: Annotated[
-        str, typer.Option(help="A role that may read everything; password from ~/.pgpass.")
-    ] = "postgres",
-    database: Annotated[list[str] | None, typer.Option(help="A database to dump; repeatable.")] = None,
-    volume: Annotated[list[str] | None, typer.Option(help="NAME=DIRECTORY to archive; repeatable.")] = None,
-    name: Annotated[str, typer.Option(help="Name of the source, as in the target file.")] = "source",
-    signing_key: Annotated[
-        Path | None, typer.Option(help="Ed25519 private key (PEM) for the manifest.")
-    ] = None,
-    vault_address: Annotated[
-        str | None, typer.Option(help="Vault to take a snapshot of; with --encrypt it makes the data key.")
-    ] = None,
-    approle: Annotated[
-        Path | None, typer.Option(help="File (0600) with role_id and secret_id of the role `backup`, JSON.")
-    ] = None,
-    vault_ca: Annotated[Path | None, typer.Option(help="Authority (PEM) of Vault's certificate.")] = None,
-    kv_mount: Annotated[str, typer.Option(help="Vault's KV v2 mount.")] = "smarteros",
-    transit_key: Annotated[
-        str, typer.Option(help="Vault's transit key that wraps data keys.")
-    ] = "smarteros-secrets",
-    encrypt: Annotated[
-        bool, typer.Option("--encrypt", help="Encrypt everything; see docs/encryption.md.")
-    ] = False,
-    recipient: Annotated[
-        str | None,
-        typer.Option(help="Public half of the escrow's backup identity (age1…), or a file that holds it."),
-    ] = None,
-    staging: Annotated[
-        Path | None,
-        typer.Option(help="Private directory for plain text until it is encrypted (default: TMPDIR)."),
-    ] = None,
-) -> None:
-    """Take one backup set with its manifest.
-
-    Example: smos backup create --to /backups --host /run/postgresql --database smarteros --volume n8n_data=/srv/n8n
-    --vault-address https://vault:8200 --approle backup.json --encrypt --recipient age1…
-    """
-    from smos.backup.create import BackupSource, create_backup
-    from smos.cli.sources import existing_postgres, existing_vault, parse_volumes
-    from smos.clock import SystemClock
-    from smos.errors import TargetError
-
-    if (vault_address is None) != (approle is None) or encrypt != (recipient is not None):
-        raise TargetError(
-            "These options go together: --vault-address and --approle; --encrypt and --recipient",
-            remedy="`smos backup recipient --escrow FILE` prints the recipient",
-        )
-    if encrypt and vault_address is None:
-        raise TargetError("--encrypt needs the Vault that makes the data key", remedy="give --vault-address")
-    vault = None
-    if vault_address is not None and approle is not None:
-        vault = existing_vault(
-            vault_address,
-            approle,
-            ca=vault_ca,
-            kv_mount=kv_mount,
-            transit_key=transit_key,
-            recipient=recipient,
-        )
-    endpoint, installation = existing_postgres(host, port, user) if database else (None, None)
-    source = BackupSource(
-        name=name,
-        postgres=endpoint,
-        installation=installation,
-        databases=tuple(database or ()),
-        volumes=parse_volumes(volume or []),
-        vault=vault,
-    )
-    path = create_backup(
-        source,
-        to,
-        clock=SystemClock(),
-        signing_key=signing_key,
-        staging=staging,
-        progress=lambda text: typer.echo(text, err=True),
-    )
-    typer.echo(str(path))
-
-
-@backup_app.command("keygen")
-def backup_keygen(
-    private_key: Annotated[
-        Path, typer.Argument(help="Where the private key goes (0600); keep it off the backups.")
-    ],
-    public_key: Annotated[
-        Path, typer.Argument(help="Where the public key goes; name it in the target file.")
-    ],
-) -> None:
-    """Make the Ed25519 key pair that signs manifests."""
-    from smos.backup.signing import generate_keypair
-
-    generate_keypair(private_key, public_key)
-    typer.echo(f"private: {private_key} (0600)\npublic:  {public_key}")
-
-
-@backup_app.command("recipient")
-def backup_recipient(
-    escrow: Annotated[
-        Path, typer.Option(help="The escrow file (0600); it gets an identity where it has none.")
-    ],
-) -> None:
-    """Print the public half of the escrow's backup identity: all that the host that makes backups needs."""
-    from smos.vault.escrow import ensure_recipient
-
-    typer.echo(ensure_recipient(escrow))
 
 
 @heartbeat_app.command("install")

@@ -86,7 +86,7 @@ def recover_everything(
     ring = KeyRing(target.vault)
     chosen_facts, encryption, vault = None, None, None
     if is_encrypted(plan):
-        plan, chosen_facts, vault, encryption = _encrypted(
+        plan, chosen_facts, vault, encryption = open_encrypted(
             target, catalog, plan, sandbox, owner, phases, ring, report
         )
         if target.derived:
@@ -162,7 +162,7 @@ def recover_everything(
     )
 
 
-def _encrypted(
+def open_encrypted(
     target: Target,
     catalog: Catalog,
     plan: RestorePlan,
