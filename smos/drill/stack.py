@@ -10,6 +10,7 @@ from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import PostgresInstallation, choose_installation
 from smos.provision.owner import Owner
+from smos.provision.servers import EMBEDDED, Servers
 from smos.target import Target
 from smos.vault.recovery import Prepared, prepare
 
@@ -27,13 +28,13 @@ class Sandbox:
     isolation: str
 
 
-def start_sandbox(owner: Owner, plan: RestorePlan, target: Target) -> Sandbox:
-    """Start what the plan needs; both servers at the same time.
+def start_sandbox(owner: Owner, plan: RestorePlan, target: Target, servers: Servers = EMBEDDED) -> Sandbox:
+    """Start what the plan needs; both servers at the same time. servers: what makes them.
 
     PostgreSQL's major version is the backup's where it is installed here, else the newest that is.
     Raises ProvisionError.
     """
-    postgres = EmbeddedPostgres(
+    postgres = servers.postgres(
         owner,
         name="sandbox",
         installation=_installation(plan),
@@ -42,7 +43,7 @@ def start_sandbox(owner: Owner, plan: RestorePlan, target: Target) -> Sandbox:
         superuser=SANDBOX_ADMIN,
     )
     wanted = target.vault is not None and plan.vault_snapshot is not None
-    vault = EmbeddedOpenBao(owner, name="sandbox-vault", no_network=True) if wanted else None
+    vault = servers.openbao(owner, name="sandbox-vault", no_network=True) if wanted else None
     waiting = None
     if vault:
         # Not a `with` block: that would wait for the election here.

@@ -16,6 +16,7 @@ from smos.paths import compose_dir
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
+from smos.provision.servers import EMBEDDED, Servers
 from smos.selftest.volumes import build_volumes
 from smos.target import Target, load_target
 from smos.vault.bootstrap import bootstrap
@@ -39,17 +40,22 @@ class SelfTestSource:
 
 
 def start_source(
-    owner: Owner, clock: Clock, report: Callable[[str], None], *, encrypted: bool | None = None
+    owner: Owner,
+    clock: Clock,
+    report: Callable[[str], None],
+    *,
+    encrypted: bool | None = None,
+    servers: Servers = EMBEDDED,
 ) -> SelfTestSource:
     """Start the source, fill it, and take a backup for each of the last seven days and a current one.
 
-    encrypted: whether the backups are; None: as the built-in target declares.
+    encrypted: whether the backups are; None: as the built-in target declares. servers: what makes its servers.
 
     The dates of the backups come from `clock`, shifted by whole days; nothing else is back-dated.
     """
     base = owner.directory("source")
-    postgres = EmbeddedPostgres(owner, name="source", settings=SOURCE_SETTINGS, memory=True)
-    vault = EmbeddedOpenBao(owner, name="source-vault", memory=True)
+    postgres = servers.postgres(owner, name="source", settings=SOURCE_SETTINGS, memory=True)
+    vault = servers.openbao(owner, name="source-vault", memory=True)
     escrow = base / "escrow" / "escrow.json"
     escrow.parent.mkdir(mode=0o700)
     keys = base / "keys"
