@@ -21,8 +21,9 @@ def everybody(work: VaultWork) -> None:
     """Open them on the listener."""
 
     def change(configuration: dict[str, Any]) -> None:
-        listener = configuration["listener"][0]["unix"]
-        listener["telemetry"] = {"unauthenticated_metrics_access": True}
+        for listener in configuration["listener"]:
+            for settings in listener.values():
+                settings["telemetry"] = {"unauthenticated_metrics_access": True}
 
     another_subject(work, change)
 
