@@ -35,7 +35,8 @@ class DockerOpenBao(EmbeddedOpenBao):
     def __init__(self, owner: Owner, *, name: str, **options: Any) -> None:
         self._containers = containers_of(owner)
         self._image = image_of("openbao")
-        if not options.get("no_network") and options.get("tls") is None:
+        self._by_tls = not options.get("no_network") and options.get("tls") is None
+        if self._by_tls:
             directory = owner.directory(f"{name}-tls", read_only=True)
             options["tls"] = make_certificate(owner, directory)
         super().__init__(owner, name=name, **options)
@@ -46,8 +47,11 @@ class DockerOpenBao(EmbeddedOpenBao):
 
     @property
     def endpoint(self) -> VaultEndpoint:
-        """Where it is reached: TLS on a loopback port, or its socket where it has no network."""
-        return super().endpoint if self._no_network else self.tls_endpoint
+        """Where it is reached: TLS on a loopback port; its socket where it has no network.
+
+        The socket also where `tls` was given: then the listener is what is looked at, or broken.
+        """
+        return self.tls_endpoint if self._by_tls else super().endpoint
 
     def logs(self) -> str:
         """Return everything it has logged, over all its starts."""
