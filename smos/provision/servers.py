@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -20,9 +21,11 @@ class Servers:
 EMBEDDED = Servers(name=Provision.EMBEDDED.value, openbao=EmbeddedOpenBao, postgres=EmbeddedPostgres)
 
 
-def servers_for(provision: Provision) -> Servers:
+def servers_for(provision: Provision, *, sockets: bool = False) -> Servers:
     """Return what makes this run's servers; `auto` are the embedded ones.
 
+    sockets: PostgreSQL is reached by its socket and by nothing else, as a drill wants it: only a socket lets other
+    roles in without a password, and row security is counted as they meet it.
     Raises ProvisionError where containers are asked for and no engine answers.
     """
     if provision is not Provision.DOCKER:
@@ -32,4 +35,5 @@ def servers_for(provision: Provision) -> Servers:
     from smos.provision.docker.postgres import DockerPostgres
 
     engine()
-    return Servers(name=Provision.DOCKER.value, openbao=DockerOpenBao, postgres=DockerPostgres)
+    postgres = partial(DockerPostgres, no_network=True) if sockets else DockerPostgres
+    return Servers(name=Provision.DOCKER.value, openbao=DockerOpenBao, postgres=postgres)
