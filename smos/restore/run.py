@@ -122,13 +122,20 @@ def execute(plan: RestorePlanned, where: Where, manifest: Manifest, found: Globa
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let no second Ctrl-C break the way back off; it is short."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _uninterrupted(*, later: bool = False) -> Iterator[None]:
+    """Let no Ctrl-C break what is short and must be whole. later: it counts when that is done; else it is forgotten."""
+    asked: list[int] = []
+    before = {
+        number: signal.signal(number, lambda signum, _frame: asked.append(signum))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asked and later:
+        raise KeyboardInterrupt
 
 
 # --- before -----------------------------------------------------------------------------------------------------------
@@ -327,7 +334,7 @@ def _swap(run: _Run, volumes: tuple[SwappedVolume, ...]) -> None:
         for volume in volumes:
             _put(volume)
 
-    with _uninterrupted():  # a few milliseconds, and then everything is new
+    with _uninterrupted(later=True):  # a few milliseconds, and then everything is new
         if names:
             swap(run.endpoint, names, exchange_volumes)
         else:
