@@ -1,15 +1,14 @@
 """The sandbox: shown to be empty, isolated and not the source before anything is restored into it."""
 
-import ctypes
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from smos.durable import synchronise
 from smos.errors import ProvisionError, UnsafeInputError
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.verdict import Problem
@@ -174,7 +173,7 @@ def make_durable(server: EmbeddedPostgres) -> float:
         connection.execute("CHECKPOINT")
     server.stop()
     try:
-        _synchronise(server.data_dir)
+        synchronise(server.data_dir)
     except OSError as error:
         raise ProvisionError(
             f"The sandbox could not be written to disk: {error.strerror}",
@@ -182,34 +181,6 @@ def make_durable(server: EmbeddedPostgres) -> float:
         ) from error
     server.restart(DURABLE_SETTINGS)
     return time.monotonic() - started
-
-
-def _synchronise(root: Path) -> None:
-    """Write a directory tree to disk: in one call where the system has it, else file by file."""
-    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-        if syncfs is not None:
-            if syncfs(handle) != 0:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-            return
-    finally:
-        os.close(handle)
-    for folder, _, names in os.walk(root):
-        for name in names:
-            path = Path(folder, name)
-            if path.is_file() and not path.is_symlink():
-                _fsync(path, os.O_RDWR)
-        _fsync(Path(folder), os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _fsync(path: Path, flags: int) -> None:
-    handle = os.open(path, flags | os.O_NOFOLLOW)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _text(connection: "psycopg.Connection[Any]", query: str) -> str:

@@ -158,7 +158,7 @@ class InstantTree:
             return self.facts.copied
         base = self.path.parent.parent
         return sum(
-            os.lstat(os.path.join(folder, name)).st_blocks * 512
+            Path(folder, name).lstat().st_blocks * 512
             for number in range(len(self._surveys))
             for folder, _, names in os.walk(base / str(number) / "upper")
             for name in names
@@ -192,8 +192,12 @@ def open_instant(
     started = time.monotonic()
     surveys = _surveys(backup, dict(linked or {}))
     names = ("", *sorted(path for path, _ in surveys[0].links))
-    if owner.run_dir.is_relative_to(surveys[0].root) or (near and near.resolve().is_relative_to(surveys[0].root)):
-        raise BackupError("The sandbox would lie in the backup itself", remedy="give another place for the run")
+    if owner.run_dir.is_relative_to(surveys[0].root) or (
+        near and near.resolve().is_relative_to(surveys[0].root)
+    ):
+        raise BackupError(
+            "The sandbox would lie in the backup itself", remedy="give another place for the run"
+        )
     refused: list[tuple[Level, str]] = []
     for level in levels:
         base = owner.directory(f"{name}-{level.value}", near=near)

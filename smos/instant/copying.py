@@ -16,7 +16,7 @@ from smos.instant.survey import Entry, Survey
 from smos.provision.users import ServiceUser
 
 FICLONE = 0x40049409
-"""ioctl that lets a file share another one's blocks. Source: linux/fs.h (the same on all architectures but mips, ppc)."""
+"""ioctl that lets a file share another one's blocks. Source: linux/fs.h; mips and ppc differ."""
 REFUSED = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
 """How a file system says that it does not share blocks, or not with that one. Source: ioctl_ficlone(2)."""
 CHUNK_BYTES = 16 << 20
@@ -77,7 +77,9 @@ def _fill(
         source = os.open(tree.root / entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             if os.fstat(source).st_ino != entry.inode:
-                raise BackupError(f"{entry.path} was replaced while it was read", remedy="take a backup at rest")
+                raise BackupError(
+                    f"{entry.path} was replaced while it was read", remedy="take a backup at rest"
+                )
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             copy = os.open(target / entry.path, flags, 0o600)
             try:

@@ -90,13 +90,13 @@ def _give(root: Path, uid: int, gid: int) -> None:
     """Make everything the user's, its contents staying where they are (overlayfs copies the metadata only)."""
     for folder, names, files in os.walk(root):
         for name in ("", *names, *files):
-            path = os.path.join(folder, name)
-            status = os.lstat(path)
+            path = Path(folder, name)
+            status = path.lstat()
             if (status.st_uid, status.st_gid) != (uid, gid):
                 os.lchown(path, uid, gid)
             wanted = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600
             if not stat.S_ISLNK(status.st_mode) and stat.S_IMODE(status.st_mode) & 0o777 != wanted:
-                os.chmod(path, wanted)
+                path.chmod(wanted)
 
 
 if __name__ == "__main__":

@@ -79,5 +79,7 @@ def major_of(tree: InstantTree) -> int:
     """Return the major version that the tree was made by. Raises BackupError."""
     text = (tree.read("PG_VERSION", 16) or b"").decode(errors="replace").strip()
     if not re.fullmatch(r"[1-9][0-9]", text):
-        raise BackupError("PG_VERSION holds no major version of PostgreSQL", remedy="look for a damaged backup")
+        raise BackupError(
+            "PG_VERSION holds no major version of PostgreSQL", remedy="look for a damaged backup"
+        )
     return int(text)

@@ -76,7 +76,10 @@ class Survey:
 
 
 def survey(root: Path) -> Survey:
-    """Read a tree, nothing of the files' contents. Raises BackupError, or UnsafeInputError for what can't be a backup."""
+    """Read a tree, nothing of the files' contents.
+
+    Raises BackupError when it can't be read, UnsafeInputError for what no backup holds.
+    """
     entries: list[Entry] = []
     links: list[tuple[str, str]] = []
     try:
@@ -90,7 +93,8 @@ def survey(root: Path) -> Survey:
                 raise UnsafeInputError(f"{root} holds more than {MOST_ENTRIES} entries")
     except OSError as error:
         raise BackupError(
-            f"{error.filename or root} can't be read: {error.strerror}", remedy="look at its owner and its rights"
+            f"{error.filename or root} can't be read: {error.strerror}",
+            remedy="look at its owner and its rights",
         ) from error
     return Survey(root=root, entries=tuple(entries), links=tuple(links))
 
