@@ -128,13 +128,13 @@ def _import_root(
     name, _colon, version = tag.partition(":")
     answer = api.import_image_from_file(str(root.archive), repository=name, tag=version, changes=changes)
     if "error" in answer:
-        raise ProvisionError(f"The engine did not take the root file system of {recipe.name}", log=answer[-500:])
+        raise ProvisionError(
+            f"The engine did not take the root file system of {recipe.name}", log=answer[-500:]
+        )
     return tag, inputs, True
 
 
-def _build(
-    api: "APIClient", recipe: Recipe, done: dict[str, Built], _: str | None
-) -> tuple[str, str, bool]:
+def _build(api: "APIClient", recipe: Recipe, done: dict[str, Built], _: str | None) -> tuple[str, str, bool]:
     base = done[recipe.base or ""]
     context = gather(recipe)
     inputs = hashlib.sha256(f"{base.inputs} {recipe.variable} {context.digest()}".encode()).hexdigest()

@@ -4,7 +4,6 @@ Owners and times are the same for everybody, so equal content gives equal layers
 """
 
 import hashlib
-import os
 import platform
 import re
 import shutil
@@ -26,7 +25,8 @@ PYTHON = "3.11"
 """Of Debian 12, which the images are made of."""
 LIBC = "manylinux_2_36"
 INSTALL_S = 900
-IGNORED = ("__pycache__", ".pyc")
+IGNORED = frozenset({"__pycache__", ".env", ".gitignore", "built.env", "built.json"})
+"""Files and folders that never go into an image: passwords above all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +117,22 @@ def _walk(name: str, path: Path) -> Iterator[tuple[str, Path]]:
         yield name, path
         return
     for file in sorted(path.rglob("*")):
-        if file.is_file() and not any(file.name.endswith(end) or end in file.parts for end in IGNORED):
-            yield f"{name}/{file.relative_to(path)}", file
+        inside = file.relative_to(path)
+        if file.is_file() and file.suffix != ".pyc" and not IGNORED.intersection(inside.parts):
+            yield f"{name}/{inside}", file
 
 
 def _add(tar: tarfile.TarFile, name: str, file: Path) -> None:
     info = tarfile.TarInfo(name)
     info.mtime = EPOCH
-    if file.is_symlink() and not Path(os.readlink(file)).is_absolute():
-        info.type, info.linkname, info.mode = tarfile.SYMTYPE, str(Path(os.readlink(file))), 0o777
+    if file.is_symlink() and not file.readlink().is_absolute():
+        info.type, info.linkname, info.mode = tarfile.SYMTYPE, str(file.readlink()), 0o777
         tar.addfile(info)
         return
     info.size = file.stat().st_size
-    info.mode = 0o755 if file.stat().st_mode & 0o100 else 0o644  # wheels carry the bit; unzipping by hand loses it
+    info.mode = (
+        0o755 if file.stat().st_mode & 0o100 else 0o644
+    )  # wheels carry the bit; unzipping by hand loses it
     with file.open("rb") as opened:
         tar.addfile(info, opened)
 
@@ -153,5 +156,3 @@ def _run(words: list[str], place: Path, problem: str) -> str:
             log="\n".join(done.stderr.decode("utf-8", "replace").splitlines()[-10:]),
         )
     return done.stdout.decode("utf-8")
-
-

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -56,10 +57,16 @@ def read_recipes() -> tuple[Recipe, ...]:
     given = YAML(typ="safe").load(images_dir() / "images.yml")
     recipes: dict[str, Recipe] = {}
     for name, entry in given["images"].items():
-        entry = dict(entry)  # noqa: PLW2901  (a copy: `from` is taken out)
-        base = entry.pop("from", None)
-        lists = {key: tuple(entry.pop(key)) for key in ("root", *_LISTS) if key in entry}
-        recipe = Recipe(name=name, suite=given["suite"], base=base, **lists, **entry)
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+        }
+        base = fields.pop("from", None)
+        try:
+            recipe = Recipe(name=name, suite=given["suite"], base=base, **fields)
+        except TypeError as error:
+            raise ProvisionError(
+                f"The image {name} is described wrongly: {error}", remedy="mend compose/images/images.yml"
+            ) from error
         if (recipe.root is None) == (base is None) or (base is not None and base not in recipes):
             raise ProvisionError(
                 f"The image {name} has neither a root file system nor a base that stands before it",
@@ -82,6 +89,3 @@ def wanted(recipes: tuple[Recipe, ...], names: list[str]) -> tuple[Recipe, ...]:
             needed.add(step)
             step = known[step].base
     return tuple(recipe for recipe in recipes if recipe.name in needed)
-
-
-_LISTS = ("wheels", "extras", "programs", "files")

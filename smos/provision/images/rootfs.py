@@ -20,12 +20,19 @@ MAKE_S = 900
 """Seconds that one root file system may take, downloads included."""
 EPOCH = 1_700_000_000
 """Time of every file in the archives: a fixed one, so that equal content gives equal archives."""
-DOCUMENTATION = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*", "/usr/share/lintian/*")
+DOCUMENTATION = (
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/usr/share/info/*",
+    "/usr/share/doc/*",
+    "/usr/share/lintian/*",
+)
 KEPT = ("/usr/share/doc/*/copyright",)
 HOOKS = (
     'find "$1" -xdev -perm /6000 -type f -exec chmod a-s {} +',
     # Made when the packages were installed, so the same for everybody who has the image.
-    'rm -rf "$1"/etc/ssl/private/* "$1"/etc/ssl/certs/ssl-cert-snakeoil.pem "$1"/etc/postgresql/* "$1"/var/lib/postgresql/*',
+    'rm -rf "$1"/etc/ssl/private/* "$1"/etc/ssl/certs/ssl-cert-snakeoil.pem',
+    'rm -rf "$1"/etc/postgresql/* "$1"/var/lib/postgresql/*',
     'rm -rf "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/etc/machine-id "$1"/var/log/* "$1"/var/cache/*',
 )  # fmt: skip
 
@@ -110,7 +117,9 @@ def _installed(archive: Path) -> list[str]:
 def _parse(status: str) -> list[str]:
     found = []
     for paragraph in status.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " ")
+        fields = dict(
+            line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " "
+        )
         if "Package" in fields:
             found.append(f"{fields['Package']} {fields['Version']}")
     return found

@@ -56,15 +56,15 @@ class Access:
 
 
 class Front(ThreadingHTTPServer):
-    """Listens on loopback; a thread and an engine connection for each client."""
+    """Listens on loopback, or on `address` in a container; a thread and an engine connection for each client."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, engine: Engine, access: Access) -> None:
+    def __init__(self, port: int, engine: Engine, access: Access, *, address: str = "127.0.0.1") -> None:
         self.engine = engine
         self.access = access
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__((address, port), Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say what went wrong with a client; one that went away is no error."""
