@@ -466,9 +466,9 @@ def _request(wanted: "_Wanted", databases: tuple[str, ...], volumes: dict[str, P
 
 
 def _where(host: str | None, port: int, user: str, *, needs_server: bool) -> "Where":
+    from smos.cli.sources import client_tools
     from smos.clock import SystemClock
     from smos.provision.base import PostgresEndpoint
-    from smos.provision.installations import choose_installation
     from smos.restore.run import Where
     from smos.restore.server import read_server
     from smos.target import Limits
@@ -480,7 +480,7 @@ def _where(host: str | None, port: int, user: str, *, needs_server: bool) -> "Wh
         endpoint = PostgresEndpoint(
             host=endpoint.host, port=port, superuser=user, version_num=server.version_num
         )
-        installation = choose_installation(at_least=server.version_num // 10000)
+        installation = client_tools(server.version_num // 10000)
     return Where(
         endpoint=endpoint,
         installation=installation,

@@ -20,7 +20,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 def existing_postgres(
     host: str | None, port: int, user: str
 ) -> tuple[PostgresEndpoint, PostgresInstallation]:
-    """Connect to a running PostgreSQL; return its endpoint and client tools that are not older than it.
+    """Connect to a running PostgreSQL; return its endpoint and client tools of its version, or newer ones.
 
     The password, where one is needed, comes from ~/.pgpass or PGPASSFILE, never from an argument.
     Raises ProvisionError.
@@ -35,7 +35,17 @@ def existing_postgres(
             remedy="check host, port and user; put the password into ~/.pgpass",
         ) from error
     endpoint = PostgresEndpoint(host=endpoint.host, port=port, superuser=user, version_num=version)
-    return endpoint, choose_installation(at_least=version // 10000)
+    return endpoint, client_tools(version // 10000)
+
+
+def client_tools(major: int) -> PostgresInstallation:
+    """Return client programs of this major version, else newer ones: a newer pg_dump writes what an older server's
+    pg_restore can't read. Raises ProvisionError.
+    """
+    try:
+        return choose_installation(major=major)
+    except ProvisionError:
+        return choose_installation(at_least=major)
 
 
 def existing_vault(
