@@ -39,8 +39,9 @@ def existing_postgres(
 
 
 def client_tools(major: int) -> PostgresInstallation:
-    """Return client programs of this major version, else newer ones: a newer pg_dump writes what an older server's
-    pg_restore can't read. Raises ProvisionError.
+    """Return client programs of this major version, else newer ones. Raises ProvisionError.
+
+    Its own where it can be: a newer pg_dump writes what an older server can no longer restore.
     """
     try:
         return choose_installation(major=major)
