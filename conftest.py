@@ -10,6 +10,7 @@ pytest_plugins = [
     "fixtures.faults",
     "fixtures.fault_lab",
     "fixtures.campaign",
+    "fixtures.containers",
     "fixtures.vault",
     "fixtures.demo",
     "fixtures.rls",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -37,6 +38,8 @@ SCRATCH = "rw,noexec,nosuid,nodev,mode=1777,size=64m"
 """How /tmp is mounted: there is nothing else that can be written outside of the given directories."""
 WATCHDOG_S = 30.0
 LOG_BYTES = "16m"
+REMEMBERED = 24
+"""Containers of an owner whose logs can be asked for after their end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,7 @@ class Containers:
         self.authorities: dict[int, str] = {}
         """Published port to host:port in the private network, for servers that speak to each other."""
         self._user = owner.user
+        self.processes: deque[ContainerProcess] = deque(maxlen=REMEMBERED)
         self.reaped = reap_dead(self._engine)
         self._watchdog = self._watch(owner)
         self._accounts = owner.directory("accounts", read_only=True) / "passwd"
@@ -181,6 +185,7 @@ class Containers:
                 **options,
             )
             process = ContainerProcess(container, name=name, log=log, no_network=no_network)
+            self.processes.append(process)
             try:
                 container.start()
             except BaseException:
@@ -252,6 +257,16 @@ class Containers:
 
 _OF: "weakref.WeakKeyDictionary[Owner, Containers]" = weakref.WeakKeyDictionary()
 _MAKING = threading.Lock()
+
+
+def seen_since(moment: float) -> list[ContainerProcess]:
+    """Return this process' containers that run, or did after this moment of the monotonic clock, by name."""
+    with _MAKING:
+        found = [process for owned in _OF.values() for process in owned.processes]
+    return sorted(
+        (process for process in found if process.removed_at is None or process.removed_at >= moment),
+        key=lambda process: process.name,
+    )
 
 
 def containers_of(owner: Owner) -> Containers:

@@ -7,6 +7,7 @@ removed with its anonymous volumes as soon as its log is kept.
 import contextlib
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ class ContainerProcess:
         self._code: int | None = None
         self._pid = 0
         self._lock = threading.RLock()
+        self.removed_at: float | None = None
+        """When it was removed, on the monotonic clock."""
 
     @property
     def pid(self) -> int:
@@ -116,28 +119,38 @@ class ContainerProcess:
         import docker
 
         with self._lock, told(f"remove {self.name}"), contextlib.suppress(docker.errors.NotFound):
+            if self.removed_at is not None:
+                return
             if self._log is not None:
                 with self._log.open("ab") as file:
                     file.write(self.container.logs())
-                self._log = None
             self.container.remove(force=True, v=True)
+            self.removed_at = time.monotonic()
             if self._code is None:
                 self._code = KILLED_CODE
 
     def output(self) -> bytes:
-        """Return what it has written so far; nothing when it was removed."""
+        """Return what it has written so far; nothing when it was removed, for its log is in a file then."""
         import docker
 
+        if self.removed_at is not None:
+            return b""
         with told(f"read the log of {self.name}"):
             try:
                 return bytes(self.container.logs())
             except docker.errors.NotFound:
                 return b""
 
+    def kept_output(self) -> bytes:
+        """Return what it has written, from its file when it was removed (with that of earlier starts)."""
+        if self.removed_at is None:
+            return self.output()
+        return self._log.read_bytes() if self._log is not None and self._log.is_file() else b""
+
     def log_tail(self, lines: int = LAST_LINES) -> str:
         """Return the last lines of its log."""
         try:
-            output = self.output()
+            output = self.kept_output()
         except ProvisionError:
             return ""  # the error that wants the log says more
         return "\n".join(output.decode("utf-8", "replace").splitlines()[-lines:])
