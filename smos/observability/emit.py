@@ -19,7 +19,8 @@ from smos.provision.telemetry import CollectorEndpoint
 
 RUN = "smos.run"
 """The resource attribute that scopes every query."""
-REQUEST_S = 30.0
+REQUEST_S = 120.0
+"""A limit against hangs: a busy collector takes a request late."""
 NOBODY = (
     "failed to connect",
     "Socket closed",

@@ -1,5 +1,6 @@
-"""F326 to F331: a collector without a limit, with a useless one, one that dies, one that loses."""
+"""F326 to F330: a collector without a limit, with a useless one, one that dies, one that loses."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -66,9 +67,10 @@ def out_of_memory(work: ObservabilityWork) -> None:
 
     def watch(pid: int, most: int) -> None:
         while not ended.wait(0.02):
-            if resident(pid) > most:
-                os.kill(pid, signal.SIGKILL)
-                return
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                if resident(pid) > most:
+                    os.kill(pid, signal.SIGKILL)
+                    return
 
     def pressed(pid: int) -> None:
         thread = threading.Thread(target=watch, args=(pid, resident(pid) + ROOM))

@@ -7,6 +7,7 @@ from typing import Any
 from smos.faults.observability.proxy import Act, Insert, proxy
 from smos.faults.observability.work import ObservabilityWork
 from smos.faults.registry import caught, fault
+from smos.observability.verify.counters import read_counters
 from smos.observability.verify.outage import Outage
 from smos.observability.verify.stand import Stand
 
@@ -38,9 +39,16 @@ def no_queue(work: ObservabilityWork) -> None:
     "F322a", "The collector gives up after half a second", "collector", caught(CHECK, "outage-lost", "logs")
 )
 def gives_up(work: ObservabilityWork) -> None:
-    """Limit how long it tries."""
+    """Limit how long it tries; the outage lasts until it has given up."""
     times = {"initial_interval": "100ms", "max_interval": "200ms", "max_elapsed_time": "500ms"}
     _exporter(work, lambda exporter: exporter["retry_on_failure"].update(times))
+    work.lab = work.lab.but(options=Outage(lasts=_gave_up))
+
+
+def _gave_up(stand: Stand) -> bool:
+    """Tell whether the collector has thrown away what it held of every signal."""
+    counted = read_counters(stand.subject.collector)
+    return counted is not None and all(item.failed and not item.queued for item in counted.values())
 
 
 @fault(

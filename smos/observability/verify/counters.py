@@ -10,7 +10,8 @@ from smos.provision.telemetry import CollectorEndpoint
 
 ITEMS: Mapping[str, str] = {"traces": "spans", "metrics": "metric_points", "logs": "log_records"}
 """Signal to the word that the collector's metrics use for its items."""
-REQUEST_S = 10.0
+REQUEST_S = 60.0
+"""A limit against hangs: a busy collector answers late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Counted:
 
     accepted, refused: by its receivers (other: accepted by receivers that are not OTLP, i.e. scrapes). exported: sent
     by its exporters. failed: given up by them. dropped: not taken into their queue.
+    queued: in the exporters' queues now, what is being exported included; None where there is no queue.
     """
 
     accepted: float = 0
@@ -27,6 +29,7 @@ class Counted:
     exported: float = 0
     failed: float = 0
     dropped: float = 0
+    queued: float | None = None
 
     def since(self, before: "Counted") -> "Counted":
         """Return what was added since `before`."""
@@ -37,12 +40,22 @@ class Counted:
             exported=self.exported - before.exported,
             failed=self.failed - before.failed,
             dropped=self.dropped - before.dropped,
+            queued=self.queued,
         )
 
     @property
     def settled(self) -> bool:
-        """Whether everything that was accepted was exported or given up."""
+        """Whether everything that was accepted since its start was exported or given up."""
         return self.exported + self.failed + self.dropped >= self.accepted + self.other
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing waits, what an earlier process left on disk included: nothing more comes of it.
+
+        An item leaves the queue when its export is over (collector v0.161.0, persistent_queue.go: onDone), retries
+        included. Without a queue, exports are over before senders are answered.
+        """
+        return not self.queued and self.settled
 
 
 def read_counters(endpoint: CollectorEndpoint) -> dict[str, Counted] | None:
@@ -55,8 +68,12 @@ def read_counters(endpoint: CollectorEndpoint) -> dict[str, Counted] | None:
     answer = httpx.get(endpoint.metrics, timeout=REQUEST_S, trust_env=False)
     answer.raise_for_status()
     sums: dict[tuple[str, bool], float] = {}
+    queues: dict[str, float] = {}
     for family in text_string_to_metric_families(answer.text):
         for sample in family.samples:
+            if sample.name == "otelcol_exporter_queue_size":
+                kind = sample.labels.get("data_type", "")
+                queues[kind] = queues.get(kind, 0.0) + sample.value
             key = sample.name.removesuffix("_total"), sample.labels.get("receiver", "otlp") == "otlp"
             sums[key] = sums.get(key, 0.0) + sample.value
 
@@ -71,6 +88,7 @@ def read_counters(endpoint: CollectorEndpoint) -> dict[str, Counted] | None:
             exported=of(f"exporter_sent_{item}"),
             failed=of(f"exporter_send_failed_{item}"),
             dropped=of(f"exporter_enqueue_failed_{item}"),
+            queued=queues.get(signal),
         )
         for signal, item in ITEMS.items()
     }

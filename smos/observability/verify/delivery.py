@@ -2,9 +2,11 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import httpx
 
 from smos.errors import DeadlineError
 from smos.observability.clickhouse import ClickHouse
@@ -12,16 +14,15 @@ from smos.observability.emit import EmitError, Emitter, Receipt
 from smos.observability.verify.counters import Counted, read_counters
 from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.rows import NOTHING, Arrived, arrived, window
+from smos.provision.telemetry import CollectorEndpoint
 from smos.wait import wait_for
 
 PROTOCOLS = ("grpc", "http")
 SIGNALS = ("traces", "metrics", "logs")
 ITEMS = 2_500
 """Items of each signal over each protocol: two full requests and a half one."""
-ARRIVE_S = 30.0
-AWAIT_S = 20.0
-LIVE_ARRIVE_S = 120.0
-"""Production's batches wait longer, and may wait for others'."""
+ARRIVE_S = AWAIT_S = LIVE_ARRIVE_S = 120.0
+"""Limits against hangs, no measurements: a wait ends as soon as the collector says that it has nothing left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,22 +108,36 @@ def await_rows(
     span: tuple[float, float],
     run: str,
     expected: Mapping[str, int],
-    nothing_left: Callable[[], bool] = lambda: False,
+    nothing_left: Callable[[], bool | None] = lambda: None,
 ) -> dict[str, dict[str, Arrived]]:
-    """Wait until a run has as many rows of each signal (bounded), or nothing more can come; return what there is.
+    """Wait (bounded) until nothing more can come, or a run has as many rows of each signal; return what there is.
 
-    Fewer is a fact and no error. span: epoch seconds of what was sent.
+    Fewer is a fact and no error. span: epoch seconds of what was sent. nothing_left: tells whether more can come, as
+    the collector says (see drained); None: it does not say. Where it says so, rows that are there do not end the
+    wait: what is stored twice comes after them.
     """
 
     def complete() -> bool:
-        return nothing_left() or all(
+        left = nothing_left()
+        if left is not None:
+            return left
+        return all(
             sum(item.rows for item in arrived(client, signal, run, span).values()) >= count
             for signal, count in expected.items()
         )
 
     with contextlib.suppress(DeadlineError):
-        wait_for(complete, what="the rows are there", deadline_s=AWAIT_S)
+        wait_for(complete, what="the rows are there", deadline_s=AWAIT_S, transient=(httpx.TransportError,))
     return {signal: arrived(client, signal, run, span) for signal in expected}
+
+
+def drained(collector: CollectorEndpoint, signals: Collection[str]) -> bool | None:
+    """Tell whether the collector has nothing left of these signals; None where it has no metrics of its own.
+
+    Raises httpx.HTTPError.
+    """
+    now = read_counters(collector)
+    return None if now is None else all(now[signal].drained for signal in signals)
 
 
 def _pairs() -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from smos.errors import DeadlineError
 from smos.observability.emit import EmitError, Emitter
-from smos.observability.verify.delivery import PROTOCOLS, SIGNALS, await_rows, send, service
+from smos.observability.verify.delivery import PROTOCOLS, SIGNALS, await_rows, drained, send, service
 from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.probe import ObservabilityError
 from smos.observability.verify.rows import NOTHING, arrived, window
@@ -22,7 +22,8 @@ ITEMS = 2_000
 WARM = 100
 OUTAGE_S = 2.0
 """How long the outage lasts at least, from the last item that was sent."""
-LONGEST_OUTAGE_S = 10.0
+LONGEST_OUTAGE_S = 120.0
+"""A limit against hangs: until then the collector has tried in vain."""
 FAILED = (
     "Exporting failed. Will retry",
     "Exporting failed. Dropping data",
@@ -32,9 +33,13 @@ FAILED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """How the outage goes. between: done to the stack while the collector is dead (negative controls)."""
+    """How the outage goes, for negative controls. between: done to the stack while the collector is dead.
+
+    lasts: tells whether it has lasted long enough, beside OUTAGE_S.
+    """
 
     between: Callable[[Stand], object] | None = None
+    lasts: Callable[[Stand], bool] = lambda _stand: True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,7 @@ def _observe(lab: ObservabilityLab, stand: Stand, options: Outage) -> OutageFact
     sent = time.monotonic()
     with contextlib.suppress(DeadlineError):  # a collector that never tries is seen by what is lost
         wait_for(
-            lambda: time.monotonic() - sent >= OUTAGE_S and _attempts(stand) > 0,
+            lambda: time.monotonic() - sent >= OUTAGE_S and _attempts(stand) > 0 and options.lasts(stand),
             what="the collector tried in vain",
             deadline_s=LONGEST_OUTAGE_S,
         )
@@ -104,7 +109,7 @@ def _observe(lab: ObservabilityLab, stand: Stand, options: Outage) -> OutageFact
         before = {signal: arrived(client, signal, run, span) for signal in SIGNALS}
         stand.collector.start()
         expected = {signal: sum(receipts[signal, one][0] for one in PROTOCOLS) for signal in SIGNALS}
-        rows = await_rows(client, span, run, expected)
+        rows = await_rows(client, span, run, expected, lambda: drained(subject.collector, SIGNALS))
         seconds = time.monotonic() - started
     return OutageFacts(
         survived=tuple(
