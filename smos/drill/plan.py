@@ -59,7 +59,7 @@ def effective_target(settings: Settings) -> Target:
     if settings.target is not None:
         if settings.backups is None:
             return check_places(settings.target)
-        backups = settings.target.backups.model_copy(update={"directory": settings.backups})
+        backups = settings.target.backups.model_copy(update={"directory": settings.backups, "source": None})
         return check_places(settings.target.model_copy(update={"backups": backups}))
     if settings.backups is None:
         return load_target(compose_dir() / "selftest" / "target.yml")

@@ -12,6 +12,7 @@ from smos.backup.state import OffsiteFacts
 from smos.backup.volumes import VolumeFacts
 from smos.drill.phases import Timing
 from smos.drill.restore import RestoreFacts
+from smos.live.facts import LiveFacts
 from smos.postgres.difference import Difference
 from smos.target import Target
 from smos.vault.facts import VaultFacts
@@ -39,12 +40,16 @@ class DatabaseContentFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceFacts:
-    """One service's answer. healthy: True only after a positive answer; None when it could not be asked."""
+    """One service's answer. healthy: True only after a positive answer; None when it could not be asked.
+
+    code: of the finding, where there is a better one than "unhealthy" or "unknown".
+    """
 
     name: str
     kind: str
     healthy: bool | None
     detail: str
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +126,13 @@ class DrillRecord:
     not_required: tuple[tuple[str, str], ...]
     encryption: EncryptionFacts | None = None
     """None: the set that was restored is not encrypted."""
+    live: LiveFacts | None = None
+    """What was seen of production; None where the drill did not look at it."""
+
+    @property
+    def fetch_problem(self) -> Problem | None:
+        """Why the newest backup could not be brought here, so that nothing can be said of it."""
+        return self.live.fetch.problem if self.live and self.live.fetch else None
 
     @property
     def not_decrypted(self) -> str:

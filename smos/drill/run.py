@@ -25,6 +25,7 @@ from smos.drill.phases import PhaseClock, Timing
 from smos.drill.plan import RestorePlan, choose_set, effective_target, make_plan
 from smos.drill.record import DrillRecord, SafetyFacts, save
 from smos.drill.recover import Recovery, recover_everything
+from smos.live.production import Production, open_production
 from smos.postgres.compare import compare_content
 from smos.postgres.content import DatabaseContent
 from smos.postgres.difference import Difference
@@ -45,10 +46,14 @@ def run_drill(settings: Settings, run_dir: Path, reporter: Report, *, clock: Clo
     with Owner("drill") as owner:
         source: SelfTestSource | None = None
         target = effective_target(settings)
-        if target.backups.directory is None:
+        production = open_production(settings, target, owner, clock, reporter)
+        if production is not None and production.directory is not None:
+            backups = target.backups.model_copy(update={"directory": production.directory})
+            target = target.model_copy(update={"backups": backups})
+        elif target.backups.directory is None:
             source = start_source(owner, clock, reporter)
             target = source.target
-        record = _drill(settings, target, source, owner, run_dir, clock, reporter)
+        record = _drill(settings, target, source, production, owner, run_dir, clock, reporter)
     record = replace(record, safety=replace(record.safety, sandbox_destroyed=not owner.run_dir.exists()))
     save(record, run_dir / "drill.json")
 
@@ -57,6 +62,7 @@ def _drill(
     settings: Settings,
     target: Target,
     source: SelfTestSource | None,
+    production: Production | None,
     owner: Owner,
     run_dir: Path,
     clock: Clock,
@@ -68,6 +74,8 @@ def _drill(
     known = None if source else baseline.read_baseline(settings.reports, target.name)
     before_files = directory_state(directory)
     before_content = _source_content(source) if source else None
+    if production is not None:
+        production.look()
     if source:
         source.postgres.kill()
         source.vault.kill()
@@ -75,6 +83,12 @@ def _drill(
     disaster_at = clock.now()
     phases = PhaseClock()
     report("disaster declared")
+    if production is not None and production.directory is not None:
+        with phases.phase("detect"):
+            production.list()
+        with phases.phase("fetch"):
+            production.fetch(disaster_at)
+        before_files = directory_state(directory)
     with phases.phase("detect"):
         catalog = read_catalog(directory, timezone=target.backups.schedule.timezone, volumes=target.volumes)
         plan = make_plan(catalog, choose_set(catalog, disaster_at))
@@ -85,6 +99,17 @@ def _drill(
     rto_actual_s = phases.total_s() if recovery.ready else None
     target, plan = recovery.target, recovery.plan
 
+    earlier: tuple[str, ...] = ()
+    if production is not None:
+        if production.directory is not None:
+            earlier = state_changes(before_files, directory_state(directory))
+        production.afterwards()
+        if production.directory is not None:
+            catalog = read_catalog(
+                directory, timezone=target.backups.schedule.timezone, volumes=target.volumes
+            )
+            before_files = directory_state(directory)
+
     if source is None and plan.chosen is not None and recovery.reading.contents:
         baseline.write_candidate(run_dir, plan.chosen.id, _oldest(catalog), recovery.reading.contents)
 
@@ -93,7 +118,7 @@ def _drill(
     catalog = complete_names(catalog, sets)
     offsite = _offsite(target, catalog)
     differences = _source_differences(source, before_content)
-    changed = state_changes(before_files, directory_state(directory))
+    changed = (*earlier, *state_changes(before_files, directory_state(directory)))
     timing = Timing(
         phases=phases.facts(),
         rto_actual_s=rto_actual_s,
@@ -111,10 +136,8 @@ def _drill(
         scope=target.scope.value,
         target_name=target.name,
         target=target,
-        provision="embedded",
-        provision_reason=(
-            "asked for" if settings.provision is Provision.EMBEDDED else "auto: real servers from wheels"
-        ),
+        provision="live" if production else "embedded",
+        provision_reason=_why(settings, live=production is not None),
         sandbox=recovery.sandbox,
         chosen_set=plan.chosen.id if plan.chosen else None,
         catalog=catalog,
@@ -127,7 +150,7 @@ def _drill(
         role_differences=recovery.reading.role_differences,
         volumes=recovery.volumes,
         vault=recovery.vault,
-        services=recovery.services,
+        services=production.services(recovery.services) if production else recovery.services,
         smoke=recovery.smoke,
         safety=SafetyFacts(
             source_identifier=plan.manifest.system_identifier if plan.manifest else None,
@@ -139,7 +162,14 @@ def _drill(
         timing=timing,
         not_required=not_required(target),
         encryption=recovery.encryption,
+        live=production.facts if production else None,
     )
+
+
+def _why(settings: Settings, *, live: bool) -> str:
+    if settings.provision is not Provision.AUTO:
+        return "asked for"
+    return "auto: the target names production" if live else "auto: real servers from wheels"
 
 
 def _oldest(catalog: Catalog) -> datetime | None:

@@ -100,3 +100,4 @@ class LiveFacts:
     fetch: FetchFacts | None
     certificates: tuple[CertificateFacts, ...]
     vault: HealthFacts | None
+    vault_certificate: CertificateFacts | None = None

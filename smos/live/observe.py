@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from smos.backup.names import printable
 from smos.clock import Clock
@@ -13,7 +14,9 @@ from smos.live.declared import HostTarget, Service
 from smos.live.errors import LiveError, live_error
 from smos.live.facts import HostFacts, RoomFacts
 from smos.live.host import Answer, Host
-from smos.verdict import Problem
+
+if TYPE_CHECKING:
+    from smos.verdict import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +36,10 @@ class ServiceState:
     asked: bool = True
 
 
-def observe(
-    host: Host, target: HostTarget, paths: Iterable[str], clock: Clock
-) -> tuple[HostFacts, tuple[Problem, ...]]:
-    """Ask the host how it is. Returns the facts, and the same problems for whoever only wants those.
+def observe(host: Host, target: HostTarget, paths: Iterable[str], clock: Clock) -> HostFacts:
+    """Ask the host how it is; a question without an answer becomes a problem of the facts.
 
-    paths: places whose file systems must have room. A question without an answer becomes a problem; one that shows
-    that the host can't be asked at all ends the questions.
+    paths: places whose file systems must have room.
     """
     problems: list[Problem] = []
     offset, uncertainty = None, 0.0
@@ -58,7 +58,7 @@ def observe(
             rooms.append(_room(host, path))
         except LiveError as error:
             problems.append(error.problem)
-    facts = HostFacts(
+    return HostFacts(
         address=target.address,
         clock_offset_s=offset,
         clock_uncertainty_s=uncertainty,
@@ -68,7 +68,6 @@ def observe(
         commands=(),
         problems=tuple(problems),
     )
-    return facts, tuple(problems)
 
 
 def state_of(host: Host, service: Service, clock: Clock) -> ServiceState:
@@ -83,8 +82,8 @@ def state_of(host: Host, service: Service, clock: Clock) -> ServiceState:
         return ServiceState(healthy=None, detail=printable(error.message), asked=False)
 
 
-def _good(host: Host, name: str, **words: str) -> str:
-    answer = host.ask(name, **words)
+def _good(host: Host, name: str, directory: str | None = None) -> str:
+    answer = host.ask(name) if directory is None else host.ask(name, directory=directory)
     if answer.code != 0:
         last = printable((answer.said.splitlines() or [f"exit code {answer.code}"])[-1])
         raise live_error("host-command-failed", f"`{name}` failed: {last}")

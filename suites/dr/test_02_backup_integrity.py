@@ -4,6 +4,7 @@ import pytest
 
 from fixtures.evidence import Prove
 from smos.checks.dr.integrity import judge_integrity
+from smos.checks.dr.production import of_all
 from smos.drill.record import DrillRecord
 
 
@@ -12,7 +13,13 @@ from smos.drill.record import DrillRecord
 def test_every_artifact_is_complete_and_unaltered(drill: DrillRecord, prove: Prove) -> None:
     """Every artifact is complete and unaltered."""
     prove(
-        judge_integrity(
-            drill.target, drill.sets, drill.safety.backups_changed, [item.id for item in drill.catalog.sets]
+        of_all(
+            drill,
+            lambda: judge_integrity(
+                drill.target,
+                drill.sets,
+                drill.safety.backups_changed,
+                [item.id for item in drill.catalog.sets],
+            ),
         )
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.evidence import Prove
-from smos.checks.dr.services import judge_services
+from smos.checks.dr.production import of_services
 from smos.drill.record import DrillRecord
 
 
@@ -11,4 +11,4 @@ from smos.drill.record import DrillRecord
 @pytest.mark.check("DR-05")
 def test_every_declared_service_gives_positive_evidence_of_health(drill: DrillRecord, prove: Prove) -> None:
     """Every declared service gives positive evidence of health after recovery."""
-    prove(judge_services(drill.target, drill.services, drill.smoke))
+    prove(of_services(drill))

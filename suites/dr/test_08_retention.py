@@ -3,6 +3,7 @@
 import pytest
 
 from fixtures.evidence import Prove
+from smos.checks.dr.production import of_all
 from smos.checks.dr.retention import judge_retention
 from smos.drill.record import DrillRecord
 
@@ -12,7 +13,10 @@ from smos.drill.record import DrillRecord
 def test_backups_are_kept_for_the_retention_period(drill: DrillRecord, prove: Prove) -> None:
     """Backups are kept for the retention period, no shorter and no longer."""
     prove(
-        judge_retention(
-            drill.target, drill.catalog, drill.disaster_at, drill.last_verified_set, drill.first_backup_at
+        of_all(
+            drill,
+            lambda: judge_retention(
+                drill.target, drill.catalog, drill.disaster_at, drill.last_verified_set, drill.first_backup_at
+            ),
         )
     )

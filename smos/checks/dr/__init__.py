@@ -34,8 +34,8 @@ def not_required(target: Target, _settings: Settings | None = None) -> tuple[tup
         excused.append(("DR-03", "the target declares no database"))
     if not target.volumes:
         excused.append(("DR-04", "the target declares no volume"))
-    if not target.services and not target.smoke:
-        excused.append(("DR-05", "the target declares no service and no smoke query"))
+    if not target.services and not target.smoke and target.host is None:
+        excused.append(("DR-05", "the target declares no service, no smoke query and no host"))
     if target.vault is None:
         excused.append(("DR-06", "the target declares no Vault"))
     return tuple(excused)

@@ -21,7 +21,7 @@ def judge_services(
             detail = answer.detail if answer else "it was never asked"
             findings.append(
                 not_proven(
-                    "service-unknown",
+                    (answer.code if answer else "") or "service-unknown",
                     f"{declared.name} ({declared.kind}): health is unknown: {detail}",
                     "make the service reachable for the drill, or stop declaring it in the target",
                 )
@@ -29,7 +29,7 @@ def judge_services(
         elif not answer.healthy:
             findings.append(
                 fail(
-                    "service-unhealthy",
+                    answer.code or "service-unhealthy",
                     f"{declared.name} ({declared.kind}) is not healthy: {answer.detail}",
                     "read the service's log; it must answer for itself before a recovery counts as done",
                 )
