@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from smos.errors import TargetError
 from smos.live.declared import HostTarget, Service, Source, Store, absolute
 from smos.paths import require_regular
+from smos.physical.declared import Physical
 
 DEFAULT_FILE = Path("smos.yml")
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
@@ -254,6 +255,8 @@ class Target(_Model):
     observability: ObservabilityTarget | None = None
     host: HostTarget | None = None
     """The production host, for `--provision live`: looked at, never changed."""
+    physical: Physical | None = None
+    """Physical backups of one cluster, for `pytest -m pitr`; None: the built-in source's."""
     services: tuple[Service, ...] = ()
     smoke: tuple[Smoke, ...] = ()
     references: tuple[FileReference, ...] = ()
@@ -430,6 +433,7 @@ def _absolute(target: Target, base: Path) -> Target:
             "observability": telemetry,
             "evidence": evidence,
             "host": target.host and absolute(target.host, base),
+            "physical": target.physical and absolute(target.physical, base),
             "services": tuple(absolute(service, base) for service in target.services),
         }
     )

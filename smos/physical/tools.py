@@ -1,0 +1,148 @@
+"""PostgreSQL's own tools on a fetched backup, their words turned into problems: verify, combine, checksums, control file."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from smos.physical.fetch import Fetched
+from smos.provision.installations import PostgresInstallation
+from smos.provision.owner import Owner
+from smos.verdict import Problem
+
+LISTED = 20
+TOOL_S = 4 * 3600
+ENGLISH = {"LC_ALL": "C", "LC_MESSAGES": "C"}
+_NEVER_RESTORED = ("postgresql.auto.conf.tmp", "log", "pg_log", "current_logfiles")
+_VERDICTS = (
+    ("file-missing", re.compile(r'"(.+)" is present in the manifest but not on disk')),
+    ("file-extra", re.compile(r'"(.+)" is present on disk but not in the manifest')),
+    ("file-altered", re.compile(r'checksum mismatch for file "(.+)"')),
+    ("file-altered", re.compile(r'"(.+)" has size \d+ .*but size \d+ in the manifest')),
+    ("file-altered", re.compile(r'file "(.+)" should contain \d+ bytes, but read \d+ bytes')),
+    (
+        "manifest-altered",
+        re.compile(r"(manifest checksum mismatch|could not parse backup manifest.*|.*manifest.*)"),
+    ),
+    ("own-log-damaged", re.compile(r"(WAL parsing failed.*)")),
+)
+
+
+def verify(
+    owner: Owner,
+    installation: PostgresInstallation,
+    data: Path,
+    *,
+    parse_log: bool,
+    ignore: Sequence[str] = (),
+) -> tuple[Problem, ...]:
+    """Run pg_verifybackup on a fetched backup that has a manifest. parse_log: it brings the log that it needs.
+
+    Codes: file-missing, file-extra, file-altered, manifest-altered, own-log-damaged, verify-failed.
+    """
+    words: list[str | Path] = [installation.tool("pg_verifybackup"), "--quiet"]
+    words += [] if parse_log else ["--no-parse-wal"]
+    words += [f"--ignore={name}" for name in (*_NEVER_RESTORED, *ignore)]
+    done = owner.run([*words, data], timeout_s=TOOL_S, env=ENGLISH, check=False)
+    if done.returncode == 0:
+        return ()
+    problems = []
+    for line in done.stderr.decode("utf-8", "replace").splitlines():
+        text = line.partition("error: ")[2]
+        if not text or text.startswith("backup verification"):
+            continue
+        for code, pattern in _VERDICTS:
+            if pattern.search(text):
+                problems.append(Problem(code, text[:300]))
+                break
+        else:
+            problems.append(Problem("own-log-damaged" if "WAL" in text else "verify-failed", text[:300]))
+    if not problems:
+        problems.append(Problem("verify-failed", f"pg_verifybackup ended with {done.returncode}"))
+    more = len(problems) - LISTED
+    cut = problems[:LISTED]
+    return (*cut, Problem(cut[-1].code, f"and {more} more")) if more > 0 else tuple(cut)
+
+
+def combine(
+    owner: Owner, installation: PostgresInstallation, links: Sequence[Fetched], output: Path, room: Path
+) -> tuple[Fetched | None, tuple[Problem, ...]]:
+    """Run pg_combinebackup over a chain, oldest first; return the full backup that it gives."""
+    spaces = {}
+    words: list[str | Path] = [installation.tool("pg_combinebackup"), "--no-sync", f"--output={output}"]
+    for oid, place in links[-1].spaces.items():
+        spaces[oid] = room / f"{output.name}-{oid}"
+        words.append(f"--tablespace-mapping={place}={spaces[oid]}")
+    done = owner.run([*words, *(link.data for link in links)], timeout_s=TOOL_S, env=ENGLISH, check=False)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if "error:" in line]
+        text = lines[0].partition("error: ")[2] if lines else f"it ended with {done.returncode}"
+        return None, (Problem("chain-broken", f"pg_combinebackup: {_without(text, room)[:300]}"),)
+    last = links[-1]
+    return Fetched(
+        data=output, spaces=spaces, files=last.files, bytes=last.bytes, seconds=0.0, problems=()
+    ), ()
+
+
+def _without(text: str, room: Path) -> str:
+    return text.replace(f"{room}/", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """What the drill needs of pg_control. checksums: whether data pages have them."""
+
+    system_identifier: int
+    state: str
+    checksums: bool
+    prepared: int
+    locks: int
+    wal_level: str
+
+
+def control(owner: Owner, installation: PostgresInstallation, data: Path) -> tuple[Control | None, str]:
+    """Read pg_control with pg_controldata; (None, reason) where it can't."""
+    done = owner.run([installation.tool("pg_controldata"), data], timeout_s=60, env=ENGLISH, check=False)
+    text = done.stdout.decode("utf-8", "replace")
+    lines: Mapping[str, str] = {
+        key.strip(): value.strip()
+        for key, separator, value in (line.partition(":") for line in text.splitlines())
+        if separator
+    }
+    if done.returncode != 0 or "WARNING" in text or "warning" in done.stderr.decode("utf-8", "replace"):
+        words = (done.stderr.decode("utf-8", "replace").strip() or text.strip()).splitlines()
+        return None, (words[0] if words else f"pg_controldata ended with {done.returncode}")[:200]
+    try:
+        return Control(
+            system_identifier=int(lines["Database system identifier"]),
+            state=lines["Database cluster state"],
+            checksums=lines.get("Data page checksum version", "0") != "0",
+            prepared=int(lines["max_prepared_xacts setting"]),
+            locks=int(lines["max_locks_per_xact setting"]),
+            wal_level=lines["wal_level setting"],
+        ), ""
+    except (KeyError, ValueError) as error:
+        return None, f"pg_controldata says nothing of {error}"
+
+
+def check_pages(owner: Owner, installation: PostgresInstallation, data: Path) -> tuple[Problem, ...]:
+    """Run pg_checksums over a stopped cluster whose pages have checksums. Codes: page-damaged, pages-not-checked."""
+    done = owner.run(
+        [installation.tool("pg_checksums"), "--check", "--pgdata", data],
+        timeout_s=TOOL_S,
+        env=ENGLISH,
+        check=False,
+    )
+    if done.returncode == 0:
+        return ()
+    text = done.stderr.decode("utf-8", "replace")
+    found = [line.partition("error: ")[2] for line in text.splitlines() if "verification failed" in line]
+    if not found:
+        reason = next(
+            (line for line in text.splitlines() if "error" in line), f"it ended with {done.returncode}"
+        )
+        return (Problem("pages-not-checked", _without(reason, data)[:200]),)
+    problems = [Problem("page-damaged", _without(line, data)[:300]) for line in found[:LISTED]]
+    if len(found) > LISTED:
+        problems.append(Problem("page-damaged", f"and {len(found) - LISTED} more pages"))
+    return tuple(problems)
