@@ -33,7 +33,8 @@ class Timing:
 
     phases: all of PHASES, in that order. rto_actual_s: disaster declared until ready. verify_s: the part of
     it that verification took. rpo_actual_s: disaster minus the newest committed write that survived.
-    rpo_basis: "heartbeat", "dump-start upper bound" or "none". data_bytes: what was restored.
+    rpo_basis: "heartbeat", "dump-start upper bound" or "none". data_bytes: what was restored. fetched_bytes,
+    fetch_bytes_per_s: of the newest set, where it came from another machine.
     """
 
     phases: tuple[PhaseFacts, ...]
@@ -42,6 +43,8 @@ class Timing:
     rpo_actual_s: float | None
     rpo_basis: str
     data_bytes: int
+    fetched_bytes: int | None = None
+    fetch_bytes_per_s: float | None = None
 
 
 class PhaseClock:

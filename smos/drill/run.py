@@ -119,6 +119,7 @@ def _drill(
     offsite = _offsite(target, catalog)
     differences = _source_differences(source, before_content)
     changed = (*earlier, *state_changes(before_files, directory_state(directory)))
+    fetched = production.facts.fetch if production else None
     timing = Timing(
         phases=phases.facts(),
         rto_actual_s=rto_actual_s,
@@ -128,6 +129,8 @@ def _drill(
         else None,
         rpo_basis=recovery.recovery_point_basis,
         data_bytes=recovery.data_bytes,
+        fetched_bytes=fetched.newest_bytes if fetched else None,
+        fetch_bytes_per_s=fetched.bytes_per_s if fetched else None,
     )
     return DrillRecord(
         run_id=uuid.uuid4().hex[:12],

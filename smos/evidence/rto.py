@@ -26,6 +26,11 @@ def rto_json(info: RunInfo, timing: Timing) -> dict[str, Any]:
         "rpo_objective_s": info.rpo_objective_s,
         "verify_s": timing.verify_s,
         "data_bytes": timing.data_bytes,
+        **(
+            {"fetched_bytes": timing.fetched_bytes, "fetch_bytes_per_s": timing.fetch_bytes_per_s}
+            if timing.fetched_bytes is not None
+            else {}
+        ),
         "phases": [
             {"name": phase.name, "seconds": phase.seconds, "excluded": phase.excluded}
             for phase in timing.phases
@@ -60,6 +65,7 @@ def prometheus_text(info: RunInfo, outcome: RunOutcome, timing: Timing | None) -
             ("smos_rpo_objective_seconds", "Objective for the recovery point.", info.rpo_objective_s),
             ("smos_verify_seconds", "Part of the recovery time spent on verification.", timing.verify_s),
             ("smos_restored_bytes", "Bytes that were restored.", float(timing.data_bytes)),
+            ("smos_fetch_bytes_per_second", "Bandwidth of the fetch phase.", timing.fetch_bytes_per_s),
         )
         for name, text, value in single:
             lines += _gauge(name, text, [] if value is None else [(base, value)])

@@ -115,6 +115,9 @@ def _timing(info: RunInfo, timing: Timing, *, color: bool) -> Table:
         _against(timing.rpo_actual_s, info.rpo_objective_s),
         Text(f"objective {duration(info.rpo_objective_s)}, from: {timing.rpo_basis}"),
     )
+    if timing.fetched_bytes is not None:
+        rate = f"{size(round(timing.fetch_bytes_per_s))}/s" if timing.fetch_bytes_per_s else "none"
+        table.add_row("Fetched", size(timing.fetched_bytes), Text(f"bandwidth {rate}"))
     table.add_row("Restored", size(timing.data_bytes), Text(f"set {info.backup_set or 'none'}"))
     return table
 
