@@ -32,6 +32,7 @@ MODULES = (
     "dr.vault",
     "dr.encryption",
     "dr.harness",
+    "dr.live",
     "vault.transit",
     "vault.keys",
     "vault.secrets",

@@ -13,5 +13,9 @@ from smos.drill.record import DrillRecord
 def test_backups_of_everything_declared_exist_and_are_recent(drill: DrillRecord, prove: Prove) -> None:
     """Backups of everything declared exist, are recent, and none is missing from the schedule."""
     prove(
-        of_all(drill, lambda: judge_existence(drill.target, drill.catalog, drill.disaster_at, drill.offsite))
+        of_all(
+            drill.target,
+            drill.live,
+            lambda: judge_existence(drill.target, drill.catalog, drill.disaster_at, drill.offsite),
+        )
     )

@@ -14,7 +14,8 @@ def test_every_artifact_is_complete_and_unaltered(drill: DrillRecord, prove: Pro
     """Every artifact is complete and unaltered."""
     prove(
         of_all(
-            drill,
+            drill.target,
+            drill.live,
             lambda: judge_integrity(
                 drill.target,
                 drill.sets,

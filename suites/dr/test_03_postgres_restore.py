@@ -12,4 +12,4 @@ from smos.drill.record import DrillRecord
 @pytest.mark.check("DR-03")
 def test_every_declared_database_restores_and_equals_its_source(drill: DrillRecord, prove: Prove) -> None:
     """Every declared PostgreSQL database restores completely and equals its source."""
-    prove(of_newest(drill, lambda: judge_postgres(drill)))
+    prove(of_newest(drill.live, lambda: judge_postgres(drill)))

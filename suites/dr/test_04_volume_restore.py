@@ -17,7 +17,7 @@ def test_every_declared_volume_comes_back_entry_by_entry(drill: DrillRecord, pro
         prove(nothing_restored("volume"))
     prove(
         of_newest(
-            drill,
+            drill.live,
             lambda: judge_volumes(
                 drill.target.volumes, drill.volumes, drill.target.references, closed=drill.not_decrypted
             ),

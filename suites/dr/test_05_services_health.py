@@ -11,4 +11,4 @@ from smos.drill.record import DrillRecord
 @pytest.mark.check("DR-05")
 def test_every_declared_service_gives_positive_evidence_of_health(drill: DrillRecord, prove: Prove) -> None:
     """Every declared service gives positive evidence of health after recovery."""
-    prove(of_services(drill))
+    prove(of_services(drill.target, drill.live, drill.services, drill.smoke))

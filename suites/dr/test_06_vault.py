@@ -19,7 +19,7 @@ def test_vault_comes_back_and_old_ciphertext_decrypts(drill: DrillRecord, prove:
         prove(nothing_restored("Vault"))
     prove(
         joined(
-            of_newest(drill, lambda: judge_vault(target, drill.vault)),
+            of_newest(drill.live, lambda: judge_vault(target, drill.vault)),
             judge_vault_in_place(drill.live),
         )
     )

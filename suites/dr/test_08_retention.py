@@ -14,7 +14,8 @@ def test_backups_are_kept_for_the_retention_period(drill: DrillRecord, prove: Pr
     """Backups are kept for the retention period, no shorter and no longer."""
     prove(
         of_all(
-            drill,
+            drill.target,
+            drill.live,
             lambda: judge_retention(
                 drill.target, drill.catalog, drill.disaster_at, drill.last_verified_set, drill.first_backup_at
             ),

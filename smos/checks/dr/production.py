@@ -15,7 +15,7 @@ from smos.target import Target
 from smos.verdict import Finding, Judgement, Problem, fail, not_proven, note
 
 if TYPE_CHECKING:
-    from smos.drill.record import DrillRecord
+    from smos.drill.record import ServiceFacts, SmokeFacts
 
 MIB = 1 << 20
 
@@ -28,41 +28,44 @@ def joined(*judgements: Judgement) -> Judgement:
     return Judgement(tuple(item for one in judgements for item in one.findings), facts)
 
 
-def of_newest(drill: "DrillRecord", judge: Callable[[], Judgement]) -> Judgement:
+def of_newest(live: LiveFacts | None, judge: Callable[[], Judgement]) -> Judgement:
     """Judge what needs the newest set; where it could not be fetched, nothing is said about the backups."""
-    fetch = drill.live.fetch if drill.live else None
-    if fetch is None:
-        return judge()
-    if fetch.problem is not None:
+    fetch = live.fetch if live else None
+    if fetch is not None and fetch.problem is not None:
         return Judgement((_not_fetched(fetch.problem, "the newest backup"),), {"fetch": _shown(fetch)})
     return judge()
 
 
-def of_all(drill: "DrillRecord", judge: Callable[[], Judgement]) -> Judgement:
+def of_all(target: Target, live: LiveFacts | None, judge: Callable[[], Judgement]) -> Judgement:
     """Judge what needs every set; adds what was seen while they were fetched."""
-    fetch = drill.live.fetch if drill.live else None
+    fetch = live.fetch if live else None
     if fetch is None:
         return judge()
     blocked = fetch.problem or fetch.later
     if blocked is not None:
         what = "the newest backup" if fetch.problem else "every backup"
         return Judgement((_not_fetched(blocked, what),), {"fetch": _shown(fetch)})
-    return joined(judge(), judge_fetch(drill.target, fetch))
+    return joined(judge(), judge_fetch(target, fetch))
 
 
-def of_services(drill: "DrillRecord") -> Judgement:
+def of_services(
+    target: Target,
+    live: LiveFacts | None,
+    services: "tuple[ServiceFacts, ...]",
+    smoke: "tuple[SmokeFacts, ...]",
+) -> Judgement:
     """Judge DR-05: services and questions in the sandbox, services and host of production."""
-    target, blocked = drill.target, drill.fetch_problem
+    blocked = live.fetch.problem if live and live.fetch else None
     if blocked is None:
-        seen = judge_services(target, drill.services, drill.smoke)
+        seen = judge_services(target, services, smoke)
     else:  # the sandbox holds nothing, and that is no service's fault
         of_production = tuple(item for item in target.services if item.kind not in {"postgres", "vault"})
         narrowed = target.model_copy(update={"services": of_production, "smoke": ()})
         seen = joined(
             Judgement((_not_fetched(blocked, "services in the sandbox"),)),
-            judge_services(narrowed, drill.services, ()),
+            judge_services(narrowed, services, ()),
         )
-    return joined(seen, judge_production(target, drill.live))
+    return joined(seen, judge_production(target, live))
 
 
 def judge_fetch(target: Target, fetch: FetchFacts) -> Judgement:

@@ -171,7 +171,7 @@ def standby(work: Workspace) -> None:
     """Answer as a standby does (status 429)."""
 
     def judge(_check: str) -> Judgement:
-        with _answering(429, None) as url:
+        with answering(429, None) as url:
             return judge_health(read_health(url))
 
     work.judge = judge
@@ -187,7 +187,7 @@ def untrusted(work: Workspace) -> None:
     """Speak TLS with a certificate of the server's own making."""
 
     def judge(_check: str) -> Judgement:
-        with _answering(200, _certificate(work, DAY)) as url:
+        with answering(200, certificate(work, DAY)) as url:
             return judge_health(read_health(url))
 
     work.judge = judge
@@ -198,8 +198,8 @@ def expired(work: Workspace) -> None:
     """Speak TLS with the right certificate of yesterday."""
 
     def judge(_check: str) -> Judgement:
-        pair = _certificate(work, -DAY)
-        with _answering(200, pair) as url:
+        pair = certificate(work, -DAY)
+        with answering(200, pair) as url:
             return judge_health(read_health(url, ca=pair[0]))
 
     work.judge = judge
@@ -357,7 +357,7 @@ def _seen(server: EmbeddedPostgres) -> tuple[str, ...]:
 
 
 @contextmanager
-def _answering(status: int, tls: tuple[Path, Path] | None) -> Iterator[str]:
+def answering(status: int, tls: tuple[Path, Path] | None) -> Iterator[str]:
     """Answer `sys/health` on a loopback port; yields the address."""
     data = json.dumps({"initialized": True, "sealed": False, "standby": status == 429}).encode()
 
@@ -392,7 +392,7 @@ def _answering(status: int, tls: tuple[Path, Path] | None) -> Iterator[str]:
         thread.join()
 
 
-def _certificate(work: Workspace, valid_for: timedelta) -> tuple[Path, Path]:
+def certificate(work: Workspace, valid_for: timedelta) -> tuple[Path, Path]:
     """Write a self-signed certificate of 127.0.0.1 and its key; return both paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vault")])

@@ -58,3 +58,14 @@ def test_a_vault_that_nobody_damaged_passes(fault_lab: FaultLab) -> None:
     work.damage_vault(lambda _root: None)
     judgement = fault_lab.judge_pristine("DR-06", work, Scope())
     assert judgement.verdict is Verdict.PASS, judgement.findings
+
+
+@pytest.mark.parametrize("check_id", ["DR-01", "DR-03", "DR-05"])
+def test_a_host_that_nothing_is_wrong_with_passes(check_id: str, fault_lab: FaultLab) -> None:
+    """It is the fault that is detected, not that a host was looked at and its backups were fetched."""
+    from smos.faults.dr.live import healthy
+
+    work = fault_lab.pristine()
+    healthy(work)
+    judgement = fault_lab.judge_pristine(check_id, work, Scope())
+    assert judgement.verdict is Verdict.PASS, judgement.findings
