@@ -10,11 +10,14 @@ from smos.cli import (
     config,
     console,
     demo,
+    deploy,
     drill,
     evidence,
+    health,
     mcp,
     notify,
     rls,
+    services,
     tenants,
     vault,
     vaultinit,
@@ -32,6 +35,9 @@ heartbeat_app = typer.Typer(
 app.command("init")(config.init)
 app.command("drill")(drill.drill)
 app.command("rls")(rls.rls)
+app.command("health")(health.health)
+app.add_typer(services.app, name="services")
+app.add_typer(deploy.app, name="deploy")
 app.add_typer(config.app, name="config")
 vault.app.command("init")(vaultinit.init)
 app.add_typer(vault.app, name="vault")

@@ -56,9 +56,18 @@ def error_document(error: SmosError) -> dict[str, Any]:
     }
 
 
-def print_json(document: Any) -> None:
-    """Print one JSON document to stdout."""
-    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n")
+def print_json(document: Any, *, lines: bool = False) -> None:
+    """Print one JSON document to stdout. lines: on a line of its own, for one document after the other."""
+    text = json.dumps(document, indent=None if lines else 1, ensure_ascii=False, default=str)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def clear() -> None:
+    """Begin at the top of the terminal again; nothing happens in a pipe."""
+    out = console()
+    if out.is_terminal and not os.environ.get("NO_COLOR"):
+        out.clear()
 
 
 def say(text: str) -> None:

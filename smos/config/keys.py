@@ -74,6 +74,7 @@ KEYS: Mapping[str, Key] = {
         Key(name="deploy.context", help="the Docker context of the back end's host"),
         Key(name="deploy.frontend", help="the directory of the front end"),
         Key(name="deploy.health_url", help="the address that tells whether a deployment is healthy"),
+        Key(name="health.urls", help="further addresses that `smos health` asks, with blanks between them"),
         Key(name="mcp.registry", help="the MCP registry (default: the one that comes with smos)"),
         Key(
             name="slack.webhook",

@@ -1,0 +1,1 @@
+"""How everything is that the configuration names: one finding each, from positive evidence only."""
