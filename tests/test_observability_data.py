@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from ruamel.yaml import YAML
 
+from smos.compose.variables import shipped
 from smos.observability import dashboards
 from smos.observability.clickhouse import ClickHouse
 from smos.observability.dashboards import DashboardError, Panel, View, expand
@@ -53,7 +54,7 @@ def test_the_manifest_has_exactly_the_components_that_the_configuration_uses() -
     assert referred == {name for kind in ("receivers", "processors", "exporters") for name in config[kind]}
     versions = {one["gomod"].split()[1] for kind in used for one in manifest[kind]}
     assert versions == {f"v{manifest['dist']['version']}"}
-    image = YAML(typ="safe").load(STACK)["services"]["smarter-otelcol"]["image"]
+    image = shipped(YAML(typ="safe").load(STACK)["services"]["smarter-otelcol"]["image"])
     assert image.endswith(f":{manifest['dist']['version']}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from smos.compose.variables import shipped
 from smos.demo.verify.facts import ComposeFacts, ServiceConfig
 from smos.paths import compose_dir
 
@@ -86,7 +87,7 @@ def _service(name: str, config: dict[str, Any], data: Mapping[str, Any]) -> Serv
     networks = config.get("networks")
     return ServiceConfig(
         name=name,
-        image=str(config.get("image", "")),
+        image=shipped(str(config.get("image", ""))),
         networks=tuple(networks) if networks else ("default",),
         ports=tuple(_port(port) for port in config.get("ports") or ()),
         read_only=config.get("read_only") is True,

@@ -1,6 +1,7 @@
 """F350 to F355: alerts that are silent, false, never taken back, or told to nobody."""
 
 from collections.abc import Callable
+from typing import Any
 
 from smos.faults.observability.files import changed, swap
 from smos.faults.observability.work import ObservabilityWork
@@ -12,14 +13,16 @@ RULES, ROUTES, GRAFANA = (
     "observability/alertmanager.yml",
     "observability/grafana-alerting.yaml",
 )
+NEVER_S = 3.0
+"""How long is waited for a message that nobody sends."""
 QUEUE = "otelcol_exporter_queue_size / otelcol_exporter_queue_capacity > 0.5"
 
 
-def _with(work: ObservabilityWork, name: str, change: Callable[[str], str], hook: str | None = None) -> None:
+def _with(work: ObservabilityWork, name: str, change: Callable[[str], str], **options: Any) -> None:
     from smos.observability.verify.alerts import Options  # not everybody has what it imports
 
     folder = changed(work, name, change) / "observability"
-    work.lab = work.lab.but(options=Options(folder=folder, hook=hook))
+    work.lab = work.lab.but(options=Options(folder=folder, **options))
 
 
 @fault(
@@ -63,7 +66,7 @@ def other_metric(work: ObservabilityWork) -> None:
 )
 def unresolved(work: ObservabilityWork) -> None:
     """Leave it out."""
-    _with(work, ROUTES, swap("send_resolved: true", "send_resolved: false"))
+    _with(work, ROUTES, swap("send_resolved: true", "send_resolved: false"), ended_s=NEVER_S)
 
 
 @fault(
@@ -97,10 +100,8 @@ def wrong_webhook(work: ObservabilityWork) -> None:
 @fault("F352b", "The receiver tells nobody", "routes", caught(CHECK, "alert-undelivered", "VaultUnavailable"))
 def no_receiver(work: ObservabilityWork) -> None:
     """Take its webhook away."""
-    hooks = (
-        "webhook_configs:\n      - url_file: /run/secrets/alert_webhook_url\n        send_resolved: true\n"
-    )
-    _with(work, ROUTES, swap(hooks, "webhook_configs: []\n"))
+    hooks = "webhook_configs:\n      - url_file: /run/alerts/alert_webhook_url\n        send_resolved: true\n"
+    _with(work, ROUTES, swap(hooks, "webhook_configs: []\n"), told_s=NEVER_S)
 
 
 @fault("F353", "An alert does not say what is wrong", "rules", caught(CHECK, "alert-unreadable"))

@@ -14,6 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from smos.compose.variables import shipped
 from smos.errors import ProvisionError
 from smos.observability.clickhouse import ClickHouse
 from smos.observability.verify.lab import ObservabilityLab
@@ -85,7 +86,7 @@ def _components(config: Loaded, manifest: Loaded, stack: Loaded) -> Iterator[Pro
     )
     version = str(manifest["dist"]["version"])
     versions = {one["gomod"].split()[1].removeprefix("v") for kind in KINDS for one in manifest[kind]}
-    image = stack["services"]["smarter-otelcol"]["image"]
+    image = shipped(stack["services"]["smarter-otelcol"]["image"])
     yield Probe(
         claim="release",
         holds=versions == {version} and image.endswith(f":{version}"),
