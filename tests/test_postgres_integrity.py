@@ -1,14 +1,17 @@
 """Damage of a restored database is found: pages, indexes, references; and a gap of the tools is said as such."""
 
 # Fixtures carry the types; statements stay on one line.
-# ruff: noqa: ANN001, ANN003, ANN201, ANN202
+# ruff: noqa: ANN001, ANN003, ANN201
 
 import pytest
+from psycopg import sql
 
 from smos.checks.dr.content import integrity_findings
 from smos.paths import compose_dir
 from smos.postgres.compare import compare_content
 from smos.postgres.integrity import check_integrity
+from smos.postgres.soundness import Task, run_tasks
+from smos.postgres.verify import read_and_check
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import find_installations
 from smos.provision.owner import Owner
@@ -49,9 +52,7 @@ def database(server, request):
 
 
 def problems(server, name, **options):
-    return check_integrity(
-        server.installation.bin_dir, server.endpoint.conninfo(name), env=server.endpoint.env(), **options
-    )
+    return check_integrity(server.endpoint.conninfo(name), **options)
 
 
 def test_a_sound_database_has_no_problems_and_keeps_its_extensions(server, database):
@@ -113,28 +114,51 @@ def test_disabled_references_are_found(server, database):
     assert {problem.code for problem in problems(server, database)} == {"constraint-not-enforced"}
 
 
-def test_a_missing_tool_proves_nothing_and_blames_nobody(server, database, tmp_path):
-    found = check_integrity(tmp_path, server.endpoint.conninfo(database))
+def test_a_missing_extension_proves_nothing_and_blames_nobody(server, database, monkeypatch):
+    monkeypatch.setattr("smos.postgres.integrity.AMCHECK", "no_such_extension")
+    found = problems(server, database)
     assert [problem.code for problem in found] == ["integrity-not-checked"]
     assert Verdict.worst(f.verdict for f in integrity_findings(database, found)) is Verdict.NOT_PROVEN
 
 
-def test_a_password_is_not_an_argument_of_the_tool(server, database, monkeypatch):
-    import subprocess
+def test_a_check_that_could_not_be_run_proves_nothing_and_what_was_left_is_named(server, database):
+    def task(name, weight, query) -> Task:
+        return Task(name, weight, sql.SQL(query).format(), lambda _rows: [])
 
-    seen = []
-    original = subprocess.run
+    tasks = [
+        task("impossible", 3, "SELECT 1 / 0"),
+        task("last words", 2, "SELECT pg_terminate_backend(pg_backend_pid())"),
+        task("never asked", 1, "SELECT 1"),
+    ]
+    found = run_tasks(tasks, server.endpoint.conninfo(database), jobs=1)
+    assert {problem.code for problem in found} == {"integrity-not-checked"}
+    assert [problem.detail.split(":")[0] for problem in found] == [task.name for task in tasks]
+    assert run_tasks([], server.endpoint.conninfo(database), jobs=2) == []
 
-    def spy(arguments, **options):
-        seen.append((arguments, options["env"]))
-        return original(arguments, **options)
 
-    monkeypatch.setattr("smos.postgres.integrity.subprocess.run", spy)
-    conninfo = server.endpoint.conninfo(database, password="S3CRET")
-    assert check_integrity(server.installation.bin_dir, conninfo) == ()
-    assert seen
-    assert not [argument for arguments, _ in seen for argument in arguments if "S3CRET" in str(argument)]
-    assert seen[0][1]["PGPASSWORD"] == "S3CRET"
+def test_a_large_table_is_checked_in_ranges_to_its_last_page(server, database, monkeypatch):
+    monkeypatch.setattr("smos.postgres.soundness.HEAP_RANGE_BYTES", 16384)
+    execute(server, database, "CREATE TABLE wide AS SELECT repeat('x', 900) AS v FROM generate_series(1, 90)")
+    assert problems(server, database) == ()
+    with connector(server, database)() as connection:
+        path, pages = connection.execute(
+            "SELECT pg_relation_filepath('wide'), pg_relation_size('wide') / 8192"
+        ).fetchone()
+        connection.execute("CHECKPOINT")
+    server.stop()
+    file = server.data_dir / path
+    data = bytearray(file.read_bytes())
+    data[-64:-40] = b"\xff" * 24
+    file.write_bytes(data)
+    server.start()
+    assert pages > 5
+    assert "amcheck-failed" in {problem.code for problem in problems(server, database)}
+
+
+def test_content_and_checks_side_by_side_say_what_they_say_alone(server, database):
+    found, trouble = read_and_check(connector(server, database), server.endpoint.conninfo(database), jobs=3)
+    assert (found.to_json()["tables"], trouble) == (content(server, database).to_json()["tables"], ())
+    assert found.to_json()["catalogue"] == content(server, database).to_json()["catalogue"]
 
 
 def test_another_encoding_or_collation_is_found(server):

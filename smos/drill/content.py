@@ -17,9 +17,8 @@ from smos.postgres.compare import compare_content
 from smos.postgres.compare_roles import compare_roles
 from smos.postgres.content import DatabaseContent
 from smos.postgres.difference import Difference
-from smos.postgres.fingerprint import read_content
-from smos.postgres.integrity import check_integrity
 from smos.postgres.roles import read_roles
+from smos.postgres.verify import read_and_check
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.verdict import Problem
 
@@ -86,7 +85,7 @@ def read_and_compare(
         conninfo = sandbox.endpoint.conninfo(name)
         # Not as the administrator: reading a row may call a cast that came with the dump.
         as_reader = sandbox.endpoint.conninfo(name, restore.sandbox.reader)
-        content = read_content(lambda: psycopg.connect(as_reader), jobs=jobs)
+        content, problems = read_and_check(lambda: psycopg.connect(as_reader), conninfo, jobs=jobs)
         differences: tuple[Difference, ...] = ()
         compared_with = "nothing"
         if name in expected:
@@ -96,9 +95,6 @@ def read_and_compare(
                 contradictions[name] = (UNREADABLE,)
         elif name in last_verified:
             differences, compared_with = _lost_since(last_verified[name], content), "last verified drill"
-        problems = check_integrity(
-            sandbox.installation.bin_dir, conninfo, jobs=jobs, env=sandbox.endpoint.env()
-        )
         with psycopg.connect(conninfo) as connection:
             row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
         facts = DatabaseContentFacts(

@@ -29,6 +29,7 @@ from smos.postgres.hashing import HashMode, Scan, large_object_query, scan_query
 from smos.postgres.names import qualified
 from smos.postgres.row_security import ConnectAs, probe_row_security
 from smos.postgres.session import Connect, snapshot_session
+from smos.postgres.slots import Slots
 from smos.verdict import Problem
 
 __all__ = ["DatabaseContent", "HashMode", "RowSecurityFacts", "read_content"]
@@ -84,12 +85,14 @@ def read_content(
     mode: HashMode | str = HashMode.FAST,
     connect_as: ConnectAs | None = None,
     probe: bool = True,
+    slots: Slots | None = None,
 ) -> DatabaseContent:
     """Read what the database holds that `connect` connects to. Nothing is written.
 
     snapshot: name of an exported snapshot (`pg_export_snapshot`) whose owner stays open; None takes one of
     its own. jobs: sessions that read tables at the same time. mode: "fast" or "sha256", see
-    `smos.postgres.hashing`. connect_as, probe: for row security, see `smos.postgres.row_security`.
+    `smos.postgres.hashing`. slots: shared with other work
+    on the same server. connect_as, probe: for row security, see `smos.postgres.row_security`.
 
     A table that can't be read (locked, no right, damaged) is recorded with its problem and does not stop the
     rest. Raises psycopg.Error when the server can't be reached or the snapshot is not valid, BackupError when
@@ -112,7 +115,9 @@ def read_content(
         # Scans of a range of pages need PostgreSQL 14: before, each range would read the whole table.
         ranges = catalogue.server_version_num >= 140000
         queue = deque(_plan(tables, columns, jobs=jobs, block=block, ranges=ranges))
-        work = _Work(queue, {key: _tally(table) for key, table in enumerate(tables)}, mode)
+        work = _Work(
+            queue, {key: _tally(table) for key, table in enumerate(tables)}, mode, slots or Slots(jobs)
+        )
         _scan_all(main, connect, snapshot, work, jobs=jobs)
         content = _tables(tables, work.tallies)
         sequences, more = _sequences(main, feeds, tables, columns, work.tallies)
@@ -174,8 +179,11 @@ def _plan(
         if not table.populated or table.unreadable:
             continue
 
-        def scan(key: int = key, table: _Table = table, pages: tuple[int, int | None] | None = None) -> Scan:
+        def scan(
+            key: int = key, table: _Table = table, pages: tuple[int, int | None] | None = None, size: int = 0
+        ) -> Scan:
             return Scan(
+                bytes=size or table.bytes,
                 key=key,
                 schema=table.schema,
                 table=table.table,
@@ -192,7 +200,9 @@ def _plan(
                 continue
             starts = list(range(0, total, cut))
             for start, after in zip(starts, [*starts[1:], None], strict=True):
-                yield [scan(pages=(start, after))]  # the last one is open: the table may have grown
+                yield [
+                    scan(pages=(start, after), size=cut * block)
+                ]  # the last one is open: the table may have grown
             continue
         if batch and (len(batch) >= BATCH_TABLES or size + table.bytes > BATCH_BYTES):
             yield batch
@@ -210,6 +220,7 @@ class _Work:
     queue: deque[list[Scan]]
     tallies: dict[int, _Tally]
     mode: HashMode
+    slots: Slots
     problems: list[Problem] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -220,7 +231,8 @@ class _Work:
                 scans = self.queue.popleft()
             except IndexError:
                 return
-            results = _run(connection, scans, self.mode)
+            with self.slots.take(sum(scan.bytes for scan in scans)):
+                results = _run(connection, scans, self.mode)
             with self.lock:
                 for key, outcome in results:
                     if isinstance(outcome, str):
@@ -269,7 +281,9 @@ def _run(
     connection: "psycopg.Connection[Any]", scans: list[Scan], mode: HashMode
 ) -> list[tuple[int, _Outcome | str]]:
     """Run one query for several scans; when it fails, each alone, so that one bad table spoils no other."""
-    query = sql.SQL(" UNION ALL ").join(scan_query(scan, mode) for scan in scans)
+    query = sql.SQL(" UNION ALL ").join(
+        scan_query(scan, mode, server_version_num=connection.info.server_version) for scan in scans
+    )
     try:
         with connection.transaction(force_rollback=True):  # gives the locks back
             rows = connection.execute(query).fetchall()
