@@ -10,8 +10,8 @@ import httpx
 from smos.errors import SmosError
 from smos.provision.telemetry import ClickHouseEndpoint
 
-REQUEST_S = 60.0
-"""Seconds that one statement may take."""
+REQUEST_S = 120.0
+"""Seconds that one statement may take: a limit against hangs."""
 
 
 class ClickHouseError(SmosError):

@@ -10,7 +10,7 @@ from smos.errors import SmosError
 from smos.provision.telemetry import SentryEndpoint
 
 API = "/api/canonical/0"
-REQUEST_S = 15.0
+REQUEST_S = 60.0
 
 
 class SentryError(SmosError):

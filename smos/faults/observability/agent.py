@@ -13,7 +13,7 @@ from typing import Any
 
 from smos.provision.telemetry import CollectorEndpoint
 
-REQUEST_S = 30.0
+REQUEST_S = 120.0
 Change = Callable[[str, Any], list[Any]]
 """From (signal, request) to the requests that are passed on: none, the changed one, or several."""
 

@@ -11,19 +11,25 @@ from smos.faults.observability.work import ObservabilityWork
 from smos.faults.registry import caught, fault
 
 CHECK = "OBS-09"
-STORED_S = 4.0
-"""What is not there after so many seconds was lost: the server is on this machine."""
+NEVER_S = 2.0
+"""How long is waited for an event that can't come."""
 
 
-def _with(work: ObservabilityWork, *, dsn: str | None = None, sdk: Mapping[str, Any] | None = None) -> None:
+def _with(
+    work: ObservabilityWork, *, dsn: str | None = None, sdk: Mapping[str, Any] | None = None, **more: Any
+) -> None:
     from smos.observability.verify.errors import Options  # not everybody has what it imports
 
-    options = Options(dsn=dsn, stored_s=STORED_S)
+    options = Options(dsn=dsn, **more)
     work.lab = work.lab.but(options=options if sdk is None else replace(options, sdk=sdk))
 
 
 def _behind(
-    work: ObservabilityWork, *, before: Before = lambda _: None, after: After = lambda _, __: None
+    work: ObservabilityWork,
+    *,
+    before: Before = lambda _: None,
+    after: After = lambda _, __: None,
+    **more: Any,
 ) -> None:
     """Let everybody reach the server through something else."""
     from smos.observability.verify.errors import Options
@@ -33,14 +39,14 @@ def _behind(
     place = work.undo.enter_context(relay(endpoint.url, before=before, after=after))
     dsn = endpoint.dsn.replace(urlsplit(endpoint.url).netloc, place)
     server = SentryServer(endpoint=replace(endpoint, url=f"http://{place}", dsn=dsn))
-    work.lab = work.lab.but(options=Options(server=server, stored_s=STORED_S))
+    work.lab = work.lab.but(options=Options(server=server, **more))
 
 
 @fault("F356a", "The application's DSN holds another key", "DSN", caught(CHECK, "error-not-stored", "403"))
 def other_key(work: ObservabilityWork) -> None:
     """Change the key."""
     dsn = work.stand.bugsink.endpoint.dsn
-    _with(work, dsn=dsn.replace(urlsplit(dsn).username or "", "0" * 32))
+    _with(work, dsn=dsn.replace(urlsplit(dsn).username or "", "0" * 32), stored_s=NEVER_S)
 
 
 @fault(
@@ -51,7 +57,7 @@ def other_key(work: ObservabilityWork) -> None:
 )
 def other_project(work: ObservabilityWork) -> None:
     """Change the project."""
-    _with(work, dsn=work.stand.bugsink.endpoint.dsn.rpartition("/")[0] + "/4711")
+    _with(work, dsn=work.stand.bugsink.endpoint.dsn.rpartition("/")[0] + "/4711", stored_s=NEVER_S)
 
 
 @fault("F356c", "The application has no DSN", "DSN", caught(CHECK, "error-not-sent"))
@@ -90,7 +96,7 @@ def swallowed(work: ObservabilityWork) -> None:
     def before(asked: Asked) -> Answered | None:
         return Answered(200, b"{}", "application/json") if asked.path.endswith("/envelope/") else None
 
-    _behind(work, before=before)
+    _behind(work, before=before, stored_s=NEVER_S)
 
 
 @fault("F358b", "What stands before the server puts the right key in", "server", caught(CHECK, "sentry-open"))

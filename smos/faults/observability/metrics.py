@@ -9,15 +9,13 @@ from smos.faults.observability.work import ObservabilityWork
 from smos.faults.registry import caught, fault
 
 CHECK = "OBS-10"
-SEEN_S = 9.0
-"""The first scrape comes some five seconds after the collector's start."""
 OLD_MS = 600_000
 
 
 def _with(work: ObservabilityWork, **changes: Any) -> None:
     from smos.observability.verify.metrics import Options  # not everybody has what it imports
 
-    work.lab = work.lab.but(options=Options(seen_s=SEEN_S, **changes))
+    work.lab = work.lab.but(options=Options(**changes))
 
 
 def _collector(work: ObservabilityWork, after: After) -> None:

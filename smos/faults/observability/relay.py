@@ -12,7 +12,7 @@ import httpx
 
 from smos.faults.observability.agent import http_server
 
-REQUEST_S = 30.0
+REQUEST_S = 120.0
 HOP = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "content-encoding", "accept-encoding"}
 )

@@ -26,9 +26,8 @@ from smos.observability.verify.probe import Probe, ProbeFacts
 from smos.paths import compose_dir
 from smos.wait import wait_for
 
-SCRAPED_S, EVALUATED_S = 30.0, 20.0
-TOLD_S = 8.0
-"""Seconds from Prometheus' decision to the webhook; it takes one or two."""
+SCRAPED_S = EVALUATED_S = TOLD_S = REQUEST_S = 120.0
+"""Limits against hangs: a scrape, an evaluation and a message take a second or two, on a busy machine longer."""
 NOW_S = 240
 """The moment, in seconds from the base of the known telemetry, at which Grafana's rules are asked."""
 OVERDUE_S = 40 * 86400
@@ -37,10 +36,15 @@ METRICS, VAULT, DRILL = "/metrics", "/v1/sys/metrics", "/drill/metrics"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """folder: where rules and routes are. hook: where the webhook is believed to be; None: where it is."""
+    """folder: where rules and routes are. hook: where the webhook is believed to be; None: where it is.
+
+    told_s, ended_s: how long to wait for messages that alerts fire, and that they are over.
+    """
 
     folder: Path
     hook: str | None = None
+    told_s: float = TOLD_S
+    ended_s: float = TOLD_S
 
 
 def well(now: float) -> dict[str, str]:
@@ -123,15 +127,20 @@ def _carried(lab: ObservabilityLab, options: Options, details: dict[str, Any]) -
             # Prometheus waits some five seconds before its first scrape; what needs no server is done meanwhile.
             yield from _tested(lab, options)
             yield from _grafana(lab, options)
-            with httpx.Client(base_url=server.endpoint.url, timeout=10, trust_env=False) as client:
-                yield from _through(client, alertmanager.endpoint.url, site, now, details)
+            with httpx.Client(base_url=server.endpoint.url, timeout=REQUEST_S, trust_env=False) as client:
+                yield from _through(client, alertmanager.endpoint.url, site, now, options, details)
         finally:
             server.kill()
             alertmanager.kill()
 
 
 def _through(
-    client: httpx.Client, manager: str, site: AlertSite, now: float, details: dict[str, Any]
+    client: httpx.Client,
+    manager: str,
+    site: AlertSite,
+    now: float,
+    options: Options,
+    details: dict[str, Any],
 ) -> Iterator[Probe]:
     wait_for(
         lambda: _states(client, scraped=_value(client, "count(up == 1)") == 3),
@@ -155,7 +164,7 @@ def _through(
     firing = _firing(client)
     for name in INJECTED:
         yield Probe(claim="fires", holds=name in firing, seen=name)
-    arrived = _waited(lambda: site.told("firing") >= firing & set(INJECTED), manager)
+    arrived = _waited(lambda: site.told("firing") >= firing & set(INJECTED), manager, options.told_s)
     details["seconds from condition to webhook"] = round(time.monotonic() - began, 1)
     for name in sorted(firing & set(INJECTED)):
         yield Probe(claim="arrives", holds=arrived or name in site.told("firing"), seen=name)
@@ -184,7 +193,7 @@ def _through(
         yield Probe(claim="ends", holds=name not in still, seen=name)
     # What was never told can't be told to be over: that is the finding above.
     wanted = (firing & site.told("firing") & set(INJECTED)) - still
-    _waited(lambda: site.told("resolved") >= wanted, manager)
+    _waited(lambda: site.told("resolved") >= wanted, manager, options.ended_s)
     for name in sorted(wanted):
         yield Probe(claim="resolves", holds=name in site.told("resolved"), seen=name)
     if not wanted:
@@ -276,21 +285,21 @@ def _judged_again(client: httpx.Client) -> None:
         )
 
 
-def _waited(told: Any, manager: str) -> bool:
+def _waited(told: Any, manager: str, within_s: float) -> bool:
     """Wait until the webhook was told; give up early where Alertmanager says that it could not deliver."""
 
     def decided() -> bool:
         return bool(told()) or _failed(manager) > 0
 
     try:
-        wait_for(decided, what="the webhook is told", deadline_s=TOLD_S)
+        wait_for(decided, what="the webhook is told", deadline_s=within_s)
     except DeadlineError:
         return False  # a judgement follows: the alerts that did not arrive are named
     return bool(told())
 
 
 def _failed(manager: str) -> float:
-    text = httpx.get(f"{manager}/metrics", timeout=10, trust_env=False).text
+    text = httpx.get(f"{manager}/metrics", timeout=REQUEST_S, trust_env=False).text
     return sum(
         float(line.rsplit(" ", 1)[1])
         for line in text.splitlines()

@@ -19,21 +19,18 @@ from smos.errors import DeadlineError, ProvisionError, SmosError
 from smos.observability.clickhouse import ClickHouse
 from smos.observability.emit import Emitter
 from smos.observability.verify.lab import ObservabilityLab
+from smos.observability.verify.memory import ENVIRONMENT, PADDING, PUSH, PUSHES
 from smos.observability.verify.probe import ObservabilityError, Probe, ProbeFacts
+from smos.observability.verify.rows import IDENTITY, TABLES
 from smos.provision.embedded.clickhouse import EmbeddedClickHouse
 from smos.provision.owner import Owner
 from smos.provision.telemetry import Capabilities, ClickHouseEndpoint, Collector
 from smos.wait import wait_for
 
-TABLES = {"traces": "otel_traces", "metrics": "otel_metrics_sum", "logs": "otel_logs"}
 ITEMS, MANY = 500, 20_000
-ARRIVE_S = 20.0
+ARRIVE_S = REQUEST_S = 120.0
+"""Limits against hangs."""
 REAL = "otelcol"
-SMALL = {
-    "OTELCOL_MEMORY_LIMIT_MIB": "60",
-    "OTELCOL_MEMORY_SPIKE_MIB": "20",
-    "OTELCOL_MEMORY_CHECK": "100ms",
-}
 
 
 class Make(Protocol):
@@ -51,7 +48,7 @@ def otelcol(
     """Make the real collector."""
     from smos.provision.embedded.otelcol import EmbeddedOtelcol
 
-    return EmbeddedOtelcol(owner, clickhouse, name=name, environment=SMALL if little_memory else None)
+    return EmbeddedOtelcol(owner, clickhouse, name=name, environment=ENVIRONMENT if little_memory else None)
 
 
 def rotel(
@@ -89,12 +86,13 @@ class Bench:
     arrive_s: float
 
     def rows(self, signal: str, run: str) -> int:
-        """Count the rows of a run."""
-        sql = f"SELECT count() FROM {TABLES[signal]} WHERE ResourceAttributes['smos.run'] = {{r:String}}"  # noqa: S608  (a name of ours)
+        """Count the items of a run."""
+        items = f"uniqExact({IDENTITY[signal]})"
+        sql = f"SELECT {items} FROM {TABLES[signal]} WHERE ResourceAttributes['smos.run'] = {{r:String}}"  # noqa: S608  (a name of ours)
         return int(self.client.value(sql, r=run))
 
     def arrived(self, signal: str, run: str, count: int) -> bool:
-        """Tell whether exactly so many rows arrive."""
+        """Tell whether exactly so many items arrive; delivery is at least once, so one may be there twice."""
         wait_for(
             lambda: self.rows(signal, run) >= count,
             what=f"{count} {signal} arrive",
@@ -271,8 +269,8 @@ def _limited(bench: Bench) -> bool:
     bench.clickhouse.pause()
     try:
         with Emitter(small.endpoint, run=run) as emitter:
-            for _ in range(20):
-                receipt = emitter.spans(5000, padding=2000)
+            for _ in range(PUSHES):
+                receipt = emitter.spans(PUSH, padding=PADDING)
                 accepted, refused = accepted + receipt.accepted, refused + receipt.refused
                 if refused:
                     break
@@ -281,7 +279,9 @@ def _limited(bench: Bench) -> bool:
     try:
         if not refused:
             raise _NotSoError("it refused nothing")
-        lives = httpx.get(small.endpoint.health, timeout=10, trust_env=False).status_code == httpx.codes.OK
+        lives = (
+            httpx.get(small.endpoint.health, timeout=REQUEST_S, trust_env=False).status_code == httpx.codes.OK
+        )
         return lives and bench.arrived("traces", run, accepted)
     finally:
         _ended(small)
@@ -289,7 +289,8 @@ def _limited(bench: Bench) -> bool:
 
 def _healthy(bench: Bench) -> bool:
     return (
-        httpx.get(bench.collector.endpoint.health, timeout=10, trust_env=False).status_code == httpx.codes.OK
+        httpx.get(bench.collector.endpoint.health, timeout=REQUEST_S, trust_env=False).status_code
+        == httpx.codes.OK
     )
 
 
@@ -297,7 +298,7 @@ def _own_metrics(bench: Bench) -> bool:
     from smos.observability.verify.metrics import ACCEPTED, counted
 
     def read() -> float:
-        answer = httpx.get(bench.collector.endpoint.metrics, timeout=10, trust_env=False)
+        answer = httpx.get(bench.collector.endpoint.metrics, timeout=REQUEST_S, trust_env=False)
         return counted(answer.text).get(ACCEPTED, 0.0)
 
     before = read()

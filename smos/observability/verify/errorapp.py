@@ -16,7 +16,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.integrations.wsgi import SentryWsgiMiddleware
 from sentry_sdk.transport import HttpTransport
 
-FLUSH_S = 10.0
+FLUSH_S = 60.0
 
 
 class Noted(HttpTransport):

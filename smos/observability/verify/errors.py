@@ -25,7 +25,8 @@ from smos.observability.verify.sentrylive import SentryServer, live_sentry
 from smos.wait import wait_for
 
 APPLICATION = Path(__file__).with_name("errorapp.py")
-APPLICATION_S, STORED_S = 60.0, 15.0
+APPLICATION_S = STORED_S = REQUEST_S = 120.0
+"""Limits against hangs."""
 REFUSED = frozenset({400, 401, 403, 404})
 SDK: Mapping[str, Any] = {"include_local_variables": False}
 """How docs/observability.md says that applications start the SDK. By its own defaults it sends local variables, and
@@ -202,7 +203,7 @@ def _post(dsn: str, event_id: str | None) -> int | None:
                 "X-Sentry-Auth": f"Sentry sentry_version=7, sentry_key={key}, sentry_client=smos-verify/1",
                 "Content-Type": "application/x-sentry-envelope",
             },
-            timeout=15,
+            timeout=REQUEST_S,
             trust_env=False,
         )
     except httpx.TransportError:

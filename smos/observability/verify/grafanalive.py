@@ -17,7 +17,7 @@ from smos.target import ObservabilityTarget
 from smos.vault.model import VaultError
 from smos.vault.verify.live import read_private
 
-REQUEST_S = 15.0
+REQUEST_S = 60.0
 
 
 def observe_live(lab: ObservabilityLab) -> ProbeFacts:

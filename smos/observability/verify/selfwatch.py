@@ -20,29 +20,31 @@ from smos.observability import dashboards
 from smos.observability.clickhouse import ClickHouse
 from smos.observability.dashboards import View, expand
 from smos.observability.drill import SERVICE, Sent, export_drill
+from smos.observability.verify.delivery import drained
 from smos.observability.verify.example import EXERCISED, ExampleDrill, example
 from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.probe import Probe, ProbeFacts
+from smos.provision.telemetry import CollectorEndpoint
 from smos.target import Telemetry
 from smos.wait import wait_for
 
 BOARD = "smarteros-disaster-recovery"
-ARRIVE_S = 15.0
+ARRIVE_S = 120.0
+"""A limit against hangs: the wait ends as soon as the collector has nothing left."""
 LIMIT_S = 1.0
 """What a dead endpoint may cost here; a run allows more (smos/observability/drill.py)."""
-SLACK_S = 2.0
-"""A busy machine."""
+SLACK_S = 30.0
+"""What a busy machine may add to it. Who tries without end takes longer than any slack."""
 WIDE_S = 3600
 TOLERANCE_MS = 1.0
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """export: what sends a drill (faults put another one in its place). arrive_s: how long rows may take."""
+    """export: what sends a drill (faults put another one in its place). clock: by which a dead endpoint is timed."""
 
     export: Callable[..., Sent] = export_drill
-    arrive_s: float = ARRIVE_S
+    clock: Callable[[], float] = time.monotonic
 
 
 def observe(lab: ObservabilityLab) -> ProbeFacts:
@@ -63,21 +65,52 @@ def observe(lab: ObservabilityLab) -> ProbeFacts:
         said = sent.reason or f"{sent.spans} spans, {sent.points} metrics"
         probes.append(Probe(claim="handed-over", holds=not sent.reason, seen=f"{telemetry.protocol}: {said}"))
         with lab.clickhouse() as client:
-            probes += _trace(client, drill, options.arrive_s)
-            probes += _metrics(client, drill, options.arrive_s)
+            _await_all(client, drill, collector)
+            probes += _trace(client, drill)
+            probes += _metrics(client, drill)
             if telemetry.protocol != "grpc":
                 probes += _dashboard(client, drill)
     probes += _dead(options, details)
     return ProbeFacts(probes=tuple(probes), details=details)
 
 
-def _trace(client: ClickHouse, drill: ExampleDrill, within_s: float) -> Iterator[Probe]:
+def _await_all(client: ClickHouse, drill: ExampleDrill, collector: CollectorEndpoint) -> None:
+    """Wait until the collector has nothing left; where it does not say so, until as much is there as is expected."""
+    counts = (
+        ("otel_traces", len(EXERCISED) + 1),
+        ("otel_metrics_gauge", len(_expected(drill))),
+    )
+
+    def there() -> bool:
+        said = drained(collector, ("traces", "metrics"))
+        if said is not None:
+            return said
+        scope = "WHERE ResourceAttributes['smos.run'] = {r:String}"
+        return all(
+            int(client.value(f"SELECT count() FROM {table} {scope}", r=drill.info.run_id)) >= count  # noqa: S608  (names of ours)
+            for table, count in counts
+        )
+
+    with suppress(DeadlineError):  # what did not arrive is judged
+        wait_for(there, what="the drill has arrived", deadline_s=ARRIVE_S)
+
+
+def _expected(drill: ExampleDrill) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Return what rto.prom says: name and labels to value."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(prometheus_text(drill.info, drill.outcome, drill.timing))
+        for sample in family.samples
+    }
+
+
+def _trace(client: ClickHouse, drill: ExampleDrill) -> Iterator[Probe]:
     sql = (
         "SELECT SpanName AS name, SpanId AS id, ParentSpanId AS parent, TraceId AS trace, StatusCode AS status,"
         " ServiceName AS service, Duration / 1e6 AS ms, toUnixTimestamp64Micro(Timestamp) / 1000 AS start"
         " FROM otel_traces WHERE ResourceAttributes['smos.run'] = {r:String} ORDER BY Timestamp"
     )
-    rows = _until(lambda: client.rows(sql, r=drill.info.run_id), len(EXERCISED) + 1, within_s)
+    rows = client.rows(sql, r=drill.info.run_id)
     roots = [row for row in rows if not row["parent"]]
     began = drill.info.started.timestamp() * 1000
     last = max(end for _, end in EXERCISED.values()) * 1000
@@ -116,18 +149,14 @@ def _trace(client: ClickHouse, drill: ExampleDrill, within_s: float) -> Iterator
     )
 
 
-def _metrics(client: ClickHouse, drill: ExampleDrill, within_s: float) -> Iterator[Probe]:
+def _metrics(client: ClickHouse, drill: ExampleDrill) -> Iterator[Probe]:
     """Compare with rto.prom, which says the same."""
-    wanted = {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(prometheus_text(drill.info, drill.outcome, drill.timing))
-        for sample in family.samples
-    }
+    wanted = _expected(drill)
     sql = (
         "SELECT MetricName AS name, Attributes AS labels, Value AS value FROM otel_metrics_gauge"
         " WHERE ResourceAttributes['smos.run'] = {r:String}"
     )
-    rows = _until(lambda: client.rows(sql, r=drill.info.run_id), len(wanted), within_s)
+    rows = client.rows(sql, r=drill.info.run_id)
     found = {(row["name"], tuple(sorted(row["labels"].items()))): float(row["value"]) for row in rows}
     for (name, labels), value in wanted.items():
         told = " ".join(text for key, text in labels if key in {"phase", "check"})
@@ -178,32 +207,20 @@ def _dead(options: Options, details: dict[str, Any]) -> Iterator[Probe]:
         )
         for what, endpoint, protocol in cases:
             drill = example("dead-endpoint")
-            began = time.monotonic()
+            began = options.clock()
             telemetry = Telemetry.model_validate({"endpoint": endpoint, "protocol": protocol})
             try:
                 sent = options.export(telemetry, drill.info, drill.outcome, drill.timing, limit_s=LIMIT_S)
             except Exception as error:  # noqa: BLE001  (that it raises at all is what is judged)
                 yield Probe(claim="harmless", holds=False, seen=f"{what}: raises {type(error).__name__}")
                 continue
-            seconds = time.monotonic() - began
+            seconds = options.clock() - began
             details[f"seconds of an endpoint that {what}, {protocol}"] = round(seconds, 2)
             yield Probe(
                 claim="harmless",
                 holds=bool(sent.reason) and seconds <= LIMIT_S + SLACK_S,
                 seen=f"{what}: {seconds:.1f} s, told: {bool(sent.reason)}",
             )
-
-
-def _until(rows: Callable[[], Rows], count: int, within_s: float) -> Rows:
-    found: Rows = []
-
-    def enough() -> bool:
-        found[:] = rows()
-        return len(found) >= count
-
-    with suppress(DeadlineError):  # what did not arrive is judged
-        wait_for(enough, what="the rows arrive", deadline_s=within_s)
-    return found
 
 
 def _near(one: float, other: float) -> bool:
