@@ -97,7 +97,7 @@ def test_what_has_no_evidence_is_not_deployed_and_what_ended_is_no_success() -> 
     assert unprovable(config, "https://x") == ()
 
     def state(service: str, **facts: Any) -> ServiceState:
-        base = {
+        base: dict[str, Any] = {
             "name": service,
             "status": "running",
             "health": "",

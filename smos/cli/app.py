@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from smos import __version__
 from smos.cli import (
     backup,
     config,
@@ -21,6 +20,7 @@ from smos.cli import (
     tenants,
     vault,
     vaultinit,
+    version,
 )
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ heartbeat_app = typer.Typer(
 )
 app.command("init")(config.init)
 app.command("drill")(drill.drill)
+app.command("version")(version.version)
 app.command("rls")(rls.rls)
 app.command("health")(health.health)
 app.add_typer(services.app, name="services")
@@ -53,12 +54,6 @@ app.add_typer(heartbeat_app, name="heartbeat")
 def main() -> None:
     """Run the command line; an expected error becomes one clear message and a documented exit code."""
     console.run(lambda: app(standalone_mode=True))
-
-
-@app.command()
-def version() -> None:
-    """Show the version."""
-    typer.echo(f"smarteros-verify {__version__}")
 
 
 @app.command()
