@@ -14,6 +14,18 @@ from smos.provision.ports import PortClaim
 from smos.wait import wait_for
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+SFTP_SERVER = next(
+    (
+        path
+        for path in (
+            "/usr/lib/openssh/sftp-server",
+            "/usr/libexec/openssh/sftp-server",
+            "/usr/libexec/sftp-server",
+        )
+        if Path(path).exists()
+    ),
+    "internal-sftp",
+)
 KEYGEN = shutil.which("ssh-keygen")
 needs_sshd = pytest.mark.skipif(
     not (SSHD and KEYGEN and shutil.which("ssh")),
@@ -131,7 +143,7 @@ def make_sshd(owner: Owner, directory: Path, user: str) -> Sshd:
     (directory / "sshd_config").write_text(
         f"Port {sshd.port}\nListenAddress 127.0.0.1\nHostKey {directory}/host\nPidFile none\nUsePAM no\n"
         f"AuthorizedKeysFile {directory}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
-        "KbdInteractiveAuthentication no\nAcceptEnv LANG LC_*\nSubsystem sftp internal-sftp\nMaxSessions 20\n"
+        f"KbdInteractiveAuthentication no\nAcceptEnv LANG LC_*\nSubsystem sftp {SFTP_SERVER}\nMaxSessions 20\n"
         f"MaxStartups 100\nForceCommand {recorder}\n"
     )
     sshd.new_host_key()

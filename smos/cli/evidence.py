@@ -9,8 +9,9 @@ import typer
 from smos.cli import console
 
 if TYPE_CHECKING:
+    from smos.evidence.store import Moved
     from smos.evidence.verify import Verification
-    from smos.target import Evidence
+    from smos.target import Evidence, Settings
 
 app = typer.Typer(help="Sign what a run left, and verify it offline.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -148,6 +149,78 @@ def verify(
         for one in found:
             _show(one)
     raise typer.Exit(int(console.exit_of_verdict(result)))
+
+
+@app.command()
+def push(
+    reports: Annotated[Path, typer.Argument(help="Reports directory of a run that has ended.")] = Path(
+        "reports"
+    ),
+    target: TargetFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the newest run and the history to the store that the target names; runs do so at their end by themselves.
+
+    What is here stays as it is, whatever happens. Example: smos evidence push reports --target production.yml
+    """
+    from smos.evidence.store import opened
+    from smos.evidence.store import push as push_run
+
+    settings, name = _stored(target)
+    with opened(settings) as store:
+        moved = push_run(reports, name, store)
+    if as_json:
+        console.print_json(_moved(moved))
+    else:
+        typer.echo(
+            f"{moved.run}: {moved.files} files and {moved.history_lines} lines of history are in {moved.where}"
+        )
+
+
+@app.command()
+def pull(
+    reports: Annotated[Path, typer.Argument(help="Reports directory of the next run.")] = Path("reports"),
+    target: TargetFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Take history, baseline and the last signed bundle from the store; runs do so at their beginning by themselves.
+
+    Example: smos evidence pull reports --target production.yml
+    """
+    from smos.evidence.store import opened
+    from smos.evidence.store import pull as pull_history
+
+    settings, name = _stored(target)
+    with opened(settings) as store:
+        moved = pull_history(reports, name, store)
+    if as_json:
+        console.print_json(_moved(moved))
+    else:
+        typer.echo(
+            f"{moved.files} files came from {moved.where}; {moved.history_lines} runs are in the history"
+        )
+
+
+def _stored(target: str | None) -> "tuple[Settings, str]":
+    """Return the settings, and the target's name. Raises TargetError where there is no target."""
+    from smos.errors import TargetError
+    from smos.target import resolve_settings
+
+    settings = resolve_settings(target=target)
+    if settings.target is None:
+        raise TargetError("There is no target file", remedy="give --target; its evidence.store is meant")
+    return settings, settings.target.name
+
+
+def _moved(moved: "Moved") -> dict[str, object]:
+    return {
+        "store": moved.where,
+        "run": moved.run,
+        "files": moved.files,
+        "history_lines": moved.history_lines,
+    }
 
 
 @app.command()

@@ -5,6 +5,7 @@ import pwd
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -62,8 +63,8 @@ def transport_of(host: HostTarget, owner: Owner, agent: Path | None) -> Transpor
 
 
 def program(name: str, code: str = "tool-missing") -> str:
-    """Return the path of a program of this machine. Raises LiveError."""
-    found = shutil.which(name)
+    """Return the path of a program of this machine, or of this Python's environment. Raises LiveError."""
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
     if found is None:
         raise live_error(code, f"there is no program `{name}` on this machine")
     return str(Path(found).absolute())
