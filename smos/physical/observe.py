@@ -90,7 +90,7 @@ def _database(
         try:
             problems += [
                 Problem(problem.code, f"{name}: {problem.detail}")
-                for problem in check_integrity(server.installation.bin_dir, endpoint.conninfo(name))
+                for problem in check_integrity(endpoint.conninfo(name))
             ]
         except psycopg.Error as error:
             problems.append(
