@@ -23,5 +23,7 @@ class Physical(BaseModel):
     """pgbackrest: the stanza; barman: the server's name. None: the only one that is there."""
     moment: AwareDatetime | None = None
     """Recover to this moment, written with its zone; None: to one between two heartbeats."""
-    superuser: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")] = "postgres"
+    superuser: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")] = (
+        "postgres"
+    )
     """A superuser of the cluster."""

@@ -20,7 +20,7 @@ from smos.physical.choose import choose_moment
 from smos.physical.facts import AttemptFacts, Known, Outcome, PitrRecord, PreparedFacts
 from smos.physical.listing import Listing, compare
 from smos.physical.plain import Prepared, StoreSurvey
-from smos.physical.sandbox import SandboxPostgres, brought_by, defuse, settings_for
+from smos.physical.sandbox import SandboxPostgres, SuperuserError, brought_by, defuse, settings_for
 from smos.physical.store import BaseBackup
 from smos.physical.survey import describe_survey
 from smos.physical.wal import lsn_number, segment_name
@@ -252,6 +252,9 @@ class Drill:
             server.start(self._question.restore_s)
         except DeadlineError as error:
             return replace(facts, outcome=Outcome.LATE, code="late", detail=error.message[:300])
+        except SuperuserError as error:
+            detail = f"{error.message}; {error.remedy}"
+            return replace(facts, outcome=Outcome.NOT_TRIED, code="superuser-unknown", detail=detail)
         except ProvisionError as error:
             code, detail = _reason(server.logs(), error.message)
             seconds = time.monotonic() - started
@@ -313,7 +316,12 @@ class Drill:
 
 def _reason(log: str, message: str) -> tuple[str, str]:
     """Return a code and the server's own words for why it ended."""
-    lines = [line for line in log.splitlines() if "FATAL:" in line or "PANIC:" in line]
+    lines = [
+        line
+        for line in log.splitlines()
+        if ("FATAL:" in line or "PANIC:" in line)
+        and "the database system is" not in line  # said to our own probes
+    ]
     text = "; ".join(
         dict.fromkeys(line.partition("FATAL:")[2] or line.partition("PANIC:")[2] for line in lines[-3:])
     )

@@ -154,7 +154,7 @@ class Fetcher:
         base = next(item for item in names if BASE_TAR.fullmatch(item))
         self._unpack(place / base, data)
         if (log := next((item for item in names if WAL_TAR.fullmatch(item)), None)) is not None:
-            self._mkdir(data / "pg_wal")
+            self._parents(data, PurePosixPath("pg_wal"))
             self._unpack(place / log, data / "pg_wal")
         declared = self._declared(data)
         tars = {found["oid"]: item for item in names if (found := SPACE_TAR.fullmatch(item))}

@@ -92,6 +92,13 @@ class ManifestHead:
     system_identifier: int | None
     label_moment: datetime | None
     ranges: tuple[tuple[int, int, int], ...]
+    settings: tuple[int, str, str] | None = None
+    """Size, algorithm and checksum of postgresql.auto.conf, which pg_verifybackup leaves out."""
+    signals: tuple[str, ...] = ()
+
+
+SETTINGS = "postgresql.auto.conf"
+SIGNALS = ("recovery.signal", "standby.signal")
 
 
 def read_manifest_head(data: bytes) -> ManifestHead:
@@ -99,6 +106,8 @@ def read_manifest_head(data: bytes) -> ManifestHead:
     try:
         whole: Any = json.loads(data)
         files = whole["Files"]
+        entries = {item.get("Path"): item for item in files if item.get("Path") in {SETTINGS, *SIGNALS}}
+        settings = entries.get(SETTINGS)
         moment = next(
             (item.get("Last-Modified") for item in files if item.get("Path") == "backup_label"), None
         )
@@ -111,6 +120,13 @@ def read_manifest_head(data: bytes) -> ManifestHead:
                 (int(item["Timeline"]), lsn_number(item["Start-LSN"]), lsn_number(item["End-LSN"]))
                 for item in whole["WAL-Ranges"]
             ),
+            settings=settings
+            and (
+                int(settings["Size"]),
+                str(settings.get("Checksum-Algorithm")),
+                str(settings.get("Checksum")),
+            ),
+            signals=tuple(name for name in SIGNALS if name in entries),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LabelError(f"it is no backup manifest ({type(error).__name__})") from None

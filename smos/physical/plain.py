@@ -100,9 +100,16 @@ class PlainStore:
             fetch_s += one.seconds
             problems += one.problems
             started = time.monotonic()
-            if installation is None or link.manifest is None or not (one.data / "backup_manifest").is_file():
+            elsewhere = any(problem.code == "tablespace-outside" for problem in one.problems)
+            if (
+                installation is None
+                or link.manifest is None
+                or not (one.data / "backup_manifest").is_file()
+                or elsewhere
+            ):
                 verified = False
             else:
+                problems += tools.unverified(link.id, link.manifest, one.data)
                 problems += tools.verify(
                     self.owner, installation, one.data, parse_log=brings_its_log(link, survey.archive)
                 )

@@ -45,6 +45,10 @@ LISTENED: tuple[str, ...] = (
 SESSION = "-c session_preload_libraries= -c local_preload_libraries= -c statement_timeout=0 -c default_transaction_read_only=off"
 
 
+class SuperuserError(ProvisionError):
+    """The recovered cluster has no superuser of the name that the target gives."""
+
+
 @dataclass(frozen=True, slots=True)
 class GuardedEndpoint(PostgresEndpoint):
     """An endpoint whose sessions override what databases and roles of the backup say."""
@@ -177,7 +181,7 @@ class SandboxPostgres(EmbeddedPostgres):
                     return row == (True,)
             except psycopg.OperationalError as error:
                 if "does not exist" in str(error) and "role" in str(error):
-                    raise ProvisionError(
+                    raise SuperuserError(
                         f"The recovered cluster has no role {self.endpoint.superuser!r}",
                         remedy="name its superuser in the target: physical.superuser",
                     ) from error

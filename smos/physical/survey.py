@@ -133,7 +133,7 @@ def _switch(archive: Archive, timeline: int, parent: int, position: int) -> Iter
 def _uncovered(owner: Owner, survey: StoreSurvey) -> Iterator[Uncovered]:
     """Yield the stretches of time between the oldest backup and the end of the log that nothing leads to."""
     labelled = [item for item in survey.backups if item.label is not None]
-    for item, following in zip(labelled, [*labelled[1:], None], strict=True):
+    for item, following in zip(labelled, [*labelled[1:], None], strict=False):
         coverage = survey.coverages[item.id]
         if not coverage.missing:
             continue

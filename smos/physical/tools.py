@@ -1,11 +1,15 @@
 """PostgreSQL's own tools on a fetched backup, their words turned into problems: verify, combine, checksums, control file."""
 
+import hashlib
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from smos.physical.fetch import Fetched
+from smos.physical.label import SETTINGS, SIGNALS, ManifestHead
+from smos.provision.embedded.template import crc32c
 from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
 from smos.verdict import Problem
@@ -62,6 +66,37 @@ def verify(
     more = len(problems) - LISTED
     cut = problems[:LISTED]
     return (*cut, Problem(cut[-1].code, f"and {more} more")) if more > 0 else tuple(cut)
+
+
+def unverified(backup_id: str, manifest: ManifestHead, data: Path) -> tuple[Problem, ...]:
+    """Look at what pg_verifybackup leaves out because a restore writes it: settings and signal files.
+
+    Codes: settings-altered, signal-added.
+    """
+    problems = [
+        Problem("signal-added", f"{backup_id}: {name} is there and not in the manifest")
+        for name in SIGNALS
+        if (data / name).exists() and name not in manifest.signals
+    ]
+    path = data / SETTINGS
+    content = path.read_bytes() if path.is_file() else None
+    if content is None or manifest.settings is None:
+        if (content is None) != (manifest.settings is None):
+            problems.append(
+                Problem("settings-altered", f"{backup_id}: {SETTINGS} came or went since the backup")
+            )
+        return tuple(problems)
+    size, algorithm, checksum = manifest.settings
+    if algorithm == "CRC32C":
+        found = struct.pack("=I", crc32c(content)).hex()
+    elif algorithm.startswith("SHA") and algorithm[3:].isdecimal():
+        found = hashlib.new(algorithm.lower(), content).hexdigest()
+    else:
+        found = checksum
+    if len(content) != size or found != checksum:
+        detail = f"{backup_id}: {SETTINGS} is not as the manifest says (a server that is restored from it obeys it)"
+        problems.append(Problem("settings-altered", detail))
+    return tuple(problems)
 
 
 def combine(

@@ -1,0 +1,90 @@
+"""Make the part of a drill that some checks need, and no more: what is not asked for costs nothing."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from smos.clock import Clock
+from smos.errors import TargetError
+from smos.physical.declared import Physical
+from smos.physical.drill import BEFORE, BEYOND, END, MOMENT, POSITION, Drill, Question, Store
+from smos.physical.facts import Known, PitrRecord
+from smos.physical.plain import PlainStore
+from smos.provision.owner import Owner
+from smos.target import Limits, Target
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "PITR-01": (),
+    "PITR-02": (END,),
+    "PITR-03": (MOMENT, POSITION),
+    "PITR-04": (BEYOND, BEFORE),
+    "PITR-05": (MOMENT,),
+    "PITR-06": (END,),
+    "PITR-07": (MOMENT,),
+    "PITR-08": (MOMENT, POSITION),
+}
+"""Check to the recoveries that it is judged by."""
+ORDER = (END, MOMENT, POSITION, BEYOND, BEFORE)
+_SOUND = {"PITR-05"}
+_COMPARED = {"PITR-05", "PITR-08"}
+
+
+def store_of(owner: Owner, declared: Physical, limits: Limits) -> Store:
+    """Return the reader of what the target declares."""
+    if declared.kind == "pgbackrest":
+        from smos.physical.pgbackrest import PgBackRestStore
+
+        return PgBackRestStore(owner, declared.path, declared.stanza, limits)
+    if declared.kind == "barman":
+        from smos.physical.barman import BarmanStore
+
+        return BarmanStore(owner, declared.path, declared.stanza, limits)
+    return PlainStore(owner, declared.path, declared.wal, limits)
+
+
+def question_of(target: Target, clock: Clock) -> Question:
+    """Return what a drill of a target's own backups asks."""
+    declared = target.physical
+    if declared is None:
+        raise TargetError("The target declares no physical backups", remedy="add `physical:` (docs/pitr.md)")
+    return Question(
+        known=Known(disaster=clock.now(), databases=target.database_names),
+        moment=declared.moment,
+        superuser=declared.superuser,
+        restore_s=target.limits.restore_seconds,
+    )
+
+
+def run_drill(
+    owner: Owner, store: Store, question: Question, clock: Clock, checks: Collection[str]
+) -> PitrRecord:
+    """Make what these checks need and return the record. Raises SmosError where the harness itself can't go on."""
+    drill = Drill(owner, store, question, clock)
+    wanted = {purpose for check in checks for purpose in NEEDS[check]}
+    if not question.known.before and wanted & {MOMENT, POSITION}:
+        wanted.add(END)  # the moment is chosen, and the sandwich shown, by the heartbeats of the end
+    if question.position is None:
+        wanted.discard(POSITION)
+    drill.prepare_newest()
+    for purpose in ORDER:
+        if purpose in wanted:
+            deep = purpose == MOMENT
+            drill.recover(
+                purpose,
+                integrity=deep and bool(_SOUND & set(checks)),
+                compare=purpose in {MOMENT, POSITION} and bool(_COMPARED & set(checks)),
+            )
+    return drill.record()
+
+
+def drill_target(owner: Owner, target: Target, clock: Clock, checks: Collection[str]) -> PitrRecord:
+    """Drill what a target declares."""
+    question = question_of(target, clock)
+    assert target.physical is not None  # noqa: S101  (question_of has raised otherwise)
+    return run_drill(owner, store_of(owner, target.physical, target.limits), question, clock, checks)
+
+
+def drill_place(
+    owner: Owner, place: Path, question: Question, clock: Clock, checks: Collection[str]
+) -> PitrRecord:
+    """Drill a directory of plain backups with its archive in `wal`: the built-in source's."""
+    return run_drill(owner, PlainStore(owner, place, place / "wal", Limits()), question, clock, checks)
