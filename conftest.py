@@ -15,6 +15,7 @@ pytest_plugins = [
     "fixtures.demo",
     "fixtures.rls",
     "fixtures.observability",
+    "fixtures.pitr",
 ]
 
 

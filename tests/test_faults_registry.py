@@ -14,11 +14,12 @@ from smos.verdict import Judgement, Verdict, fail, not_proven
 CATALOGUE = (
     *range(1, 18),  # backup sets and bytes
     *range(20, 33),  # databases, logical
+    *range(40, 47),  # databases, physical
     *range(50, 57),  # volumes
     *range(60, 64),  # Vault
     70, 71, 72, 75, 76,  # services, objectives, harness
 )  # fmt: skip
-"""Section A of the catalogue without what belongs to physical backups and failover (F40 to F46, F73, F74)."""
+"""Section A of the catalogue without what belongs to failover (F73, F74)."""
 CHECKOUT = Path(__file__).resolve().parent.parent
 CODES = (
     "smos/checks",
@@ -28,6 +29,7 @@ CODES = (
     "smos/vault",
     "smos/evidence",
     "smos/rls",
+    "smos/physical",
     "fixtures",
 )
 """Where findings and problems get their codes."""

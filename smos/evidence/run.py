@@ -50,7 +50,8 @@ def scope_of(target: Target, provision: Provision, suites: Iterable[str]) -> Sco
     A suite whose servers were provisioned speaks about the stack as it is shipped, never about production; one such
     suite makes a self-test of the whole run, which has one verdict.
     """
-    given = provision is Provision.LIVE or OF_A_GIVEN_TARGET.issuperset(suites)
+    of_target = OF_A_GIVEN_TARGET | ({"pitr"} if target.physical is not None else set())
+    given = provision is Provision.LIVE or of_target.issuperset(suites)
     return target.scope if given else Scope.SELF_TEST
 
 

@@ -61,10 +61,14 @@ MODULES = (
     "observability.metrics",
     "observability.selfwatch",
     "observability.conformance",
+    "pitr.backups",
+    "pitr.log",
+    "pitr.moments",
 )
 """Modules of this package that register faults, in the order of the matrix; the folder is the suite."""
 _ID = re.compile(r"F(?P<number>\d{2,3})(?P<letter>[a-z]?)")
-"""F01 to F99: backups and drills; F100s: Vault; F200s: row-level security and demo; F300s: observability."""
+"""F01 to F99: backups and drills; F100s: Vault; F200s: row-level security and demo; F300s: observability;
+F40 to F46 and F400 to F449: physical backups."""
 
 
 class Variant(StrEnum):
