@@ -70,12 +70,13 @@ class Drill:
                 if local is not None:
                     local.stop()
                 load.stop()
-        returned = self._bring_back(service, new) if rto is not None else None
+        after = new.timeline() if rto is not None else None
+        returned = self._bring_back(service, new) if after is not None and self._steps.returns else None
         entries, rows = self._audit(new)
         counted = tally(entries, rows)
         survivor = newest_survivor(entries, rows, declared)
         rejoined = None
-        if rto is not None:
+        if after is not None and after > before:  # on one timeline there is no telling who wrote what
             rejoined, self.whole = rejoin(cluster, old, new, self._steps)
         return Failover(
             number=self._number,
@@ -90,7 +91,7 @@ class Drill:
             durability=durability,
             tally=counted,
             timeline_before=before,
-            timeline_after=new.timeline() if rto is not None else None,
+            timeline_after=after,
             returned=returned,
             rejoin=rejoined,
             error=error,

@@ -19,7 +19,7 @@ CONNECT_S = 10
 SETTINGS = {
     "wal_level": "replica",
     "max_wal_senders": "10",
-    "wal_keep_size": "128MB",  # for a standby that was away, and for pg_rewind
+    "wal_keep_size": "96MB",  # for a standby that was away, and for pg_rewind
     # 5 s by default: a standby that has just lost its primary may sit them out before it is promoted.
     "wal_retrieve_retry_interval": "50ms",
     "wal_receiver_status_interval": "1s",
@@ -36,12 +36,7 @@ class Node:
     """A server and its network. name: also what it is called in `synchronous_standby_names`."""
 
     def __init__(
-        self,
-        owner: Owner,
-        *,
-        name: str,
-        installation: PostgresInstallation | None,
-        data_dir: Path | None = None,
+        self, owner: Owner, *, name: str, installation: PostgresInstallation | None, memory: bool = False
     ) -> None:
         self.name = name
         self._owner = owner
@@ -51,7 +46,7 @@ class Node:
             name=name,
             installation=installation,
             settings=SETTINGS | {"cluster_name": name},
-            data_dir=data_dir,
+            memory=memory,
         )
         self._link = owner.socket_directory(f"{name}-net")
         self.relay = Relay(

@@ -80,6 +80,8 @@ class Procedure:
     session: tuple[str, ...] = ()
     guarded: bool = True
     promote_s: float = 120.0
+    returns: bool = True
+    """Whether the old primary comes back, and writes to both are tried, before it is rewound."""
     forgetful: bool = False
     """The ledger of what was written while replication was cut is lost, as one that the primary keeps would be."""
 

@@ -1,0 +1,1 @@
+"""Faults of failovers: commits that are lost, fences that are left out, standbys that do not come back."""

@@ -1,0 +1,210 @@
+"""F73, F450 to F460, F477: acknowledged commits that are lost, and settings with which they will be."""
+
+import psycopg
+
+from smos.failover.cluster import APPLICATION, ATTACH_S, Cluster
+from smos.failover.facts import Disaster
+from smos.failover.node import Node
+from smos.faults.failover.work import FailoverWork
+from smos.faults.registry import caught, fault
+from smos.wait import wait_for
+
+ASYNCHRONOUS, SYNCHRONOUS, QUORUM = "FAILOVER-01", "FAILOVER-02", "FAILOVER-03"
+TINY_H = 1e-9
+"""Hours: an objective that nothing can meet."""
+AHEAD = 60
+"""Rows that a standby lacks when it lags."""
+
+
+@fault(
+    "F73",
+    "The list of synchronous standbys was emptied: acknowledged commits are lost",
+    "replication",
+    caught(SYNCHRONOUS, "acknowledged-lost", "(lag)"),
+)
+def emptied(work: FailoverWork) -> None:
+    """Empty `synchronous_standby_names` while the load runs, as a hurried operator does when writes hang."""
+    work.disaster = Disaster.LAG
+    work.before(lambda cluster: cluster.primary.set(synchronous_standby_names=""))
+
+
+@fault(
+    "F73a",
+    "The quorum's laggard is promoted: acknowledged commits are lost",
+    "promotion",
+    caught(QUORUM, "acknowledged-lost"),
+)
+def laggard(work: FailoverWork) -> None:
+    """Take one standby off the stream, let the other acknowledge alone, and promote the first."""
+
+    def detach(cluster: Cluster) -> None:
+        last = cluster.standbys[-1]
+        last.set(primary_conninfo="")
+        wait_for(
+            lambda: last.name not in dict(cluster.states()),
+            what=f"{last.name} no longer streams",
+            deadline_s=ATTACH_S,
+            transient=(psycopg.OperationalError,),
+        )
+        rows = "SELECT count(*) FROM drill.ledger"
+        enough = int(str(cluster.primary.ask(rows))) + AHEAD
+        wait_for(
+            lambda: int(str(cluster.primary.ask(rows))) >= enough,
+            what="the other standby acknowledged more",
+            deadline_s=ATTACH_S,
+        )
+
+    work.before(detach)
+    work.steps(choose=lambda cluster: cluster.standbys[-1])
+
+
+@fault(
+    "F450",
+    "A role's synchronous_commit is local",
+    "replication",
+    caught(SYNCHRONOUS, "acknowledged-without-standby", "no standby could receive"),
+)
+def local_by_role(work: FailoverWork) -> None:
+    """Set it for the application's role."""
+    work.disaster = Disaster.LAG
+    work.sql(
+        f"ALTER ROLE {APPLICATION} SET synchronous_commit = local",
+        f"ALTER ROLE {APPLICATION} RESET synchronous_commit",
+    )
+
+
+@fault(
+    "F451",
+    "A session's synchronous_commit is off",
+    "replication",
+    caught(QUORUM, "acknowledged-lost", "(lag)"),
+)
+def off_in_session(work: FailoverWork) -> None:
+    """Let every client switch it off."""
+    work.disaster = Disaster.LAG
+    work.steps(session=("SET synchronous_commit = off",))
+
+
+@fault(
+    "F452",
+    "A database's synchronous_commit is remote_write: the standby has not flushed what it acknowledges",
+    "replication",
+    caught(SYNCHRONOUS, "sync-commit-weak", "remote_write", "database postgres"),
+)
+def remote_write(work: FailoverWork) -> None:
+    """Set it for the database."""
+    work.sql(
+        "ALTER DATABASE postgres SET synchronous_commit = remote_write",
+        "ALTER DATABASE postgres RESET synchronous_commit",
+    )
+
+
+@fault("F453", "A node runs with fsync off", "disk", caught(SYNCHRONOUS, "disk-forgets", "fsync"))
+def no_fsync(work: FailoverWork) -> None:
+    """Switch it off on a standby, which then acknowledges what is in memory."""
+    node = work.servers.cluster().standbys[0]
+    node.set(fsync="off")
+    work.undo.callback(lambda: node.set(fsync="on"))
+
+
+@fault(
+    "F454",
+    "The new primary has rows that nobody wrote",
+    "rows",
+    caught(SYNCHRONOUS, "row-never-attempted", "77/1"),
+)
+def stranger(work: FailoverWork) -> None:
+    """Add one."""
+    work.on_new_primary("INSERT INTO drill.ledger (drill, client, n, token) VALUES ({drill}, 77, 1, 'x')")
+
+
+@fault("F455", "A commit was replayed twice", "rows", caught(SYNCHRONOUS, "row-duplicated", "1/7"))
+def twice(work: FailoverWork) -> None:
+    """Add a row once more."""
+    work.on_new_primary(
+        "INSERT INTO drill.ledger (drill, client, n, token)"
+        " SELECT drill, client, n, token FROM drill.ledger WHERE drill = {drill} AND client = 1 AND n = 7"
+    )
+
+
+@fault("F456", "Commits changed places", "rows", caught(QUORUM, "row-disordered", "1/9"))
+def places(work: FailoverWork) -> None:
+    """Put a row before an earlier one of its client."""
+    work.on_new_primary(
+        "WITH gone AS (DELETE FROM drill.ledger WHERE drill = {drill} AND client = 1 AND n = 8 RETURNING *)"
+        " INSERT INTO drill.ledger (drill, client, n, token) SELECT drill, client, n, token FROM gone"
+    )
+
+
+@fault("F457", "A row holds something else than was written", "rows", caught(QUORUM, "row-altered", "2/3"))
+def altered(work: FailoverWork) -> None:
+    """Change one."""
+    work.on_new_primary(
+        "UPDATE drill.ledger SET token = reverse(token) || 'x' WHERE drill = {drill} AND client = 2 AND n = 3"
+    )
+
+
+@fault(
+    "F458",
+    "The ledger dies with the primary, so no loss is counted",
+    "ledger",
+    caught(ASYNCHRONOUS, "loss-not-counted", "0 commits were acknowledged by the ledger"),
+)
+def forgetful(work: FailoverWork) -> None:
+    """Lose the ledger of what was written after the cut."""
+    work.disaster = Disaster.LAG
+    work.steps(forgetful=True)
+
+
+@fault(
+    "F459",
+    "More is lost than the objective allows",
+    "objective",
+    caught(ASYNCHRONOUS, "rpo-exceeded", "(lag)"),
+)
+def rpo(work: FailoverWork) -> None:
+    """Allow nothing."""
+    work.expect(rpo_hours=TINY_H)
+
+
+@fault(
+    "F460",
+    "A failover takes longer than the objective",
+    "objective",
+    caught("FAILOVER-04", "rto-exceeded", "promote"),
+)
+def rto(work: FailoverWork) -> None:
+    """Allow no time."""
+    work.expect(rto_hours=TINY_H)
+
+
+@fault("F461", "The standby is never promoted", "promotion", caught("FAILOVER-04", "no-write-after-failover"))
+def never(work: FailoverWork) -> None:
+    """Forget the step."""
+    work.steps(promote=lambda _cluster, _new: None, promote_s=3.0)
+
+
+@fault(
+    "F462",
+    "The standby is started as a primary without a promotion",
+    "promotion",
+    caught("FAILOVER-04", "timeline-unchanged", "timeline 1"),
+)
+def same_timeline(work: FailoverWork) -> None:
+    """Take its mark away and start it again: it writes on the old primary's timeline."""
+
+    def promote(_cluster: Cluster, new: Node) -> None:
+        new.server.stop()
+        new.unmark_standby()
+        new.server.start()
+
+    work.servers.renew()  # the text of the finding names the first timeline
+    work.steps(promote=promote, guarded=False)
+
+
+@fault(
+    "F477", "No mode meets the objectives", "objective", caught("FAILOVER-09", "no-mode-fits", "quorum: RTO")
+)
+def no_mode(work: FailoverWork) -> None:
+    """Allow no time."""
+    work.expect(rto_hours=TINY_H)
