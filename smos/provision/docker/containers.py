@@ -12,7 +12,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -66,6 +66,7 @@ class Containers:
         self._lock = threading.RLock()
         self._numbers = count(1)
         self._network: Network | None = None
+        self._alter: Callable[[MutableMapping[str, Any]], object] | None = None
         self.authorities: dict[int, str] = {}
         """Published port to host:port in the private network, for servers that speak to each other."""
         self._user = owner.user
@@ -158,32 +159,37 @@ class Containers:
             net = self.network
             endpoint = self._client.api.create_endpoint_config(aliases=[name])
             options |= {"network": net.name, "networking_config": {str(net.name): endpoint}}
+            # Names of the private network are known without; the machine's resolver would be a way out.
+            options["dns"] = ["127.0.0.1"]
             options["ports"] = {f"{inside}/tcp": ("127.0.0.1", out) for inside, out in (ports or {}).items()}
+        arguments: dict[str, Any] = {
+            "image": image,
+            "entrypoint": [argv[0]],
+            "command": list(argv[1:]),
+            "name": f"smos-{self.id}-{name}-{next(self._numbers)}",
+            "hostname": name[:60],
+            "user": user or self.user,
+            "working_dir": cwd or "/",
+            "environment": {"HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC", **(env or {})},  # noqa: S108  (inside)
+            "labels": self.identity.labels(name),
+            "mounts": mounts,
+            "read_only": True,
+            "cap_drop": ["ALL"],
+            "cap_add": list(capabilities),
+            "security_opt": ["no-new-privileges:true"],
+            "tmpfs": {"/tmp": SCRATCH, **(tmpfs or {})},  # noqa: S108  (inside)
+            "ulimits": [Ulimit(name="core", soft=0, hard=0)],
+            "pids_limit": PROCESSES,
+            "mem_limit": memory,
+            "memswap_limit": memory,
+            "log_config": {"type": "json-file", "config": {"max-size": LOG_BYTES, "max-file": "2"}},
+            "restart_policy": {"Name": "no"},
+            **options,
+        }
+        if self._alter is not None:
+            self._alter(arguments)
         with told(f"start {name} from {image}"):
-            container = self._client.containers.create(
-                image,
-                entrypoint=[argv[0]],
-                command=list(argv[1:]),
-                name=f"smos-{self.id}-{name}-{next(self._numbers)}",
-                hostname=name[:60],
-                user=user or self.user,
-                working_dir=cwd or "/",
-                environment={"HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC", **(env or {})},  # noqa: S108  (inside)
-                labels=self.identity.labels(name),
-                mounts=mounts,
-                read_only=True,
-                cap_drop=["ALL"],
-                cap_add=list(capabilities),
-                security_opt=["no-new-privileges:true"],
-                tmpfs={"/tmp": SCRATCH, **(tmpfs or {})},  # noqa: S108  (inside)
-                ulimits=[Ulimit(name="core", soft=0, hard=0)],
-                pids_limit=PROCESSES,
-                mem_limit=memory,
-                memswap_limit=memory,
-                log_config={"type": "json-file", "config": {"max-size": LOG_BYTES, "max-file": "2"}},
-                restart_policy={"Name": "no"},
-                **options,
-            )
+            container = self._client.containers.create(**arguments)
             process = ContainerProcess(container, name=name, log=log, no_network=no_network)
             self.processes.append(process)
             try:
@@ -192,6 +198,15 @@ class Containers:
                 container.remove(force=True, v=True)
                 raise
         return process
+
+    @contextlib.contextmanager
+    def altered(self, alter: Callable[[MutableMapping[str, Any]], object] | None) -> Iterator[None]:
+        """Let `alter` change the arguments of every container that the block creates: for negative controls."""
+        before, self._alter = self._alter, alter
+        try:
+            yield
+        finally:
+            self._alter = before
 
     def call(self, image: str, argv: Sequence[str], *, name: str, timeout_s: float, **options: Any) -> bytes:
         """Run a short program to its end in a container and return its output (both streams).

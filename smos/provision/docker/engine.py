@@ -5,6 +5,7 @@ containers see the run's directories, and its watchdog needs no package.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -40,15 +41,12 @@ def told(what: str) -> Iterator[None]:
 
 
 def engine_socket() -> Path:
-    """Return the Unix socket of the engine. Raises ProvisionError without the SDK, or for an engine elsewhere."""
-    try:
-        from docker.utils import kwargs_from_env
-    except ImportError as error:
-        raise ProvisionError("The container engine's SDK is not installed", remedy=SDK_REMEDY) from error
-    url = str(kwargs_from_env().get("base_url") or f"unix://{DEFAULT_SOCKET}")
-    if not url.startswith(("unix://", "http+unix://")):
+    """Return the Unix socket of the engine. Raises ProvisionError for an engine on another machine."""
+    # Not a setting of ours: every client of the engine finds it by this variable.
+    url = os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
+    if not url.startswith("unix://"):
         raise ProvisionError(
-            f"The container engine at {url} is on another machine",
+            f"The container engine at {url.partition('://')[0]}://… is on another machine",
             remedy="use an engine on this one (unset DOCKER_HOST), or --provision embedded",
         )
     return Path("/" + url.partition("://")[2].lstrip("/"))
@@ -58,8 +56,10 @@ def engine_socket() -> Path:
 def engine() -> "DockerClient":
     """Return this process' client of the engine. Raises ProvisionError when it doesn't answer."""
     socket = engine_socket()
-    import docker
-
+    try:
+        import docker
+    except ImportError as error:
+        raise ProvisionError("The container engine's SDK is not installed", remedy=SDK_REMEDY) from error
     if not socket.exists():
         raise ProvisionError(
             f"There is no container engine at {socket}",

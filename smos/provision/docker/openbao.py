@@ -13,7 +13,7 @@ from typing import Any
 from smos.provision.base import ServerProcess, VaultEndpoint
 from smos.provision.certificates import make_certificate
 from smos.provision.docker.catalogue import image_of
-from smos.provision.docker.containers import Place, containers_of
+from smos.provision.docker.containers import Containers, Place, containers_of
 from smos.provision.docker.process import ContainerProcess
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
@@ -30,9 +30,13 @@ CERTIFIED = "localhost"
 
 
 class DockerOpenBao(EmbeddedOpenBao):
-    """One OpenBao server in a container of its owner's. Options: of EmbeddedOpenBao."""
+    """One OpenBao server in a container of its owner's. Options: of EmbeddedOpenBao.
 
-    def __init__(self, owner: Owner, *, name: str, **options: Any) -> None:
+    work_volume: a volume that its working directory with the audit log lies in, instead of a directory.
+    """
+
+    def __init__(self, owner: Owner, *, name: str, work_volume: str | None = None, **options: Any) -> None:
+        self._work_volume = work_volume
         self._containers = containers_of(owner)
         self._image = image_of("openbao")
         self._by_tls = not options.get("no_network") and options.get("tls") is None
@@ -53,6 +57,31 @@ class DockerOpenBao(EmbeddedOpenBao):
         """
         return self.tls_endpoint if self._by_tls else super().endpoint
 
+    @property
+    def container(self) -> ContainerProcess | None:
+        """Its container; None before its start."""
+        return self._process if isinstance(self._process, ContainerProcess) else None
+
+    @property
+    def work_dir(self) -> Path:
+        """Its working directory, at the same path inside."""
+        return self._work
+
+    @property
+    def containers(self) -> Containers:
+        """What its owner has on the engine."""
+        return self._containers
+
+    @property
+    def configuration_dir(self) -> Path:
+        """Where its configuration lies; it can't change it."""
+        return self._home
+
+    @property
+    def run_dir(self) -> Path:
+        """Where everything lies that it may see of this machine."""
+        return self._owner.run_dir
+
     def logs(self) -> str:
         """Return everything it has logged, over all its starts."""
         process = self._process
@@ -70,8 +99,10 @@ class DockerOpenBao(EmbeddedOpenBao):
             Place(outside=self._owner.run_dir, read_only=True),
             Place(outside=self._socket.parent),
             Place(outside=self.data_dir, inside=STACK_DATA if stack else None),
-            Place(outside=self._work, inside=STACK_AUDIT if stack else None),
         ]
+        work = STACK_AUDIT if stack else str(self._work)
+        if self._work_volume is None:
+            places.append(Place(outside=self._work, inside=work))
         if self._tls is not None:
             inside = STACK_TLS if stack else None
             places.append(Place(outside=self._tls.certificate.parent, inside=inside, read_only=True))
@@ -84,8 +115,9 @@ class DockerOpenBao(EmbeddedOpenBao):
             name=self.host,
             log=self._log,
             places=places,
+            volumes={self._work_volume: work} if self._work_volume is not None else None,
             env=environment,
-            cwd=STACK_AUDIT if stack else str(self._work),
+            cwd=work,
             no_network=self._no_network,
             ports={API: self._port.port} if self._port is not None else None,
         )

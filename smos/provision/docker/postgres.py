@@ -9,7 +9,9 @@ import dataclasses
 import os
 import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -26,9 +28,6 @@ from smos.provision.owner import Owner
 from smos.provision.ports import PortClaim
 from smos.wait import wait_for
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 PORT = 5432
 """The port inside of the container, which names its socket too."""
 INITDB_S = 180
@@ -41,11 +40,21 @@ TCP_HBA = "host all all all scram-sha-256\nhost replication all all scram-sha-25
 class DockerPostgres(EmbeddedPostgres):
     """One PostgreSQL server in a container of its owner's. Options: of EmbeddedPostgres.
 
-    image: the name of one, for a major version of its own; None: the provisioner's.
+    image: the name of one, for a major version of its own; None: the provisioner's. volumes: name of a volume to
+    where it is mounted, beside the data directory.
     """
 
-    def __init__(self, owner: Owner, *, name: str, image: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        name: str,
+        image: str | None = None,
+        volumes: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         self._containers = containers_of(owner)
+        self._volumes = dict(volumes or {})
         wanted = options.pop("installation", None)
         self._image = image or image_of("postgres", major=wanted.major if wanted else None)
         self._image_major = major_of(self._containers, self._image)
@@ -79,6 +88,26 @@ class DockerPostgres(EmbeddedPostgres):
         if self._port is not None:
             self._admit_superuser()
 
+    @property
+    def container(self) -> ContainerProcess | None:
+        """Its container; None before its start."""
+        return self._process if isinstance(self._process, ContainerProcess) else None
+
+    @property
+    def containers(self) -> Containers:
+        """What its owner has on the engine."""
+        return self._containers
+
+    @property
+    def configuration_dir(self) -> Path:
+        """Where its configuration lies; it can't change it."""
+        return self._home
+
+    @property
+    def run_dir(self) -> Path:
+        """Where everything lies that it may see of this machine."""
+        return self._owner.run_dir
+
     def logs(self) -> str:
         """Return everything it has logged, over all its starts."""
         process = self._process
@@ -94,6 +123,7 @@ class DockerPostgres(EmbeddedPostgres):
             name=self.host,
             log=self._log,
             places=self._places(),
+            volumes=self._volumes,
             cwd=str(self.data_dir),
             no_network=self._no_network,
             ports={PORT: self._port.port} if self._port is not None else None,

@@ -1,0 +1,1 @@
+"""Faults of containers: what they are created with, what they are asked, and what strikes them."""

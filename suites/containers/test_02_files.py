@@ -1,0 +1,18 @@
+"""CONTAINER-02: A container changes neither its programs nor its root file system."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fixtures.evidence import Prove
+from smos.checks.containers.exercise import exercise
+
+if TYPE_CHECKING:
+    from smos.containers.lab import ContainerLab
+
+
+@pytest.mark.containers
+@pytest.mark.check("CONTAINER-02")
+def test_files(container_lab: "ContainerLab", prove: Prove) -> None:
+    """A container changes neither its programs nor its root file system."""
+    prove(exercise("CONTAINER-02", container_lab))
