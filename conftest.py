@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.fault_lab",
     "fixtures.campaign",
     "fixtures.containers",
+    "fixtures.container_lab",
     "fixtures.vault",
     "fixtures.demo",
     "fixtures.rls",

@@ -6,7 +6,7 @@ Every suite is a package beside this module with `CHECKS` and `not_required`; ad
 from collections.abc import Collection, Mapping
 from types import ModuleType
 
-from smos.checks import demo, dr, observability, pitr, rls, vault
+from smos.checks import containers, demo, dr, observability, pitr, rls, vault
 from smos.target import Provision, Settings, Target
 from smos.verdict import Check
 
@@ -16,6 +16,7 @@ SUITES: Mapping[str, ModuleType] = {
     "demo": demo,
     "rls": rls,
     "observability": observability,
+    "containers": containers,
     "pitr": pitr,
 }
 """Suite (its marker, its folder under suites/) to the package that describes it, in the order of the reports."""
@@ -29,6 +30,7 @@ PROVISIONERS: Mapping[str, Collection[Provision]] = {
     "demo": (Provision.EMBEDDED, Provision.DOCKER),
     "rls": (Provision.EMBEDDED, Provision.LIVE),
     "observability": (Provision.EMBEDDED, Provision.LIVE),
+    "containers": (Provision.DOCKER,),
     "pitr": (Provision.EMBEDDED,),
 }
 """How the servers of a suite can come to exist, `auto` apart. What is not named is refused, never ignored."""

@@ -145,6 +145,19 @@ TITLES_ES: Mapping[str, str] = {
     "simples, políticas seguras",
     "DEMO-13": "El explorador de seguridad por filas no halla ningún camino entre inquilinos en ninguna variante",
     "DEMO-14": "El n8n de la demo dice que está sano y listo",
+    "CONTAINER-01": "Los procesos en contenedores corren como usuario sin privilegios, sin capacidades ni camino a "
+    "ellas",
+    "CONTAINER-02": "Un contenedor no puede cambiar sus programas ni su sistema de archivos raíz, ni ejecutar lo que "
+    "escribió",
+    "CONTAINER-03": "Los contenedores escuchan donde se declaró y se publican solo en loopback",
+    "CONTAINER-04": "Un contenedor no ve de su equipo más que sus propios directorios, tiene límites y ningún secreto "
+    "en su entorno",
+    "CONTAINER-05": "Un servicio congelado, muerto o aislado nunca figura como sano, y uno reparado sí",
+    "CONTAINER-06": "Ningún contenedor de un conjunto alcanza un servidor de otro por ninguna de sus direcciones",
+    "CONTAINER-07": "Con el disco de auditoría lleno Vault no atiende nada que no quede registrado, y sigue cuando hay "
+    "espacio",
+    "CONTAINER-08": "Con el disco lleno PostgreSQL rechaza escrituras, conserva lo confirmado y sigue cuando hay "
+    "espacio",
     "RLS-01": "Ningún rol de la aplicación lee, cambia ni averigua filas de otro inquilino",
     "OBS-01": "Cada tramo, punto de métrica y registro que se envía llega, exactamente una vez",
     "OBS-02": "Una solicitud por dos servicios y una base de datos es una sola traza: nada queda huérfano, los "

@@ -61,6 +61,8 @@ MODULES = (
     "observability.metrics",
     "observability.selfwatch",
     "observability.conformance",
+    "containers.made",
+    "containers.struck",
     "pitr.backups",
     "pitr.log",
     "pitr.moments",
