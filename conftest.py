@@ -17,6 +17,7 @@ pytest_plugins = [
     "fixtures.rls",
     "fixtures.observability",
     "fixtures.pitr",
+    "fixtures.failover",
 ]
 
 

@@ -6,7 +6,7 @@ Every suite is a package beside this module with `CHECKS` and `not_required`; ad
 from collections.abc import Collection, Mapping
 from types import ModuleType
 
-from smos.checks import containers, demo, dr, observability, pitr, rls, vault
+from smos.checks import containers, demo, dr, failover, observability, pitr, rls, vault
 from smos.target import Provision, Settings, Target
 from smos.verdict import Check
 
@@ -18,6 +18,7 @@ SUITES: Mapping[str, ModuleType] = {
     "observability": observability,
     "containers": containers,
     "pitr": pitr,
+    "failover": failover,
 }
 """Suite (its marker, its folder under suites/) to the package that describes it, in the order of the reports."""
 
@@ -32,6 +33,7 @@ PROVISIONERS: Mapping[str, Collection[Provision]] = {
     "observability": (Provision.EMBEDDED, Provision.LIVE),
     "containers": (Provision.DOCKER,),
     "pitr": (Provision.EMBEDDED,),
+    "failover": (Provision.EMBEDDED,),
 }
 """How the servers of a suite can come to exist, `auto` apart. What is not named is refused, never ignored."""
 OF_A_GIVEN_TARGET = frozenset({"dr", "rls"})

@@ -66,11 +66,15 @@ MODULES = (
     "pitr.backups",
     "pitr.log",
     "pitr.moments",
+    "failover.commits",
+    "failover.fencing",
+    "failover.rejoining",
+    "failover.vault",
 )
 """Modules of this package that register faults, in the order of the matrix; the folder is the suite."""
 _ID = re.compile(r"F(?P<number>\d{2,3})(?P<letter>[a-z]?)")
 """F01 to F99: backups and drills; F100s: Vault; F200s: row-level security and demo; F300s: observability;
-F40 to F46 and F400 to F449: physical backups."""
+F40 to F46 and F400 to F449: physical backups; F73, F74 and F450 to F479: failover."""
 
 
 class Variant(StrEnum):
