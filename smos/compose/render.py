@@ -4,7 +4,6 @@ The program is run as a plugin-less `docker-compose` with a configuration direct
 user's plugins nor the user's registry credentials are touched.
 """
 
-import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from smos.errors import ProvisionError
 
@@ -41,7 +42,7 @@ def command(file: Path, *words: str, environment_files: Sequence[Path] = (), pro
 
 def rendered(file: Path, *, environment_files: Sequence[Path] = ()) -> dict[str, Any]:
     """Return the stack as Compose renders it, variables replaced. Raises ProvisionError with what Compose says."""
-    words = command(file, "config", "--format", "json", environment_files=environment_files)
+    words = command(file, "config", environment_files=environment_files)
     done = run(words, timeout_s=RENDER_S)
     if done.returncode != 0:
         raise ProvisionError(
@@ -49,7 +50,8 @@ def rendered(file: Path, *, environment_files: Sequence[Path] = ()) -> dict[str,
             remedy="its message names the key, or the variable that is not set",
             log=done.stderr[-2000:],
         )
-    return dict(json.loads(done.stdout))
+    # Not as JSON: limits of zero (no core dumps) would be lost there.
+    return dict(YAML(typ="safe").load(done.stdout))
 
 
 def run(words: Sequence[str], *, timeout_s: float, host: str = "") -> subprocess.CompletedProcess[str]:
