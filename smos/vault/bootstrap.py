@@ -52,7 +52,7 @@ TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 ROTATE_PERIOD = "720h"
 """The transit key rotates by itself every 30 days (the server refuses less than an hour)."""
 TOKEN_TTL = "20m"  # noqa: S105  (a duration)
-MOUNT_LIMIT_S = 30.0
+MOUNT_LIMIT_S = 120.0
 """A KV v2 mount upgrades itself before it takes writes; a raft node needs a leader first."""
 
 

@@ -19,7 +19,7 @@ from smos.errors import SmosError
 
 TRANSIT_MOUNT = "transit"
 APPROLE_MOUNT = "approle"
-REQUEST_LIMIT_S = 10.0
+REQUEST_LIMIT_S = 30.0
 """Longest time for one request that moves no snapshot."""
 
 CLIENT_ERRORS = (hvac.exceptions.VaultError, requests.exceptions.RequestException)

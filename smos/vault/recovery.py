@@ -36,7 +36,7 @@ from smos.wait import wait_for
 
 __all__ = ["LoginFacts", "Prepared", "VaultFacts", "prepare", "recover"]
 
-ACTIVE_LIMIT_S = 30.0
+ACTIVE_LIMIT_S = 120.0
 INSTALLED_LIMIT_S = 4.0
 """How long the exchange of the database file is awaited after the upload, before the slow way."""
 SEALED_LIMIT_S = 120.0

@@ -137,7 +137,7 @@ def _asked(work: Workspace, *, strike: str = "", ca: Path | None = None) -> None
             if strike:
                 getattr(server, strike)()
             return judge_health(
-                read_health(server.endpoint.url, ca=ca, limit_s=PATIENCE_S if strike == "pause" else 5)
+                read_health(server.endpoint.url, ca=ca, limit_s=PATIENCE_S if strike == "pause" else 60)
             )
 
     work.judge = judge

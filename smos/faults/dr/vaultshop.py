@@ -26,7 +26,7 @@ from smos.vault.snapshot import backup_credential, take_snapshot
 
 SHARES, THRESHOLD = 5, 3
 NAME = "vaultshop"
-ACTIVE_S = 30.0
+ACTIVE_S = 120.0
 Damage = Callable[[hvac.Client], object]
 
 

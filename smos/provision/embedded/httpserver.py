@@ -51,7 +51,7 @@ class HttpServer:
         """The process id while it runs."""
         return self._process.pid if self.running and self._process is not None else None
 
-    def start(self, timeout_s: float = 60) -> None:
+    def start(self, timeout_s: float = 180) -> None:
         """Start it and return when it says that it is ready. Raises ProvisionError with the end of its log."""
         if self.running:
             return

@@ -36,7 +36,10 @@ TURN_REQUESTS = 20
 """Requests that every writer makes, at least, between two rotations."""
 WRITER_REQUESTS = 5_000
 """Where a writer stops in any case."""
-SETTLE_S = 15.0
+SETTLE_S = 60.0
+"""A limit against hangs."""
+REOPENS_S = 15.0
+"""How long the server may take after the signal, while requests go on; it takes milliseconds."""
 """A SIGHUP is handled within some milliseconds."""
 SECOND = "second"
 FAILURES = "vault_audit_log_request_failure"
@@ -146,7 +149,7 @@ class _Bench:
                 files.append(old)
                 self.server.reload()
                 try:
-                    wait_for(self.log.exists, what="the server opened its log anew", deadline_s=SETTLE_S)
+                    wait_for(self.log.exists, what="the server opened its log anew", deadline_s=REOPENS_S)
                 except DeadlineError:
                     yield looked("rotation", False, "it goes on with the file that was renamed")
                     self.reopens = False

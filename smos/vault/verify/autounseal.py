@@ -36,9 +36,9 @@ path "transit/decrypt/autounseal" { capabilities = ["update"] }
 """
 """All that a Vault needs of its unsealer."""
 SHARES, THRESHOLD = 3, 2
-OPENS_S = 30.0
+OPENS_S = 90.0
 """A restart unseals within 0.3 s; a busy machine must not make it look as if it did not."""
-REFUSES_S = 30.0
+REFUSES_S = 90.0
 NO_RETRY = {"BAO_MAX_RETRIES": "0", "VAULT_MAX_RETRIES": "0"}
 """Its client would ask an unsealer that is gone three times, for seconds; the supervisor starts it again anyway."""
 

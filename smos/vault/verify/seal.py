@@ -27,9 +27,9 @@ from smos.vault.verify.probe import Probe, ProbeFacts, ask
 from smos.wait import wait_for
 
 SHARES, THRESHOLD = 5, 3
-STANDBY_S = 40.0
+STANDBY_S = 120.0
 """A node joins within a second and is a standby some three seconds later; raft's elections take their time."""
-ACTIVE_S = 20.0
+ACTIVE_S = 120.0
 
 
 def observe(lab: VaultLab) -> ProbeFacts:

@@ -16,7 +16,7 @@ from smos.wait import wait_for
 
 SCRATCH_PREFIX = "smos-scratch"
 """compose/vault/verify.hcl grants everything below mounts of this name, and nothing else to write."""
-MOUNT_S = 30.0
+MOUNT_S = 120.0
 SERVICE_TOKENS = ("s.", "hvs.")
 """How service tokens start: OpenBao, Vault."""
 

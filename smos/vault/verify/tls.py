@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from smos.clock import Clock, SystemClock
 
-LIMIT_S = 5.0
+LIMIT_S = 30.0
 DAY_S = 86_400.0
 TLS_1_0, TLS_1_1, TLS_1_2 = 0x0301, 0x0302, 0x0303
 _SUITES = (0xC009, 0xC00A, 0xC013, 0xC014, 0x002F, 0x0035, 0x000A)
