@@ -1,6 +1,7 @@
 """Entry point of the `smos` command. Every command imports what it needs when it runs, so `--help` is quick."""
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +23,7 @@ from smos.cli import (
     vaultinit,
     version,
 )
+from smos.i18n import LANGUAGES, language, translate, translate_help
 
 app = typer.Typer(
     name="smos",
@@ -53,7 +55,47 @@ app.add_typer(heartbeat_app, name="heartbeat")
 
 def main() -> None:
     """Run the command line; an expected error becomes one clear message and a documented exit code."""
-    console.run(lambda: app(standalone_mode=True))
+    console.run(_run)
+
+
+def _run() -> None:
+    if sys.argv[1:] == [
+        "version"
+    ]:  # asked by prompts and scripts: making the whole tree of commands takes longer
+        version.version()
+    else:
+        _command()(standalone_mode=True)
+
+
+def _command() -> Any:
+    """Return the commands, with their help in the language in use."""
+    from typer.main import get_command
+
+    command = get_command(app)
+    if language() != "en":
+        _translate_help(command)
+    return command
+
+
+def _translate_help(command: Any) -> None:
+    if command.help:
+        command.help = translate_help(command.help)
+    for parameter in command.params:
+        if getattr(parameter, "help", None):
+            parameter.help = translate(parameter.help)
+    for child in getattr(command, "commands", {}).values():
+        _translate_help(child)
+
+
+@app.callback()
+def root(
+    lang: Annotated[str | None, typer.Option(help="Language of the messages: en or es.")] = None,
+) -> None:
+    """SmarterOS Verify: proves on real servers that backups restore."""
+    from smos.errors import TargetError
+
+    if lang is not None and lang[:2].lower() not in LANGUAGES:
+        raise TargetError(f"There are no messages in {lang}", remedy="en or es")
 
 
 @app.command()
@@ -84,7 +126,7 @@ def heartbeat_install(
 
     endpoint, _ = existing_postgres(host, port, user)
     install(endpoint, database)
-    typer.echo(f"{database}: smos.heartbeat is there; run `smos heartbeat beat {database}` every minute")
+    console.tell(f"{database}: smos.heartbeat is there; run `smos heartbeat beat {database}` every minute")
 
 
 @heartbeat_app.command("beat")

@@ -111,7 +111,7 @@ def create(
         clock=SystemClock(),
         signing_key=signing_key,
         staging=staging,
-        progress=lambda text: typer.echo(text, err=True),
+        progress=console.say,
     )
     typer.echo(str(path))
 
@@ -129,7 +129,7 @@ def keygen(
     from smos.backup.signing import generate_keypair
 
     generate_keypair(private_key, public_key)
-    typer.echo(f"private: {private_key} (0600)\npublic:  {public_key}")
+    console.tell(f"private: {private_key} (0600)\npublic:  {public_key}")
 
 
 @app.command("recipient")
@@ -358,7 +358,7 @@ def _after(
         console.print_json({"id": undo or finish, "done": "undone" if undo else "finished", "what": names})
     else:
         for item in names:
-            typer.echo(f"{item}: {'as before' if undo else 'removed'}")
+            console.tell(f"{item}: {'as before' if undo else 'removed'}")
 
 
 def _restore(found: "_Found", wanted: "_Wanted", *, dry_run: bool, yes: bool, as_json: bool) -> None:
@@ -397,7 +397,7 @@ def _restore(found: "_Found", wanted: "_Wanted", *, dry_run: bool, yes: bool, as
     else:
         for note in (*opened.findings, *outcome.notes):
             console.say(note)
-        typer.echo(f"{names}: restored from {plan.set_id}, {outcome.rows} rows compared with the manifest")
+        console.tell(f"{names}: restored from {plan.set_id}, {outcome.rows} rows compared with the manifest")
 
 
 def _plan(opened: Any, request: "Request", where: "Where") -> "RestorePlanned":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from smos.cli.exits import Exit, exit_of
 from smos.errors import CancelledError, SmosError, TargetError
+from smos.i18n import choose_language, language, translate, use
 from smos.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -22,26 +23,37 @@ if TYPE_CHECKING:
 def run(app: Callable[[], object]) -> NoReturn:
     """Run the command line and end the process with the documented code; an expected error is one clear message."""
     wants_json = "--json" in sys.argv[1:]
+    use(choose_language(sys.argv[1:], os.environ))
     try:
         app()
         sys.stdout.flush()
     except SmosError as error:
         if wants_json:
             print_json(error_document(error))
-        sys.stderr.write(f"smos: {error}\n")
+        sys.stderr.write(f"smos: {error_text(error)}\n")
         sys.exit(exit_of(error))
     except SystemExit as ended:  # Typer has ended it: --help, a wrong option, `raise typer.Exit(code)`
         if wants_json and ended.code == Exit.USAGE:
             print_json(error_document(TargetError("Wrong usage; stderr says what", remedy="smos --help")))
         raise
     except KeyboardInterrupt:
-        sys.stderr.write("smos: interrupted\n")
+        sys.stderr.write(translate("smos: interrupted") + "\n")
         sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read has left (`smos … | head`): that is no error. Python would complain again while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.OK)
     sys.exit(Exit.OK)
+
+
+def error_text(error: SmosError) -> str:
+    """Return an error for the person at the terminal, in the language in use."""
+    parts = [translate(error.message)]
+    if error.remedy:
+        parts.append(translate(f"What to do: {error.remedy}"))
+    if error.log:
+        parts.append(f"{translate('Last lines of the log:')}\n{error.log}")
+    return "\n".join(parts)
 
 
 def error_document(error: SmosError) -> dict[str, Any]:
@@ -72,8 +84,14 @@ def clear() -> None:
 
 def say(text: str) -> None:
     """Tell the person at the terminal something that is no result: it goes to stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(translate(text) + "\n")
     sys.stderr.flush()
+
+
+def tell(text: str) -> None:
+    """Print a result in words to stdout."""
+    sys.stdout.write(translate(text) + "\n")
+    sys.stdout.flush()
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -101,10 +119,18 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         padding=(0, 2, 0, 0),
     )
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(translate(column), overflow="fold")
     for row in rows:
-        table.add_row(*(cell if hasattr(cell, "plain") else str(cell) for cell in row))
+        table.add_row(*(cell if hasattr(cell, "plain") else _cell(str(cell)) for cell in row))
     out.print(table)
+
+
+WORDS = frozenset({"yes", "no", "never", "unknown"})
+
+
+def _cell(text: str) -> str:
+    """Translate sentences, and the few words that are no name of anything."""
+    return translate(text) if " " in text or text in WORDS else text
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -116,7 +142,7 @@ def confirm(question: str, *, yes: bool) -> None:
             f"{question} Nobody can be asked here, so nothing was changed",
             remedy="run it on a terminal, or give --yes",
         )
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(f"{translate(question)} {'[s/N]' if language() == 'es' else '[y/N]'} ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes", "s", "si", "sí"}:
         raise CancelledError("Cancelled: nothing was changed")
@@ -127,7 +153,7 @@ def read_secret(prompt: str) -> str:
     if sys.stdin.isatty():
         from getpass import getpass
 
-        return getpass(f"{prompt}: ", stream=sys.stderr)
+        return getpass(f"{translate(prompt)}: ", stream=sys.stderr)
     return sys.stdin.readline().rstrip("\n")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smos.cli import console
 from smos.cli.console import print_json, say
 from smos.errors import AuthenticationError, SmosError, TargetError, UnreachableError
 
@@ -38,7 +39,7 @@ def load(
     with _connected(host, port, database, user) as connection:
         _demo_or_new(connection)
         load_schema(connection)
-    typer.echo(f"{database}: the demo's schema is there")
+    console.tell(f"{database}: the demo's schema is there")
 
 
 @app.command("seed")
@@ -87,9 +88,9 @@ def seed(
     if as_json:
         print_json(document)
         return
-    typer.echo(f"{database}: the base seed is there")
+    console.tell(f"{database}: the base seed is there")
     if "total" in document:
-        typer.echo(f"{database}: {document['total']} rows generated in {document['seconds']:.1f} s")
+        console.tell(f"{database}: {document['total']} rows generated in {document['seconds']:.1f} s")
 
 
 @app.command("cleanup")
@@ -119,7 +120,7 @@ def cleanup(
         print_json({"database": database, "removed": result.rows, "finished": result.finished})
         return
     more = "" if result.finished else "; not finished, run it again"
-    typer.echo(f"{database}: {result.rows} expired rows removed{more}")
+    console.tell(f"{database}: {result.rows} expired rows removed{more}")
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def _frontend(*, dry_run: bool, yes: bool, plain: bool) -> dict[str, Any]:
     if state.healthy is not True:
         raise SmosError(f"{url} was deployed and does not work: {state.detail}", remedy="vercel rollback")
     if plain:
-        typer.echo(f"{url}: deployed, {state.detail}")
+        console.tell(f"{url}: deployed, {state.detail}")
     return {"steps": steps, "url": url, "seen": state.detail}
 
 

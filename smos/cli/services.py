@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smos.cli import console
+from smos.i18n import translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,8 @@ def status(names: Names = None, *, project: Project = None, as_json: AsJson = Fa
         console.print_json([_document(item, finding) for item, finding in judged])
     else:
         rows = [
-            (i.name, console.verdict(f.verdict), f.message.partition(": ")[2], f.remedy) for i, f in judged
+            (i.name, console.verdict(f.verdict), translate(f.message).partition(": ")[2], f.remedy)
+            for i, f in judged
         ]
         console.print_table("", ("Container", "Verdict", "What was seen", "What to do"), rows)
     raise typer.Exit(console.exit_of_verdict(Verdict.worst(finding.verdict for _, finding in judged)))
