@@ -26,7 +26,7 @@ CHECKS: tuple[Check, ...] = tuple(item for suite in SUITES.values() for item in 
 """Every check, in the order of the reports."""
 
 PROVISIONERS: Mapping[str, Collection[Provision]] = {
-    "dr": (Provision.EMBEDDED, Provision.LIVE),
+    "dr": (Provision.EMBEDDED, Provision.DOCKER, Provision.LIVE),
     "vault": (Provision.EMBEDDED, Provision.DOCKER, Provision.LIVE),
     "demo": (Provision.EMBEDDED, Provision.DOCKER),
     "rls": (Provision.EMBEDDED, Provision.LIVE),
