@@ -182,6 +182,31 @@ TITLES_ES: Mapping[str, str] = {
     "PITR-06": "El punto de recuperación, medido en el contenido, cumple su objetivo y ningún tramo queda sin cubrir",
     "PITR-07": "El simulacro no escribe nada en respaldos ni archivo, y no ejecuta nada de lo que trae el respaldo",
     "PITR-08": "Las bases de datos recuperadas son iguales, fila por fila, a lo que el origen tenía en ese momento",
+    "FAILOVER-01": "Con replicación asíncrona, lo que pierde una conmutación lo cuenta el registro del propio cliente "
+    "y está dentro del objetivo",
+    "FAILOVER-02": "Con una réplica síncrona no se pierde ninguna transacción confirmada, le ocurra lo que le ocurra "
+    "al primario, también bajo carga",
+    "FAILOVER-03": "Con un quórum de réplicas no se pierde ninguna transacción confirmada, sea cual sea la más "
+    "avanzada, también bajo carga",
+    "FAILOVER-04": "Desde el desastre hasta la primera escritura confirmada en el nuevo primario no pasa más que el "
+    "objetivo, ninguna vez",
+    "FAILOVER-05": "Un primario antiguo que vuelve tras la promoción no acepta escrituras, y ningún cliente llega a él",
+    "FAILOVER-06": "El primario antiguo se rebobina y vuelve a ser réplica, con el mismo contenido que el nuevo",
+    "FAILOVER-07": "Un clúster de Vault que pierde su líder bajo carga no pierde ninguna escritura confirmada y elige "
+    "otro",
+    "FAILOVER-08": "Un clúster de Vault sin quórum no confirma ninguna escritura, y lo tiene todo cuando vuelven sus "
+    "nodos",
+    "FAILOVER-09": "Un modo de replicación cumple los objetivos, y se midió lo que cuesta a cada transacción",
+    "PITR-01": "El respaldo base del que parte la recuperación está completo e inalterado: cada archivo, cada espacio "
+    "de tablas, cada eslabón de su cadena",
+    "PITR-02": "El registro de transacciones archivado es de este clúster, no tiene huecos y puede aplicarse hasta su "
+    "fin",
+    "PITR-03": "La recuperación a un momento devuelve lo confirmado antes de él y nada de lo confirmado después",
+    "PITR-04": "Un momento que no puede alcanzarse se rechaza; no se responde con otro",
+    "PITR-05": "Las bases de datos recuperadas están sanas: páginas, índices, referencias",
+    "PITR-06": "El punto de recuperación, medido en el contenido, cumple su objetivo y ningún tramo queda sin cubrir",
+    "PITR-07": "El simulacro no escribe nada en respaldos ni archivo, y no ejecuta nada de lo que trae el respaldo",
+    "PITR-08": "Las bases de datos recuperadas son iguales, fila por fila, a lo que el origen tenía en ese momento",
 }
 """Titles in Spanish; a check without one is shown with its English title."""
 
