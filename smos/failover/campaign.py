@@ -16,8 +16,6 @@ from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
 from smos.wait import wait_for
 
-DEFAULT = 3
-"""Failovers of each mode; one of each kind."""
 KINDS = (Disaster.KILL, Disaster.FREEZE, Disaster.CUT)
 STALL_S = 120.0
 STALL_NAME = "failover-stall"
@@ -32,12 +30,12 @@ def plan(failovers: int) -> tuple[Disaster, ...]:
 
 def run_campaign(
     owner: Owner,
-    failovers: int = DEFAULT,
+    failovers: int,
     *,
     installation: PostgresInstallation | None = None,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Campaign:
-    """Run all failovers on clusters of this owner and return the record. Raises SmosError.
+    """Run so many failovers of each mode on clusters of this owner; return the record. Raises SmosError.
 
     One cluster serves them all, since the old primary comes back each time; where it does not, a new one is made.
     """
