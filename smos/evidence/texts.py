@@ -197,16 +197,6 @@ TITLES_ES: Mapping[str, str] = {
     "FAILOVER-08": "Un clúster de Vault sin quórum no confirma ninguna escritura, y lo tiene todo cuando vuelven sus "
     "nodos",
     "FAILOVER-09": "Un modo de replicación cumple los objetivos, y se midió lo que cuesta a cada transacción",
-    "PITR-01": "El respaldo base del que parte la recuperación está completo e inalterado: cada archivo, cada espacio "
-    "de tablas, cada eslabón de su cadena",
-    "PITR-02": "El registro de transacciones archivado es de este clúster, no tiene huecos y puede aplicarse hasta su "
-    "fin",
-    "PITR-03": "La recuperación a un momento devuelve lo confirmado antes de él y nada de lo confirmado después",
-    "PITR-04": "Un momento que no puede alcanzarse se rechaza; no se responde con otro",
-    "PITR-05": "Las bases de datos recuperadas están sanas: páginas, índices, referencias",
-    "PITR-06": "El punto de recuperación, medido en el contenido, cumple su objetivo y ningún tramo queda sin cubrir",
-    "PITR-07": "El simulacro no escribe nada en respaldos ni archivo, y no ejecuta nada de lo que trae el respaldo",
-    "PITR-08": "Las bases de datos recuperadas son iguales, fila por fila, a lo que el origen tenía en ese momento",
 }
 """Titles in Spanish; a check without one is shown with its English title."""
 
