@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -25,12 +26,14 @@ from smos.drill.phases import PhaseClock, Timing
 from smos.drill.plan import RestorePlan, choose_set, effective_target, make_plan
 from smos.drill.record import DrillRecord, SafetyFacts, save
 from smos.drill.recover import Recovery, recover_everything
+from smos.drill.stack import start_sandbox
 from smos.live.production import Production, open_production
 from smos.postgres.compare import compare_content
 from smos.postgres.content import DatabaseContent
 from smos.postgres.difference import Difference
 from smos.postgres.fingerprint import read_content
 from smos.provision.owner import Owner
+from smos.provision.servers import Servers, servers_for
 from smos.selftest.source import SelfTestSource, start_source
 from smos.target import Provision, Settings, Target
 
@@ -43,6 +46,7 @@ def run_drill(settings: Settings, run_dir: Path, reporter: Report, *, clock: Clo
     Raises SmosError when no drill is possible at all (for example: no sandbox can be started).
     """
     clock = clock or SystemClock()
+    servers = servers_for(settings.provision, sockets=True)
     with Owner("drill") as owner:
         source: SelfTestSource | None = None
         target = effective_target(settings)
@@ -51,15 +55,16 @@ def run_drill(settings: Settings, run_dir: Path, reporter: Report, *, clock: Clo
             backups = target.backups.model_copy(update={"directory": production.directory})
             target = target.model_copy(update={"backups": backups})
         elif target.backups.directory is None:
-            source = start_source(owner, clock, reporter)
+            source = start_source(owner, clock, reporter, servers=servers)
             target = source.target
-        record = _drill(settings, target, source, production, owner, run_dir, clock, reporter)
+        record = _drill(settings, servers, target, source, production, owner, run_dir, clock, reporter)
     record = replace(record, safety=replace(record.safety, sandbox_destroyed=not owner.run_dir.exists()))
     save(record, run_dir / "drill.json")
 
 
 def _drill(
     settings: Settings,
+    servers: Servers,
     target: Target,
     source: SelfTestSource | None,
     production: Production | None,
@@ -94,7 +99,14 @@ def _drill(
         plan = make_plan(catalog, choose_set(catalog, disaster_at))
         report(f"restoring {plan.chosen.id if plan.chosen else 'nothing: there is no backup set'}")
     recovery = recover_everything(
-        target, catalog, plan, owner, phases, known.content() if known else {}, report
+        target,
+        catalog,
+        plan,
+        owner,
+        phases,
+        known.content() if known else {},
+        report,
+        start=partial(start_sandbox, servers=servers),
     )
     rto_actual_s = phases.total_s() if recovery.ready else None
     target, plan = recovery.target, recovery.plan
@@ -139,7 +151,7 @@ def _drill(
         scope=target.scope.value,
         target_name=target.name,
         target=target,
-        provision="live" if production else "embedded",
+        provision="live" if production else servers.name,
         provision_reason=_why(settings, live=production is not None),
         sandbox=recovery.sandbox,
         chosen_set=plan.chosen.id if plan.chosen else None,
