@@ -18,7 +18,7 @@ from smos.provision.docker.process import ContainerProcess
 PORT = 5432
 TRY_S, NEIGHBOUR_S = 3, 30
 """Seconds that one try may take; who can be reached answers within milliseconds."""
-DEMO, NEIGHBOUR, PRODUCTION = "demo", "neighbour", "production"
+DEMO, PRODUCTION = "demo", "production"
 
 
 def observe(lab: ContainerLab) -> Observations:
@@ -28,11 +28,11 @@ def observe(lab: ContainerLab) -> Observations:
     with ExitStack() as stack:
         demo, near = (stack.enter_context(lab.server(POSTGRES)) for _ in range(2))
         other_owner = lab.neighbour()
-        far = lab.make(POSTGRES, other_owner)
+        far = lab.make(POSTGRES, other_owner, name=PRODUCTION)
         stack.callback(far.kill)
         with containers_of(other_owner).altered(lab.alter):
             far.start()
-        lab.strike("two stacks", demo, far)
+        lab.strike("two stacks", demo, far, _gateways(demo))
         host = testinfra.get_host(f"docker://{_facts(demo)['Name'].lstrip('/')}")
 
         def reaches(address: str, port: int = PORT, limit_s: int = TRY_S) -> bool | None:
@@ -61,8 +61,7 @@ def _tried(demo: Server, near: Server, far: Server, reaches: Any) -> Iterator[Ob
         yield saw("other-stack", None if found is None else not found, f"address {number} of production")
     found = reaches(far.host)
     yield saw("other-name", None if found is None else not found, "production's name")
-    gateways = sorted({item["Gateway"] for item in _networks(demo).values() if item["Gateway"]})
-    for gateway in gateways:
+    for gateway in _gateways(demo):
         found = reaches(gateway, int(getattr(far.endpoint, "port", 0)))
         yield saw("other-published", None if found is None else not found, "production's published port")
     yield saw("apart", not set(_networks(demo)) & set(_networks(far)), "their networks are others")
@@ -77,6 +76,11 @@ def _facts(server: Server) -> dict[str, Any]:
 
 def _networks(server: Server) -> dict[str, dict[str, Any]]:
     return dict(_facts(server)["NetworkSettings"]["Networks"])
+
+
+def _gateways(server: Server) -> list[str]:
+    """Return the addresses under which its container reaches this machine."""
+    return sorted({item["Gateway"] for item in _networks(server).values() if item["Gateway"]})
 
 
 def _addresses(server: Server) -> list[str]:

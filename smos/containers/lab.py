@@ -98,13 +98,13 @@ class ContainerLab:
         finally:
             server.kill()
 
-    def make(self, kind: str, owner: Owner | None = None, **options: Any) -> Server:
-        """Return a server that was not started."""
-        owner = owner or self.owner
+    def make(self, kind: str, owner: Owner | None = None, *, name: str = "", **options: Any) -> Server:
+        """Return a server that was not started. name: as others know it (default: its kind)."""
+        owner, name = owner or self.owner, name or kind
         if kind == OPENBAO:
-            return DockerOpenBao(owner, name=kind, memory=True, **{"storage": "inmem", **options})
+            return DockerOpenBao(owner, name=name, memory=True, **{"storage": "inmem", **options})
         return DockerPostgres(
-            owner, name=kind, memory=True, no_network=kind == SANDBOX, settings=QUICK, **options
+            owner, name=name, memory=True, no_network=kind == SANDBOX, settings=QUICK, **options
         )
 
     def start(self, server: Server) -> None:

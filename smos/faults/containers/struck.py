@@ -6,6 +6,7 @@ import psycopg
 
 from smos.containers.health import STATES
 from smos.containers.lab import Server
+from smos.faults.containers.proxy import tcp_proxy
 from smos.faults.containers.work import ContainerWork
 from smos.faults.registry import caught, fault
 from smos.provision.docker.engine import told
@@ -65,7 +66,7 @@ def stays_sick(work: ContainerWork) -> None:
 )
 def shared_network(work: ContainerWork) -> None:
     """Connect production's container to it."""
-    work.strike("two stacks", lambda demo, far: _connect(far, demo))
+    work.strike("two stacks", lambda demo, far, _gateways: _connect(far, demo))
 
 
 @fault(
@@ -76,22 +77,24 @@ def shared_network(work: ContainerWork) -> None:
 )
 def other_network(work: ContainerWork) -> None:
     """Connect the demo's container to it."""
-    work.strike("two stacks", _connect)
+    work.strike("two stacks", lambda demo, far, _gateways: _connect(demo, far))
 
 
 @fault(
     "F496",
-    "Production is published on every interface",
+    "A proxy leads from the demo to production's port",
     "network",
     caught("CONTAINER-06", "container-published-crossed", "published port"),
 )
 def reached_by_port(work: ContainerWork) -> None:
-    """Leave the address out where it is published: the demo's gateway leads there."""
+    """Relay from the demo's gateway to the port that is published on loopback, as a careless proxy does."""
 
-    def wide(found: Any) -> None:
-        found["ports"] = {port: ("0.0.0.0", out) for port, (_, out) in found.get("ports", {}).items()}  # noqa: S104  (that is the fault)
+    def lead(_demo: Server, far: Server, gateways: list[str]) -> None:
+        if isinstance(far, DockerPostgres):
+            port = far.endpoint.port
+            work.undo.enter_context(tcp_proxy((gateways[0], port), ("127.0.0.1", port)))
 
-    work.lab = work.lab.but(alter=wide)
+    work.strike("two stacks", lead)
 
 
 @fault(
