@@ -17,7 +17,7 @@ from smos.provision.images.recipes import read_recipes, wanted
 
 
 def main(words: list[str]) -> int:
-    """Build; 1 when one could not be built."""
+    """Build; 1 when one could not be built (the others are there and written down)."""
     parser = argparse.ArgumentParser(prog="make images", description="Build the stacks' images.")
     parser.add_argument("names", nargs="*", help="which images (default: all)")
     parser.add_argument("--mirror", help="take Debian's packages from this mirror alone, e.g. a snapshot")
@@ -27,17 +27,19 @@ def main(words: list[str]) -> int:
     started = time.monotonic()
     try:
         recipes = wanted(read_recipes(), given.names)
-        built = build_images(recipes, mirror=given.mirror, say=_say)
+        outcome = build_images(recipes, mirror=given.mirror, say=_say)
     except SmosError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    built = outcome.built
     if given.env is not None:
         _write(given.env, environment(built))
     if given.record is not None:
         _write(given.record, json.dumps(record(built), indent=2) + "\n")
     fresh = sum(1 for item in built if item.seconds)
-    _say(f"{len(built)} images, {fresh} of them new, in {time.monotonic() - started:.1f} s")
-    return 0
+    lacking = f"; missing: {', '.join(outcome.missing)}" if outcome.missing else ""
+    _say(f"{len(built)} images, {fresh} of them new, in {time.monotonic() - started:.1f} s{lacking}")
+    return 1 if outcome.missing else 0
 
 
 def environment(built: tuple[Built, ...]) -> str:

@@ -7,10 +7,11 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from smos.errors import ProvisionError
 from smos.provision.images.context import gather
@@ -45,35 +46,58 @@ class Built:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the images: those that are there, and by name why others are not."""
+
+    built: tuple[Built, ...]
+    missing: Mapping[str, ProvisionError]
+
+
 def build_images(
     recipes: tuple[Recipe, ...], *, mirror: str | None = None, say: Callable[[str], None] = lambda _: None
-) -> tuple[Built, ...]:
-    """Build these images, each after its base; what is there already is left alone. Raises ProvisionError."""
+) -> Outcome:
+    """Build these images, each after its base; what is there already is left alone, what can't be had is said.
+
+    Raises ProvisionError when there is no engine.
+    """
     done: dict[str, Built] = {}
+    missing: dict[str, ProvisionError] = {}
     with engine() as api:
+        _make_roots(recipes, mirror)
         for recipe in recipes:
-            started = time.monotonic()
-            build = _import_root if recipe.root is not None else _build
-            tag, inputs, fresh = build(api, recipe, done, mirror)
-            image_id = _find(api, tag)
-            if image_id is None:
-                raise ProvisionError(f"The engine built {tag} and does not know it", remedy="try again")
-            seconds = time.monotonic() - started if fresh else 0.0
-            built = Built(recipe=recipe, tag=tag, inputs=inputs, image_id=image_id, seconds=seconds)
-            done[recipe.name] = built
-            say(f"{recipe.name}: {tag} " + (f"({seconds:.1f} s)" if fresh else "(was there)"))
-    return tuple(done.values())
+            try:
+                built = done[recipe.name] = _one(api, recipe, done, mirror)
+            except ProvisionError as error:
+                missing[recipe.name] = error
+                say(f"{recipe.name}: MISSING. {error}")
+            else:
+                say(
+                    f"{recipe.name}: {built.tag} "
+                    + (f"({built.seconds:.1f} s)" if built.seconds else "(was there)")
+                )
+    return Outcome(tuple(done.values()), missing)
 
 
-def built_images(api: "APIClient") -> dict[str, dict[str, Any]]:
-    """Return every image of ours that the engine has: tag -> id and labels, newest first."""
-    listed = sorted(api.images(filters={"label": LABEL}), key=lambda image: -image["Created"])
-    return {
-        tag: {"id": image["Id"], "labels": image["Labels"]}
-        for image in listed
-        for tag in image["RepoTags"] or ()
-        if tag != "<none>:<none>"
-    }
+def _make_roots(recipes: tuple[Recipe, ...], mirror: str | None) -> None:
+    """Make the root file systems two at a time: they mostly wait for downloads and unpack on one processor each."""
+    roots = [recipe for recipe in recipes if recipe.root is not None]
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(make_root, one.suite, one.root or (), mirror=mirror) for one in roots]:
+            future.exception()  # asked for again, and told, where the image is built
+
+
+def _one(api: "APIClient", recipe: Recipe, done: dict[str, Built], mirror: str | None) -> Built:
+    started = time.monotonic()
+    if recipe.root is not None:
+        tag, inputs, fresh = _import_root(api, recipe, mirror)
+    else:
+        tag, inputs, fresh = _build(api, recipe, done)
+    image_id = _find(api, tag)
+    if image_id is None:
+        raise ProvisionError(f"The engine built {tag} and does not know it", remedy="try again")
+    seconds = time.monotonic() - started if fresh else 0.0
+    return Built(recipe=recipe, tag=tag, inputs=inputs, image_id=image_id, seconds=seconds)
 
 
 @contextmanager
@@ -109,9 +133,7 @@ def _find(api: "APIClient", tag: str) -> str | None:
         return None
 
 
-def _import_root(
-    api: "APIClient", recipe: Recipe, _: dict[str, Built], mirror: str | None
-) -> tuple[str, str, bool]:
+def _import_root(api: "APIClient", recipe: Recipe, mirror: str | None) -> tuple[str, str, bool]:
     root = make_root(recipe.suite, recipe.root or (), mirror=mirror)
     labels = {
         **_labels(recipe, root.digest),
@@ -134,8 +156,10 @@ def _import_root(
     return tag, inputs, True
 
 
-def _build(api: "APIClient", recipe: Recipe, done: dict[str, Built], _: str | None) -> tuple[str, str, bool]:
-    base = done[recipe.base or ""]
+def _build(api: "APIClient", recipe: Recipe, done: dict[str, Built]) -> tuple[str, str, bool]:
+    base = done.get(recipe.base or "")
+    if base is None:
+        raise ProvisionError(f"It starts from {recipe.base}, which is missing")
     context = gather(recipe)
     inputs = hashlib.sha256(f"{base.inputs} {recipe.variable} {context.digest()}".encode()).hexdigest()
     tag = f"{REPOSITORY}/{recipe.name}:{inputs[:16]}"
