@@ -7,9 +7,12 @@ ARGS ?=
 EXAMPLES ?= 2000
 REPORT_LANG := $(if $(filter es%,$(LANG)),es,en)
 DEV_EXTRAS := dev cli notify
+# On containers: what the engine is asked for; the negative controls of these suites run on embedded servers.
+DOCKER_TESTS ?= tests/test_compose_up.py $(wildcard tests/test_docker*.py)
+DOCKER_SUITES ?= (dr or vault or demo) and not negative
 
 .DEFAULT_GOAL := help
-.PHONY: help dr test prove campaign lint report bench clean doctor otelcol observability-deps
+.PHONY: help dr test prove campaign lint report bench clean doctor otelcol observability-deps images test-docker
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +22,14 @@ dr: .venv/ready ## the disaster-recovery drill: back up, lose, restore, compare,
 
 test: .venv/ready-dev .venv/ready-observability ## everything that can run here, the harness' own tests included
 	$(BIN)/pytest tests suites -n $(JOBS) --reports $(REPORTS) $(ARGS)
+
+test-docker: .venv/ready-dev .venv/ready-docker .venv/ready-observability ## the suites and the users' stacks on containers; builds the images
+	@$(MAKE) --no-print-directory images || echo "What lacks its image is not proven below." >&2
+	$(BIN)/pytest $(DOCKER_TESTS) -n 2 --reports $(REPORTS)/docker $(ARGS)
+	$(BIN)/pytest suites -m "$(DOCKER_SUITES)" --provision docker -n 2 --reports $(REPORTS)/docker $(ARGS)
+
+images: .venv/ready-docker .venv/ready-observability ## build the stacks' container images without a registry (Debian, root)
+	$(BIN)/python -m smos.provision.images --env compose/images/built.env --record compose/images/built.json $(IMAGES)
 
 prove: .venv/ready-dev .venv/ready-observability ## every check is seen to fail: the fault matrix
 	$(BIN)/pytest -m negative -n $(JOBS) --reports $(REPORTS) $(ARGS)
@@ -32,6 +43,7 @@ lint: .venv/ready-dev ## ruff and strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/hadolint compose/images/*/Dockerfile
 	@if command -v go >/dev/null; then $(MAKE) --silent $(BIN)/actionlint && $(BIN)/actionlint; \
 	else echo "Go is not here: actionlint did not look at the workflows"; fi
 
@@ -81,6 +93,10 @@ clean: ## remove what runs leave; the virtual environment, the history and signe
 .venv/ready-dev: .venv/uv uv.lock pyproject.toml
 	$(BIN)/uv sync --quiet --frozen --inexact $(DEV_EXTRAS:%=--extra %) --python $(BIN)/python
 	@touch $@ .venv/ready .venv/ready-notify
+
+.venv/ready-docker: .venv/uv uv.lock pyproject.toml
+	$(BIN)/uv sync --quiet --frozen --inexact --extra docker --python $(BIN)/python
+	@touch $@ .venv/ready
 
 $(BIN)/actionlint: .venv/uv
 	GOBIN=$(CURDIR)/$(BIN) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
