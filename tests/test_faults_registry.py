@@ -17,9 +17,9 @@ CATALOGUE = (
     *range(40, 47),  # databases, physical
     *range(50, 57),  # volumes
     *range(60, 64),  # Vault
-    70, 71, 72, 75, 76,  # services, objectives, harness
+    *range(70, 77),  # services, objectives, failover, harness
 )  # fmt: skip
-"""Section A of the catalogue without what belongs to failover (F73, F74)."""
+"""Section A of the catalogue."""
 CHECKOUT = Path(__file__).resolve().parent.parent
 CODES = (
     "smos/checks",

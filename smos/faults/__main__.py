@@ -45,6 +45,12 @@ check and server lies (`smos/faults/vault/wire.py`): it drops `derived` from the
 then makes a key without derivation. The function gets a `VaultWork`: `with_root`, `afterwards`, `subject`, `requests`,
 `replies`, `instead`.
 
+## Failover
+
+F73, F74 and F450 to F477 leave out or spoil a step of the drill's procedure (`FailoverWork.steps`: the fence, the
+choice, the promotion, what clients are told, the rewind), change what commits wait for, or change rows on the new
+primary; the load, the disaster and the servers are real. For a Vault cluster the wire lies.
+
 ## Row-level security
 
 F200 to F219 break the demo's own schema. F250 to F299 break sound schemas of other styles
