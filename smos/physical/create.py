@@ -32,12 +32,14 @@ def base_backup(
     spaces: Path | None = None,
     log: str = "stream",
     label: str = "smos",
+    durable: bool = True,
 ) -> None:
     """Run pg_basebackup into the directory `destination` (the service user's, empty or not there), with a manifest.
 
     tar: base.tar.gz, one tar for each tablespace and pg_wal.tar.gz, else a plain directory. onto: the manifest of the
     backup that an incremental one builds on (PostgreSQL 17 and newer, summarize_wal on). spaces: where a plain backup
     puts tablespaces, each in a directory of its OID's name (else they would be put where the source's lie).
+    durable: on the disk before it is done; else as the system pleases.
     log: "stream" brings the log that the backup needs, "none" relies on the archive.
     Raises BackupError, ProvisionError with the tool's words.
     """
@@ -54,6 +56,7 @@ def base_backup(
         "--manifest-checksums=SHA256",
     ]
     words += ["--format=tar", "--gzip"] if tar else ["--format=plain"]
+    words += [] if durable else ["--no-sync"]
     if onto is not None:
         words.append(f"--incremental={onto}")
     if spaces is not None:

@@ -44,6 +44,8 @@ SEGMENT_MIB = 1
 BEFORE, AFTER = "before", "after"
 FACTS = "source.json"
 RESET_S = 60
+PAUSE_S = 0.01
+"""Seconds between two orders while a backup is taken: enough to keep it busy, little enough to keep it short."""
 WAL = "wal"
 TAR, DIRECTORY, FIRST, SECOND = "1-tar", "2-directory", "3-incremental", "4-incremental"
 
@@ -108,7 +110,7 @@ def load(place: Path) -> PitrMaterial | None:
 def prepare(place: Path, clock: Clock, *, installation: PostgresInstallation | None = None) -> PitrMaterial:
     """Let the source live and die, and leave its backups in the directory `place` (made here). Raises SmosError."""
     with Owner("pitr-source") as owner:
-        store = owner.directory("store")
+        store = owner.directory("store", memory=True)
         material = _live(owner, store, clock, installation or choose_installation(at_least=15))
         shutil.copytree(store, place, symlinks=True)
         _repoint(place, store)
@@ -171,7 +173,7 @@ def _history(
 
     def take(name: str, *, tar: bool = False, onto: str | None = None, log: str = "stream") -> None:
         spaces = None if tar else _own_directory(owner, store, f"{name}-spaces")
-        with _orders(endpoint, clock):
+        with _orders(endpoint):
             base_backup(
                 owner,
                 installation,
@@ -181,6 +183,7 @@ def _history(
                 onto=store / onto / "backup_manifest" if onto else None,
                 spaces=spaces,
                 log=log,
+                durable=False,  # it lives for one run
             )
         _trade(endpoint, clock, 20)
 
@@ -279,15 +282,18 @@ def _order(connection: "psycopg.Connection[object]", number: int) -> None:
 
 
 @contextmanager
-def _orders(endpoint: PostgresEndpoint, clock: Clock) -> Iterator[None]:
+def _orders(endpoint: PostgresEndpoint) -> Iterator[None]:
     """Let orders come in, from another thread, as long as the block runs: a backup of a busy server."""
     stop = threading.Event()
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            while not stop.is_set():
-                _trade(endpoint, clock, 4)
+            with psycopg.connect(endpoint.conninfo(DATABASE), autocommit=True) as connection:
+                number = 0
+                while not stop.wait(PAUSE_S):
+                    number += 1
+                    _order(connection, number)
         except BaseException as error:  # noqa: BLE001  (raised again where the block ends)
             failures.append(error)
 

@@ -6,6 +6,8 @@ from smos.physical.drill import BEFORE, BEYOND, END, MOMENT, POSITION
 from smos.physical.facts import AttemptFacts, Outcome, PitrRecord
 from smos.verdict import Finding, Judgement, fail, not_proven
 
+COMMIT_S = 1.0
+"""A heartbeat is taken before its commit: one that is younger than this at the moment need not be there."""
 _LATE = "raise limits.restore_seconds, or take base backups more often: there is less log to replay then"
 _STOP = "look at recovery_target settings and at the clock and zone in which the moment was given"
 
@@ -113,23 +115,26 @@ def _sandwich(record: PitrRecord, item: AttemptFacts) -> list[Finding]:
 
 def _by_heartbeats(record: PitrRecord, item: AttemptFacts, moment: datetime) -> list[Finding]:
     end = record.attempt(END)
-    all_beats = end.heartbeats if end is not None and end.outcome is Outcome.RECOVERED else ()
-    before = [beat for beat in all_beats if beat <= moment]
-    after = [beat for beat in all_beats if beat > moment]
-    if not before or not after:
+    beats = end.heartbeats if end is not None and end.outcome is Outcome.RECOVERED else ()
+    started = next((one.started for one in record.survey.backups if one.id == item.backup), None)
+    due = [
+        beat
+        for beat in beats
+        if (moment - beat).total_seconds() > COMMIT_S and (started is None or beat > started)
+    ]
+    if not due or beats[-1] <= moment:
+        where = "after it" if due else "between the backup's start and it"
         return [
             not_proven(
                 "sandwich-open",
-                f"Recovered to {item.goal}, but no heartbeat lies {'before' if not before else 'after'} it:"
-                " nothing in the content shows that the moment was met",
+                f"Recovered to {item.goal}, but no heartbeat lies {where}: nothing in the content shows that the moment"
+                " was met",
                 "install the heartbeat on the source (docs/heartbeat.md); the drill then chooses a moment between two",
             )
         ]
     newest = item.heartbeats[-1] if item.heartbeats else None
-    if newest is None or newest < before[-1]:
-        message = (
-            f"Recovered to {item.goal}: heartbeat {before[-1].isoformat()} is not there (newest: {newest})"
-        )
+    if newest is None or newest < due[-1]:
+        message = f"Recovered to {item.goal}: heartbeat {due[-1].isoformat()} is not there (newest: {newest})"
         return [fail("target-undershot", message, _STOP)]
     if newest > moment:
         message = f"Recovered to {item.goal}: heartbeat {newest.isoformat()}, taken after it, is there"

@@ -35,6 +35,7 @@ FAILS: dict[str, str] = {
     "verify-failed": "run pg_verifybackup on the backup and read its words",
     "no-base-backup": "take a base backup: pg_basebackup --checkpoint=fast",
     "cluster-mixed": "keep the backups of each cluster in a directory of its own",
+    "tool-backup-failed": "delete the failed backup after looking at its log, and take a new one",
     "tool-verify-failed": "run the tool's own verification, restore an older backup, and take a new one",
     "tool-restore-failed": "read the tool's words; restore an older backup, and take a new one",
     "wal-gap": _WAL,

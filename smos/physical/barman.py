@@ -1,0 +1,200 @@
+"""Barman catalogues: `barman recover` restores, this drills, compares and times.
+
+Read without the server's own configuration (which may hold hooks): a configuration of ours names the same home.
+`barman verify-backup` fails on sound compressed backups, so it is not asked: what Barman restored is compared with the
+manifest that it carries.
+"""
+
+import ast
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from smos.physical import listing, tools
+from smos.physical.archive import Archive, read_archive
+from smos.physical.label import Label, LabelError, read_label, read_manifest_head
+from smos.physical.plain import Prepared, StoreSurvey, coverages, finish, installation_for
+from smos.physical.repository import measured, only_name, readable, tool, words_of
+from smos.physical.store import BaseBackup, Form
+from smos.physical.wal import lsn_number
+from smos.provision.owner import Owner
+from smos.provision.users import service_user
+from smos.target import Limits
+from smos.verdict import Problem
+
+TOOL_S = 4 * 3600
+LONGEST_INFO = 1 << 20
+CHANGED = ("postgresql.conf", "postgresql.conf.origin", "postgresql.auto.conf", "postgresql.auto.conf.origin")
+"""Files that `barman recover` rewrites, to take dangerous settings out."""
+
+
+class BarmanStore:
+    """Reads the barman_home at `path`; nothing is written to it."""
+
+    kind = "barman"
+
+    def __init__(self, owner: Owner, path: Path, server: str | None, limits: Limits) -> None:
+        self.owner = owner
+        self.path = path
+        self.limits = limits
+        self._wanted = server
+        self._server = ""
+        self._common: list[str] = []
+        self._copied_s = 0.0
+
+    def listing(self) -> listing.Listing:
+        """Return the catalogue as it stands."""
+        return listing.take(self.path)
+
+    def survey(self) -> StoreSurvey:
+        """Read the catalogue's descriptions of its backups, and the archive's files."""
+        program, problems = tool("barman", "barman")
+        server, more = only_name(self.path, self._wanted)
+        problems += more
+        nothing = Archive(directory="", there=False, segment_bytes=16 << 20)
+        if program is None or server is None:
+            return StoreSurvey(backups=(), archive=nothing, coverages={}, problems=problems)
+        place, self._copied_s, more = readable(self.owner, self.path, self.limits)
+        if place is None:
+            return StoreSurvey(backups=(), archive=nothing, coverages={}, problems=(*problems, *more))
+        self._server = server
+        self._common = [program, "-c", str(self._config(place))]
+        folder = self.path / server / "base"
+        infos = sorted(folder.glob("*/backup.info")) if folder.is_dir() else []
+        backups = tuple(sorted((_backup(item) for item in infos), key=lambda one: (one.start_lsn, one.id)))
+        archive = read_archive(self.path / server / "wals")
+        return StoreSurvey(
+            backups=backups,
+            archive=archive,
+            coverages=coverages(backups, archive),
+            problems=problems,
+            tool=f"barman, server {server}",
+        )
+
+    def prepare(self, backup: BaseBackup, survey: StoreSurvey) -> Prepared:
+        """Let Barman recover a backup, with the log that follows it, into the sandbox; compare it with its manifest."""
+        problems = list(backup.problems)
+        installation, trouble = installation_for(self.owner, backup)
+        problems += trouble
+        room = self.owner.directory("restored")
+        data = room / "data"
+        words = [*self._common, "recover", self._server, backup.id, str(data)]
+        words += [f"--tablespace={name}:{room / name}" for name in _spaces(backup)]
+        started = time.monotonic()
+        done = self.owner.run(words, timeout_s=TOOL_S, env={"HOME": str(room)}, check=False)
+        seconds = time.monotonic() - started
+        if done.returncode != 0:
+            said = (
+                words_of(done.stdout + done.stderr, ("ERROR", "EXCEPTION")) or f"exit code {done.returncode}"
+            )
+            problems.append(Problem("tool-restore-failed", f"{backup.id}: {said}"))
+        verified, verify_s = False, 0.0
+        restored = done.returncode == 0
+        manifest = next(iter(data.glob("backup_manifest*")), None) if restored else None
+        if restored and manifest is not None and installation is not None:
+            started = time.monotonic()
+            try:
+                read_manifest_head(manifest.read_bytes())
+                if manifest.name != "backup_manifest":
+                    manifest.rename(data / "backup_manifest")
+                problems += tools.verify(
+                    self.owner, installation, data, parse_log=False, ignore=(*CHANGED, ".barman-recover.info")
+                )
+                verified = True
+            except LabelError as error:
+                problems.append(Problem("manifest-damaged", f"{backup.id}: {error}"))
+            verify_s = time.monotonic() - started
+        return finish(
+            self.owner,
+            backup=backup,
+            links=(backup,),
+            fetched=measured(data, seconds, ()) if restored else None,
+            installation=installation,
+            verified_with="pg_verifybackup after barman recover" if verified else "",
+            seconds=(seconds + self._copied_s, verify_s, 0.0),
+            problems=problems,
+        )
+
+    def log_for(self, _prepared: Prepared, _survey: StoreSurvey) -> tuple[str, tuple[Problem, ...]]:
+        """Barman has put the log into pg_wal: there is nothing more to fetch."""
+        return "false", ()
+
+    def _config(self, place: Path) -> Path:
+        scratch = self.owner.directory("barman")
+        path = self.owner.directory("barman-etc", read_only=True) / "barman.conf"
+        user = service_user()
+        name = user.name if user else Path.home().owner()
+        lines = [
+            "[barman]",
+            f"barman_home={place}",
+            f"barman_user={name}",
+            f"barman_lock_directory={scratch}",
+            f"log_file={scratch}/barman.log",
+            f"[{self._server}]",
+            "description=drill",
+            "conninfo=host=/nonexistent",
+            "backup_method=postgres",
+            "archiver=on",
+        ]
+        self.owner.write(path, "\n".join(lines) + "\n")
+        return path
+
+
+def _backup(path: Path) -> BaseBackup:
+    """Read one backup.info. What it does not say stays unknown, and is a problem."""
+    identifier = path.parent.name
+    lines = path.read_text(encoding="utf-8", errors="replace")[:LONGEST_INFO].splitlines()
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    problems: list[Problem] = []
+    label: Label | None = None
+    started = None
+    if values.get("status") not in {"DONE", "WAITING_FOR_WALS"}:
+        status = values.get("status", "unknown")
+        problems.append(
+            Problem("tool-backup-failed", f"{identifier}: Barman says that its status is {status[:40]}")
+        )
+    else:
+        try:
+            label = _label(values)
+            started = label.started
+        except (LabelError, ValueError, KeyError, SyntaxError) as error:
+            problems.append(Problem("label-damaged", f"{identifier}: backup.info: {error}"))
+    version = values.get("version", "")
+    return BaseBackup(
+        id=identifier,
+        form=Form.BARMAN,
+        place=path.parent,
+        major=int(version) // 10000 if version.isdecimal() else 0,
+        label=label,
+        started=started,
+        system_identifier=int(values["systemid"]) if values.get("systemid", "").isdecimal() else None,
+        problems=tuple(problems),
+    )
+
+
+def _label(values: dict[str, str]) -> Label:
+    """Return the label: the server's own where Barman kept it. Barman's begin_time lies before the backup's start."""
+    text = values.get("backup_label", "None")
+    if text != "None":
+        return read_label(str(ast.literal_eval(text)))
+    ended = datetime.fromisoformat(values["end_time"])
+    return Label(
+        start_lsn=lsn_number(values["begin_xlog"]),
+        start_segment=values["begin_wal"],
+        timeline=int(values["timeline"]),
+        started=ended.astimezone(UTC) if ended.tzinfo else None,
+        time_text=values["end_time"],
+        method="barman",
+        from_standby=False,
+    )
+
+
+def _spaces(backup: BaseBackup) -> tuple[str, ...]:
+    """Return the names of the backup's tablespaces: Barman maps them by name."""
+    lines = (backup.place / "backup.info").read_text(encoding="utf-8", errors="replace").splitlines()
+    text = next((line.partition("=")[2] for line in lines if line.startswith("tablespaces=")), "None")
+    try:
+        found = ast.literal_eval(text)
+        return tuple(str(item[0]) for item in found or () if "/" not in str(item[0]))
+    except (ValueError, SyntaxError, TypeError, IndexError):
+        return ()

@@ -1,0 +1,136 @@
+"""Repositories of pgBackRest and Barman for tests of their readers, made on a real PostgreSQL with heartbeats."""
+
+import shutil
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+
+from smos.clock import SystemClock
+from smos.physical.create import archive_now
+from smos.postgres.heartbeat import beat, install
+from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.installations import find_installations
+from smos.provision.owner import Owner
+from smos.wait import wait_for
+
+CLOCK = SystemClock()
+BETWEEN_S = 0.4
+OLDEST, NEWEST = 13, 15
+"""PostgreSQL versions that pgBackRest 2.45 (Debian 12) knows."""
+
+
+def missing(*tools: str) -> str:
+    """Say why the repositories of a tool can't be made here; empty: they can."""
+    absent = [tool for tool in tools if shutil.which(tool) is None]
+    if absent:
+        return f"not installed: {', '.join(absent)}"
+    if not any(OLDEST <= one.major <= NEWEST for one in find_installations()):
+        return "no PostgreSQL 13 to 15 here, which these versions of the tools know"
+    return ""
+
+
+@dataclass(frozen=True)
+class Repository:
+    path: Path
+    archive: Path
+    stanza: str
+    last_beat: datetime
+
+
+def server(owner: Owner, **settings: str) -> EmbeddedPostgres:
+    installation = next(one for one in find_installations() if OLDEST <= one.major <= NEWEST)
+    values = {"wal_level": "replica", "max_wal_senders": "4", "fsync": "off", **settings}
+    return EmbeddedPostgres(
+        owner, name="tool-source", installation=installation, settings=values, memory=True
+    )
+
+
+def fill(source: EmbeddedPostgres) -> None:
+    with psycopg.connect(source.endpoint.conninfo(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE shop")
+    with psycopg.connect(source.endpoint.conninfo("shop")) as connection:
+        connection.execute(
+            "CREATE TABLE orders AS SELECT i, 'order ' || i AS text FROM generate_series(1, 20000) AS i"
+        )
+    install(source.endpoint, "shop")
+
+
+def live(source: EmbeddedPostgres, beats: int = 8) -> datetime:
+    for number in range(beats):
+        with psycopg.connect(source.endpoint.conninfo("shop")) as connection:
+            connection.execute("INSERT INTO orders VALUES (%s, 'more')", (100000 + number,))
+        beat(source.endpoint, "shop", CLOCK)
+        threading.Event().wait(BETWEEN_S)  # heartbeats of a real source lie apart
+    with psycopg.connect(source.endpoint.conninfo("shop")) as connection:
+        row = connection.execute("SELECT max(at) FROM smos.heartbeat").fetchone()
+    assert row is not None
+    moment: datetime = row[0]
+    return moment
+
+
+def pgbackrest_repository(owner: Owner) -> Repository:
+    """Stanza `demo`: a full and a differential backup, gzip, with the log archived by pgBackRest."""
+    repo = owner.directory("repo")
+    scratch = owner.directory("scratch")
+    config = owner.directory("etc", read_only=True) / "pgbackrest.conf"
+    program = shutil.which("pgbackrest")
+    source = server(owner, archive_mode="on", archive_command="false")
+    words = [
+        "[global]", f"repo1-path={repo}", f"lock-path={scratch}/lock", f"log-path={scratch}", "log-level-file=off",
+        f"spool-path={scratch}", "start-fast=y", "compress-type=gz", "[demo]", f"pg1-path={source.data_dir}",
+    ]  # fmt: skip
+    source.start()
+    words += [
+        f"pg1-socket-path={source.endpoint.host}",
+        f"pg1-port={source.endpoint.port}",
+        "pg1-user=postgres",
+    ]
+    owner.write(config, "\n".join(words) + "\n")
+    common = [str(program), f"--config={config}", "--stanza=demo"]
+    source.restart({"archive_command": " ".join([*common, "archive-push", "%p"])})
+    fill(source)
+    owner.run([*common, "stanza-create"], timeout_s=300)
+    owner.run([*common, "--type=full", "--no-resume", "backup"], timeout_s=300)
+    live(source)
+    owner.run([*common, "--type=diff", "backup"], timeout_s=300)
+    last = live(source)
+    with psycopg.connect(source.endpoint.conninfo(), autocommit=True) as connection:
+        row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
+    assert row is not None
+    archive = repo / "archive" / "demo"
+    wait_for(lambda: any(archive.rglob(f"{row[0]}-*")), what="the last segment is archived", deadline_s=120)
+    source.stop()
+    return Repository(repo, archive, "demo", last)
+
+
+def barman_repository(owner: Owner) -> Repository:
+    """Server `demo`: one backup by pg_basebackup, the log archived below `wals` as Barman does it."""
+    home = owner.directory("barman")
+    scratch = owner.directory("incoming")
+    source = server(owner, archive_mode="on", archive_command=f"test ! -f {scratch}/%f && cp %p {scratch}/%f")
+    source.start()
+    fill(source)
+    config = owner.directory("etc", read_only=True) / "barman.conf"
+    bin_dir = source.installation.bin_dir
+    dsn = f"host={source.endpoint.host} port={source.endpoint.port} user=postgres dbname=postgres"
+    words = [
+        "[barman]", f"barman_home={home}", f"barman_user={owner.user.name if owner.user else ''}",
+        f"log_file={home}/barman.log", "log_level=INFO", f"barman_lock_directory={home}",
+        "[demo]", "description=demo", f"conninfo={dsn}", f"streaming_conninfo={dsn}", "backup_method=postgres",
+        "archiver=on", "immediate_checkpoint=true", f"incoming_wals_directory={scratch}", f"path_prefix={bin_dir}",
+    ]  # fmt: skip
+    owner.write(config, "\n".join(words) + "\n")
+    barman = [str(shutil.which("barman")), "-c", str(config)]
+    env = {"HOME": str(home)}
+    owner.run([*barman, "cron"], timeout_s=300, env=env, check=False)
+    archive_now(source.endpoint, scratch)
+    owner.run([*barman, "archive-wal", "demo"], timeout_s=300, env=env)
+    owner.run([*barman, "backup", "demo"], timeout_s=300, env=env)
+    last = live(source)
+    archive_now(source.endpoint, scratch)
+    owner.run([*barman, "archive-wal", "demo"], timeout_s=300, env=env)
+    source.stop()
+    return Repository(home, home / "demo" / "wals", "demo", last)
