@@ -182,6 +182,10 @@ def _drill(
 
 
 def _why(settings: Settings, *, live: bool) -> str:
+    if settings.provision is Provision.DOCKER:
+        from smos.provision.docker.catalogue import recorded
+
+        return recorded()
     if settings.provision is not Provision.AUTO:
         return "asked for"
     return "auto: the target names production" if live else "auto: real servers from wheels"

@@ -21,6 +21,8 @@ PINS = {
     "otelcol": ("observability.yml", "SMOS_OTELCOL_IMAGE"),
 }
 """The stack's file that names the public image, and its variable: what users run is what is verified."""
+SERVERS = ("openbao", "postgres")
+"""What the suites start."""
 REMEDY = "build it from Debian packages and wheels: make images"
 
 
@@ -58,6 +60,16 @@ def used_images() -> tuple[Image, ...]:
     """Return what this process has taken so far."""
     with _LOCK:
         return tuple(dict.fromkeys(_USED.values()))
+
+
+def recorded() -> str:
+    """Return why this run has containers, and which images they come from, for its record."""
+    try:
+        for kind in SERVERS:
+            image_of(kind)
+    except ProvisionError as error:
+        return f"asked for; {error.message}"
+    return "asked for; " + "; ".join(image.words for image in used_images())
 
 
 def pinned(kind: str) -> str | None:
