@@ -1,181 +1,77 @@
-"""Run every benchmark, print medians and ratios; below 1.00 we are faster than the peer."""
+"""Measure every part against its peers, in the same run: medians, ratios, the machine. `python -m bench --help`.
 
+Everything is printed; with `--write` the tables go between the marks of docs/benchmarks.md as well.
+"""
+
+import argparse
 import os
-import statistics
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from smos.backup.archive import create_volume_archive
-from smos.backup.catalog import read_catalog
-from smos.backup.create import BackupSource, create_backup
-from smos.backup.volumes import restore_archive
-from smos.clock import SystemClock
-from smos.drill.plan import choose_set, make_plan
-from smos.drill.restore import restore_set
-from smos.drill.sandbox import LOADING_SETTINGS, SANDBOX_ADMIN
-from smos.provision.embedded.postgres import EmbeddedPostgres
-from smos.provision.installations import choose_installation
+from bench import everyday, logical, physical, scale, verification
+from bench.measure import RUNS, Table, machine
 from smos.provision.owner import Owner
-from smos.selftest.source import fill_databases
-from smos.target import Limits
 
-RUNS = 3
-DATABASES = ("smarteros", "n8n", "chatwoot", "botpress")
-
-
-def median_s(work: Callable[[], object]) -> float:
-    """Return the median of RUNS wall times in seconds, after one run that is not counted."""
-    seconds = []
-    for _ in range(RUNS + 1):
-        started = time.monotonic()
-        work()
-        seconds.append(time.monotonic() - started)
-    return statistics.median(seconds[1:])
-
-
-def show(what: str, ours: float, peer: str, theirs: float) -> None:
-    """Print one line of the table."""
-    print(f"{what:<34} {ours:8.3f} s   {peer:<34} {theirs:8.3f} s   ratio {ours / theirs:5.2f}")
-
-
-def provisioning(owner: Owner) -> None:
-    """Measure a fresh private PostgreSQL: ours (template, no polling) against initdb and `pg_ctl -w start`."""
-    installation = choose_installation()
-    number = iter(range(1000))
-
-    def ours() -> None:
-        server = EmbeddedPostgres(owner, name=f"bench-{next(number)}")
-        server.start()
-        server.kill()
-
-    def peer() -> None:
-        data = owner.directory("peer") / "data"
-        sockets = owner.socket_directory("peer")
-        owner.run([installation.tool("initdb"), "-D", data, "-A", "trust", "--no-sync"], timeout_s=60)
-        options = f"-c listen_addresses='' -c unix_socket_directories='{sockets}'"
-        control = [installation.tool("pg_ctl"), "-D", data, "-w", "-l", data / "log"]
-        owner.run([*control, "-o", options, "start"], timeout_s=60)
-        owner.run([*control, "-m", "immediate", "stop"], timeout_s=60)
-
-    show("PostgreSQL, fresh and private", median_s(ours), "initdb, pg_ctl -w start", median_s(peer))
-
-
-def backup_and_restore(owner: Owner) -> None:
-    """Measure the built-in databases: manifest, lexer and isolation against the bare tools, one after the other."""
-    source = EmbeddedPostgres(owner, name="source", settings={"fsync": "off"})
-    source.start()
-    fill_databases(source, DATABASES)
-    tool, env = source.installation.tool, {**os.environ, **source.endpoint.env()}
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        base = Path(name)
-        number = iter(range(1000))
-
-        def ours() -> None:
-            folder = base / f"ours-{next(number)}"
-            folder.mkdir()
-            create_backup(
-                BackupSource(
-                    name="bench",
-                    postgres=source.endpoint,
-                    installation=source.installation,
-                    databases=DATABASES,
-                ),
-                folder,
-                clock=SystemClock(),
-            )
-
-        def peer() -> None:
-            folder = base / f"peer-{next(number)}"
-            folder.mkdir()
-            roles = [tool("pg_dumpall"), "--globals-only", f"--file={folder / 'globals.sql'}"]
-            subprocess.run([*roles, "--database=postgres"], env=env, check=True)
-            for database in DATABASES:
-                command = [tool("pg_dump"), "-Fc", f"--file={folder / database}", f"--dbname={database}"]
-                subprocess.run(command, env=env, check=True)
-
-        show("backup with manifest, 4 databases", median_s(ours), "pg_dump -Fc, no manifest", median_s(peer))
-        catalog = read_catalog(base / "ours-0", timezone="UTC")
-        plan = make_plan(catalog, choose_set(catalog, None))
-
-        def sandbox(superuser: str) -> EmbeddedPostgres:
-            server = EmbeddedPostgres(
-                owner,
-                name=f"sandbox-{next(number)}",
-                settings=LOADING_SETTINGS,
-                superuser=superuser,
-                no_network=True,
-            )
-            server.start()
-            stack.callback(server.kill)
-            return server
-
-        seconds: dict[str, list[float]] = {"ours": [], "peer": []}
-        for _ in range(RUNS):
-            server = sandbox(SANDBOX_ADMIN)
-            started = time.monotonic()
-            restore_set(
-                server, plan.dumps, plan.globals_path, limits=Limits(), jobs=2,
-                scratch=owner.directory("scratch"), progress=lambda _text: None,
-            )  # fmt: skip
-            seconds["ours"].append(time.monotonic() - started)
-            server = sandbox("postgres")
-            bare = {**os.environ, **server.endpoint.env()}
-            started = time.monotonic()
-            bare_dumps = next(base.glob("peer-*"))
-            roles = [tool("psql"), "-qX", "--dbname=postgres", f"--file={bare_dumps / 'globals.sql'}"]
-            subprocess.run(roles, env=bare, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            for database in DATABASES:
-                command = [tool("pg_restore"), "--create", "--dbname=postgres"]
-                subprocess.run([*command, bare_dumps / database], env=bare, check=True)
-            seconds["peer"].append(time.monotonic() - started)
-        ours_s, peer_s = (statistics.median(seconds[side]) for side in ("ours", "peer"))
-        show("restore of untrusted dumps", ours_s, "pg_restore as superuser", peer_s)
-
-
-def volumes() -> None:
-    """Measure a volume of 2,000 files of 16 KiB: ours with a list of entries, against GNU tar with zstd."""
-    with tempfile.TemporaryDirectory() as name:
-        base = Path(name)
-        root = base / "volume"
-        for number in range(2000):
-            file = root / f"{number % 40}" / f"file-{number}"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(os.urandom(256) * 64)
-        number = iter(range(1000))
-
-        def ours() -> None:
-            folder = base / f"ours-{next(number)}"
-            folder.mkdir()
-            create_volume_archive(root, "volume", folder / "volume.tar.zst", folder / "volume.jsonl.zst")
-            (facts,) = restore_archive(
-                folder / "volume.tar.zst",
-                folder / "restored",
-                volumes=("volume",),
-                limits=Limits(),
-                entries={"volume": folder / "volume.jsonl.zst"},
-            )
-            if facts.differences or not facts.compared:
-                raise RuntimeError(f"the volume did not come back: {facts}")
-
-        def peer() -> None:
-            folder = base / f"peer-{next(number)}"
-            folder.mkdir()
-            subprocess.run(["tar", "--zstd", "-cf", folder / "v.tar.zst", "-C", root, "."], check=True)
-            subprocess.run(["tar", "--zstd", "-xpf", folder / "v.tar.zst", "-C", folder], check=True)
-
-        show("volume out, back and compared", median_s(ours), "tar --zstd out and back", median_s(peer))
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+PARTS = ("provisioning", "everyday", "logical", "physical", "verification", "scale")
 
 
 def main() -> None:
-    """Run them all."""
-    with Owner("bench") as owner:
-        provisioning(owner)
-        backup_and_restore(owner)
-    volumes()
+    """Read the options, measure, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)} (default: all)")
+    parser.add_argument(
+        "--gb", type=float, action="append", help="size of the databases, repeatable (default: 0.2)"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=RUNS, help=f"runs of each, the median counts (default: {RUNS})"
+    )
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.name}")
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    sizes: Sequence[float] = options.gb or [0.2]
+    pages: list[str] = []
+    for part in PARTS:
+        if not options.parts or part in options.parts:
+            for table in _tables(part, sizes, options.runs):
+                text = f"{table.markdown()}\nMeasured {machine()}.\n"
+                print(f"\n{text}", flush=True)
+                pages.append(text)
+                if options.write:
+                    _write(pages)
+
+
+def _tables(part: str, sizes: Sequence[float], runs: int) -> list[Table]:
+    """Measure one part; each size with an owner of its own, so that its files are gone before the next."""
+    work: dict[str, Callable[[Owner, float], list[Table]]] = {
+        "logical": lambda owner, size: logical.measure(owner, size, runs, owner.directory("dumps")),
+        "physical": lambda owner, size: physical.measure(owner, size, runs, os.cpu_count() or 2),
+        "verification": lambda owner, size: verification.measure(owner, size, runs),
+    }
+    found: list[Table] = []
+    if part in work:
+        for size in sizes:
+            with Owner(f"bench-{part}") as owner:
+                found += work[part](owner, size)
+        return found
+    with Owner(f"bench-{part}") as owner:
+        if part == "provisioning":
+            return [everyday.provisioning(owner, runs)]
+        if part == "scale":
+            return scale.measure(owner)
+        with tempfile.TemporaryDirectory() as scratch:
+            return everyday.measure(owner, runs, Path(scratch))
+
+
+def _write(pages: list[str]) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(pages) + "\n" + END + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,14 @@ def fill(owner: Owner, server: EmbeddedPostgres, gigabytes: float) -> int:
         connection.execute(f"CREATE DATABASE {DATABASE}".encode())
     target = server.endpoint.conninfo(DATABASE)
     tool = server.installation.tool("pgbench")
-    command = [tool, "--initialize", "--quiet", "--foreign-keys", f"--scale={max(1, round(10 * units))}", target]
+    command = [
+        tool,
+        "--initialize",
+        "--quiet",
+        "--foreign-keys",
+        f"--scale={max(1, round(10 * units))}",
+        target,
+    ]
     owner.run(command, timeout_s=1800)
     with psycopg.connect(target, autocommit=True) as connection:
         connection.execute(_DOCUMENTS.format(rows=max(100, round(42_000 * units))).encode())

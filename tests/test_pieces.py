@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from smos.errors import UnsafeInputError
-from smos.pieces import MANIFEST, PiecesError, pack, read_manifest, unpack
+from smos.pieces import MANIFEST, PiecesError, pack, read_manifest, unpack, verify
 
 PIECE = 64 << 10
 
@@ -57,6 +57,7 @@ def contents(root: Path) -> dict[str, tuple[int, bytes]]:
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_what_comes_back_is_what_was_packed(tree: Path, packed: Path, tmp_path: Path, jobs: int) -> None:
     assert restored(packed, tmp_path / "back", jobs=jobs) == contents(tree)
+    assert verify(packed, jobs=jobs) == read_manifest(packed)
     assert not [path for path in packed.iterdir() if path.name.startswith(".")]
 
 
@@ -113,6 +114,8 @@ def other_frame(path: Path) -> None:
 )
 def test_a_damaged_piece_is_named(packed: Path, tmp_path: Path, damage: Callable[[Path], object]) -> None:
     damage(packed / "000002.zst")
+    with pytest.raises(PiecesError, match=r"000002\.zst"):
+        verify(packed)
     with pytest.raises(PiecesError, match=r"000002\.zst") as caught:
         restored(packed, tmp_path / "back")
     assert (caught.value.code, caught.value.piece) == ("piece-damaged", "000002.zst")

@@ -111,6 +111,17 @@ def unpack(
     )
 
 
+def verify(folder: Path, *, jobs: int = 2, sha256: str | None = None) -> PieceManifest:
+    """Read every piece and compare the digests of pieces and files, writing nothing; return the manifest.
+
+    Raises PiecesError for the first damage that is met.
+    """
+    manifest = read_manifest(folder, sha256=sha256)
+    stop = Event()
+    _run(manifest, _Worker(folder, None, None, stop, direct=False), stop, jobs)
+    return manifest
+
+
 def _run(manifest: PieceManifest, worker: "_Worker", stop: Event, jobs: int) -> None:
     def one(lane: Lane) -> None:
         if stop.is_set():
@@ -182,13 +193,13 @@ class _Worker:
     """Restores lanes; shared by all threads, each call has buffers of its own."""
 
     def __init__(
-        self, folder: Path, target: Path, user: ServiceUser | None, stop: Event, *, direct: bool
+        self, folder: Path, target: Path | None, user: ServiceUser | None, stop: Event, *, direct: bool
     ) -> None:
         self._folder, self._target, self._user, self._stop, self._direct = folder, target, user, stop, direct
 
     def empty(self, file: PackedFile) -> None:
         """Make a file without content."""
-        with self._create(file):
+        with self._create(file, self._target):
             pass
 
     def restore(self, lane: Lane) -> None:
@@ -200,7 +211,7 @@ class _Worker:
                 for file in lane.files:
                     digest = hashlib.sha256()
                     done = 0
-                    with self._create(file) as handle:
+                    with self._create(file, self._target) as handle:
                         while done < file.bytes and not self._stop.is_set():
                             if not reader.left:
                                 reader.finish()
@@ -209,7 +220,8 @@ class _Worker:
                             with buffer[: min(BUFFER_BYTES, file.bytes - done, reader.left)] as part:
                                 reader.fill(part, file)
                                 digest.update(part)
-                                _write(handle, part, done)
+                                if handle is not None:
+                                    _write(handle, part, done)
                                 done += len(part)
                     if self._stop.is_set():
                         return
@@ -220,11 +232,14 @@ class _Worker:
                 reader.finish()
 
     @contextlib.contextmanager
-    def _create(self, file: PackedFile) -> Iterator[int]:
+    def _create(self, file: PackedFile, target: Path | None) -> Iterator[int | None]:
+        if target is None:
+            yield None
+            return
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         if self._direct and file.bytes >= DIRECT_FROM_BYTES:
             flags |= os.O_DIRECT
-        handle = os.open(self._target / file.path, flags, 0o600)
+        handle = os.open(target / file.path, flags, 0o600)
         try:
             if file.bytes >= DIRECT_FROM_BYTES:
                 with contextlib.suppress(

@@ -1,0 +1,160 @@
+"""What becomes slow or large when there is much of it: databases, tables, results. Each is measured once."""
+
+import os
+import resource
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+from bench.measure import Table
+from smos.backup.catalog import read_catalog
+from smos.backup.create import BackupSource, create_backup
+from smos.checks import registry
+from smos.clock import SystemClock
+from smos.drill.plan import choose_set, make_plan
+from smos.drill.restore import restore_set
+from smos.drill.sandbox import LOADING_SETTINGS, SANDBOX_ADMIN
+from smos.evidence.accounting import reconcile
+from smos.evidence.allure import clear_results, own_files
+from smos.evidence.results import Result, append_result, read_results
+from smos.postgres.verify import read_and_check
+from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.owner import Owner
+from smos.target import Limits
+from smos.verdict import Verdict
+
+DATABASES = 100
+TABLES = (500, 1000, 2000)
+RESULTS = (1250, 2500, 5000)
+JOBS = os.cpu_count() or 2
+_TABLE = (
+    "CREATE TABLE t{n} (id int PRIMARY KEY, name text NOT NULL, at timestamptz DEFAULT now());"
+    "INSERT INTO t{n} SELECT i, 'n' || i FROM generate_series(1, 20) AS i;"
+)
+
+
+def measure(owner: Owner) -> list[Table]:
+    """Measure everything; a ratio of 4 between 1x and 4x as much is linear."""
+    return [many_tables(owner), many_databases(owner), many_results()]
+
+
+def many_tables(owner: Owner) -> Table:
+    """Read and check one database of many small tables."""
+    table = Table("Many tables: content and soundness of one database", f"{TABLES[0]} tables")
+    server = EmbeddedPostgres(
+        owner,
+        name="tables",
+        settings={"fsync": "off", "max_locks_per_transaction": "256", "autovacuum": "off"},
+    )
+    server.start()
+    for number in TABLES:
+        name = f"tables_{number}"
+        with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        target = server.endpoint.conninfo(name)
+        with psycopg.connect(target, autocommit=True) as connection:
+            for first in range(0, number, 100):
+                text = "".join(_TABLE.format(n=n) for n in range(first, first + 100))
+                connection.execute(text.encode())
+        started = time.monotonic()
+        content, problems = read_and_check(lambda target=target: psycopg.connect(target), target, jobs=JOBS)  # type: ignore[misc]
+        table.add(f"{number} tables", time.monotonic() - started, f"{len(content.tables)} read")
+        if problems or len(content.tables) != number:
+            raise RuntimeError(f"{len(content.tables)} tables, {problems}")
+    server.kill()
+    return table
+
+
+def many_databases(owner: Owner) -> Table:
+    """Restore a set of many databases; the memory of this process is what is looked at."""
+    table = Table(f"{DATABASES} databases, backed up and restored on {JOBS} processors", "restored")
+    source = EmbeddedPostgres(owner, name="many", settings={"fsync": "off", "max_connections": "50"})
+    source.start()
+    names = tuple(f"db_{number:03d}" for number in range(DATABASES))
+    with psycopg.connect(source.endpoint.conninfo("template1"), autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text UNIQUE);"
+            "INSERT INTO t (name) SELECT md5(i::text) FROM generate_series(1, 2000) AS i"
+        )
+    with psycopg.connect(source.endpoint.conninfo(), autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        started = time.monotonic()
+        create_backup(
+            BackupSource(
+                name="many", postgres=source.endpoint, installation=source.installation, databases=names
+            ),
+            folder,
+            clock=SystemClock(),
+        )
+        table.add("backed up", time.monotonic() - started)
+        source.kill()
+        server = EmbeddedPostgres(
+            owner, name="many-sandbox", settings=LOADING_SETTINGS, superuser=SANDBOX_ADMIN, no_network=True
+        )
+        server.start()
+        catalog = read_catalog(folder, timezone="UTC")
+        plan = make_plan(catalog, choose_set(catalog, None))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        started = time.monotonic()
+        facts = restore_set(
+            server, plan.dumps, plan.globals_path, limits=Limits(), jobs=JOBS,
+            scratch=owner.directory("many-scratch"), progress=lambda _text: None,
+        )  # fmt: skip
+        seconds = time.monotonic() - started
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    good = sum(item.restored for item in facts.databases)
+    if good != DATABASES:
+        raise RuntimeError(f"{good} of {DATABASES} were restored")
+    table.add(
+        "restored",
+        seconds,
+        f"peak memory of the harness {after >> 10} MiB, {(after - before) >> 10} of them new",
+    )
+    server.kill()
+    shutil.rmtree(server.data_dir)
+    return table
+
+
+def many_results() -> Table:
+    """Write, read back and judge the results of a large run, and list and clear what Allure left of it."""
+    table = Table(
+        "Results of one run: written, read back, judged; Allure's files listed and cleared",
+        f"{RESULTS[0]} tests",
+    )
+    ids = [check.id for check in registry.CHECKS]
+    for number in RESULTS:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            collected = {f"suites/test_{n % 40}.py::test_{n}": ids[n % len(ids)] for n in range(number)}
+            for n in range(number):
+                (folder / f"{n:08x}-0000-4000-8000-000000000000-result.json").write_text("{}")
+            started = time.monotonic()
+            for node, check in collected.items():
+                append_result(
+                    folder,
+                    "main",
+                    Result(
+                        check=check,
+                        nodeid=node,
+                        verdict=Verdict.PASS,
+                        findings=(),
+                        facts={"n": 1},
+                        seconds=0.1,
+                    ),
+                )
+            outcome = reconcile(
+                collected=collected, results=read_results(folder), required=ids, waivers=(),
+                today=SystemClock().now().date(),
+            )  # fmt: skip
+            listed = len(own_files(folder))
+            clear_results(folder)
+            table.add(
+                f"{number} tests", time.monotonic() - started, f"{listed} files, {len(outcome.checks)} checks"
+            )
+    return table
