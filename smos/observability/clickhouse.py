@@ -8,6 +8,7 @@ from typing import Any, Self
 import httpx
 
 from smos.errors import SmosError
+from smos.http import trust
 from smos.provision.telemetry import ClickHouseEndpoint
 
 REQUEST_S = 120.0
@@ -32,6 +33,7 @@ class ClickHouse:
             headers={"X-ClickHouse-User": endpoint.user, "X-ClickHouse-Key": endpoint.password},
             timeout=timeout_s,
             trust_env=False,
+            verify=trust(),
         )
 
     def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:

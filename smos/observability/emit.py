@@ -14,6 +14,7 @@ from typing import Any, Self
 import httpx
 
 from smos.errors import SmosError
+from smos.http import trust
 from smos.observability import otlp
 from smos.provision.telemetry import CollectorEndpoint
 
@@ -71,7 +72,7 @@ class Emitter:
         self, endpoint: CollectorEndpoint, *, run: str, protocol: str = "grpc", service: str = "smos-emitter"
     ) -> None:
         self.run, self.protocol = run, protocol
-        self._http = httpx.Client(base_url=endpoint.http, timeout=REQUEST_S, trust_env=False)
+        self._http = httpx.Client(base_url=endpoint.http, timeout=REQUEST_S, trust_env=False, verify=trust())
         import grpc  # with the extra `observability`, as the messages are
 
         options = [("grpc.enable_http_proxy", 0)]

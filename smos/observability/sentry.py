@@ -7,6 +7,7 @@ from typing import Any, Self
 import httpx
 
 from smos.errors import SmosError
+from smos.http import trust
 from smos.provision.telemetry import SentryEndpoint
 
 API = "/api/canonical/0"
@@ -27,6 +28,7 @@ class SentryReader:
             headers={"Authorization": f"Bearer {endpoint.token}"},
             timeout=REQUEST_S,
             trust_env=False,
+            verify=trust(),
         )
 
     def event(self, event_id: str) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from smos.http import trust
 from smos.provision.telemetry import CollectorEndpoint
 
 REQUEST_S = 120.0
@@ -97,6 +98,7 @@ def _web(collector: CollectorEndpoint, change: Change) -> type[http.server.BaseH
                     headers={"Content-Type": "application/x-protobuf"},
                     timeout=REQUEST_S,
                     trust_env=False,
+                    verify=trust(),
                 )
                 status = answer.status_code
             self.send_response(status)

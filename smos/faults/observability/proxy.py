@@ -13,6 +13,7 @@ from io import BufferedIOBase
 import httpx
 
 from smos.faults.observability.agent import http_server
+from smos.http import trust
 from smos.provision.telemetry import ClickHouseEndpoint
 
 REQUEST_S = 120.0
@@ -54,7 +55,9 @@ class Insert:
 def proxy(clickhouse: ClickHouseEndpoint, decide: Callable[[Insert], Act]) -> Iterator[ClickHouseEndpoint]:
     """Run a proxy as long as the block; give the endpoint that a collector is told."""
     with (
-        httpx.Client(base_url=clickhouse.url, trust_env=False, timeout=REQUEST_S, limits=MANY) as client,
+        httpx.Client(
+            base_url=clickhouse.url, trust_env=False, verify=trust(), timeout=REQUEST_S, limits=MANY
+        ) as client,
         http_server(_handler(client, decide)) as address,
     ):
         yield replace(clickhouse, url=f"http://{address}")

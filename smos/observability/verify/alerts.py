@@ -17,6 +17,7 @@ import httpx
 from ruamel.yaml import YAML
 
 from smos.errors import DeadlineError, ProvisionError
+from smos.http import trust
 from smos.observability.clickhouse import ClickHouse, ClickHouseError
 from smos.observability.verify.alertsite import AlertSite
 from smos.observability.verify.knowntables import known_tables
@@ -127,7 +128,9 @@ def _carried(lab: ObservabilityLab, options: Options, details: dict[str, Any]) -
             # Prometheus waits some five seconds before its first scrape; what needs no server is done meanwhile.
             yield from _tested(lab, options)
             yield from _grafana(lab, options)
-            with httpx.Client(base_url=server.endpoint.url, timeout=REQUEST_S, trust_env=False) as client:
+            with httpx.Client(
+                base_url=server.endpoint.url, timeout=REQUEST_S, trust_env=False, verify=trust()
+            ) as client:
                 yield from _through(client, alertmanager.endpoint.url, site, now, options, details)
         finally:
             server.kill()
@@ -299,7 +302,7 @@ def _waited(told: Any, manager: str, within_s: float) -> bool:
 
 
 def _failed(manager: str) -> float:
-    text = httpx.get(f"{manager}/metrics", timeout=REQUEST_S, trust_env=False).text
+    text = httpx.get(f"{manager}/metrics", timeout=REQUEST_S, trust_env=False, verify=trust()).text
     return sum(
         float(line.rsplit(" ", 1)[1])
         for line in text.splitlines()

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import httpx
 
 from smos.errors import DeadlineError, ProvisionError, SmosError
+from smos.http import trust
 from smos.observability.clickhouse import ClickHouse
 from smos.observability.emit import Emitter
 from smos.observability.verify.lab import ObservabilityLab
@@ -280,7 +281,8 @@ def _limited(bench: Bench) -> bool:
         if not refused:
             raise _NotSoError("it refused nothing")
         lives = (
-            httpx.get(small.endpoint.health, timeout=REQUEST_S, trust_env=False).status_code == httpx.codes.OK
+            httpx.get(small.endpoint.health, timeout=REQUEST_S, trust_env=False, verify=trust()).status_code
+            == httpx.codes.OK
         )
         return lives and bench.arrived("traces", run, accepted)
     finally:
@@ -289,7 +291,9 @@ def _limited(bench: Bench) -> bool:
 
 def _healthy(bench: Bench) -> bool:
     return (
-        httpx.get(bench.collector.endpoint.health, timeout=REQUEST_S, trust_env=False).status_code
+        httpx.get(
+            bench.collector.endpoint.health, timeout=REQUEST_S, trust_env=False, verify=trust()
+        ).status_code
         == httpx.codes.OK
     )
 
@@ -298,7 +302,9 @@ def _own_metrics(bench: Bench) -> bool:
     from smos.observability.verify.metrics import ACCEPTED, counted
 
     def read() -> float:
-        answer = httpx.get(bench.collector.endpoint.metrics, timeout=REQUEST_S, trust_env=False)
+        answer = httpx.get(
+            bench.collector.endpoint.metrics, timeout=REQUEST_S, trust_env=False, verify=trust()
+        )
         return counted(answer.text).get(ACCEPTED, 0.0)
 
     before = read()

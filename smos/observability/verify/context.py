@@ -16,6 +16,7 @@ import httpx
 import psycopg
 
 from smos.errors import DeadlineError
+from smos.http import trust
 from smos.observability.clickhouse import ClickHouse
 from smos.observability.verify.delivery import drained
 from smos.observability.verify.lab import ObservabilityLab
@@ -93,7 +94,7 @@ def observe(lab: ObservabilityLab) -> ContextFacts:
     habits = lab.options if isinstance(lab.options, Habits) else Habits()
     run, first_s = lab.run_id(), time.time()
     with _database(lab) as dsn, _services(lab, run, dsn, habits) as (web, stock):
-        with httpx.Client(trust_env=False, timeout=REQUEST_S) as client:
+        with httpx.Client(trust_env=False, verify=trust(), timeout=REQUEST_S) as client:
             asked = tuple(
                 client.post(f"{web.endpoint}/order/{number}").raise_for_status().headers[TRACE_HEADER]
                 for number in range(ORDERS)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from smos.http import trust
 from smos.provision.telemetry import CollectorEndpoint
 
 ITEMS: Mapping[str, str] = {"traces": "spans", "metrics": "metric_points", "logs": "log_records"}
@@ -65,7 +66,7 @@ def read_counters(endpoint: CollectorEndpoint) -> dict[str, Counted] | None:
     """
     if not endpoint.metrics:
         return None
-    answer = httpx.get(endpoint.metrics, timeout=REQUEST_S, trust_env=False)
+    answer = httpx.get(endpoint.metrics, timeout=REQUEST_S, trust_env=False, verify=trust())
     answer.raise_for_status()
     sums: dict[tuple[str, bool], float] = {}
     queues: dict[str, float] = {}

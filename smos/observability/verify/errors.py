@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from smos.errors import DeadlineError
+from smos.http import trust
 from smos.observability.sentry import SentryError, SentryReader
 from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.probe import Probe, ProbeFacts
@@ -205,6 +206,7 @@ def _post(dsn: str, event_id: str | None) -> int | None:
             },
             timeout=REQUEST_S,
             trust_env=False,
+            verify=trust(),
         )
     except httpx.TransportError:
         return None

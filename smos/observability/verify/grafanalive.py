@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from smos.http import trust
 from smos.observability import dashboards
 from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.probe import ObservabilityError, Probe, ProbeFacts
@@ -93,6 +94,7 @@ def _client(target: ObservabilityTarget) -> httpx.Client:
         headers={"Authorization": f"Bearer {token}"},
         timeout=REQUEST_S,
         trust_env=False,
+        verify=trust(),
     )
 
 

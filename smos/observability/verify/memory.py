@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from smos.errors import DeadlineError
+from smos.http import trust
 from smos.observability.emit import EmitError, Emitter, Receipt
 from smos.observability.verify.counters import Counted, read_counters
 from smos.observability.verify.delivery import await_rows
@@ -171,7 +172,7 @@ def _lives(stand: Stand, pid: int | None) -> bool:
     def answered() -> bool:
         if dead():
             return True
-        health = httpx.get(collector.endpoint.health, timeout=RECOVER_S, trust_env=False)
+        health = httpx.get(collector.endpoint.health, timeout=RECOVER_S, trust_env=False, verify=trust())
         return health.status_code == httpx.codes.OK
 
     try:

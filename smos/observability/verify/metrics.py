@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from smos.errors import DeadlineError
 from smos.evidence.rto import prometheus_text
+from smos.http import trust
 from smos.observability.clickhouse import ClickHouse
 from smos.observability.verify.example import example
 from smos.observability.verify.lab import ObservabilityLab
@@ -81,7 +82,7 @@ def _own(lab: ObservabilityLab, options: Options, details: dict[str, Any]) -> It
         return
 
     def read() -> dict[str, float]:
-        answer = httpx.get(url, timeout=REQUEST_S, trust_env=False)
+        answer = httpx.get(url, timeout=REQUEST_S, trust_env=False, verify=trust())
         answer.raise_for_status()
         return counted(answer.text)
 

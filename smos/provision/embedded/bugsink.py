@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from smos.errors import ProvisionError
+from smos.http import trust
 from smos.provision.cache import cached
 from smos.provision.embedded.httpserver import HttpServer, Launch
 from smos.provision.embedded.pythonenv import find_packages
@@ -76,7 +77,7 @@ class EmbeddedBugsink(HttpServer):
         if not (self._data / "db.sqlite3").is_file():
             self.fill()
         super().start(timeout_s)
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, verify=trust()) as client:
             answer = client.get(
                 f"http://{self._port.address}{API}/projects/",
                 headers={"Authorization": f"Bearer {self._token}"},

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 
 from smos.errors import DeadlineError, ProvisionError
+from smos.http import trust
 from smos.provision.owner import OwnedProcess, Owner
 from smos.wait import wait_for
 
@@ -66,7 +67,7 @@ class HttpServer:
             stop_signal=signal.SIGKILL,  # when the run ends its data are thrown away
         )
         self._process = process
-        with httpx.Client(trust_env=False, timeout=ANSWER_S) as client:
+        with httpx.Client(trust_env=False, verify=trust(), timeout=ANSWER_S) as client:
 
             def ready() -> bool:
                 if (code := process.poll()) is not None:
