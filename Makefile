@@ -6,7 +6,7 @@ JOBS ?= 4
 ARGS ?=
 EXAMPLES ?= 2000
 REPORT_LANG := $(if $(filter es%,$(LANG)),es,en)
-DEV_EXTRAS := dev cli notify
+DEV_EXTRAS := dev cli notify s3
 # On containers: what the engine is asked for; the negative controls of these suites run on embedded servers.
 DOCKER_TESTS ?= tests/test_compose_up.py $(wildcard tests/test_docker*.py)
 DOCKER_SUITES ?= (dr or vault or demo) and not negative

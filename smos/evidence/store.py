@@ -58,18 +58,20 @@ def pull(reports: Path, target_name: str, store: StoreAccess) -> Moved:
     """
     base = slug(target_name)
     files = 0
-    there, here = store.read(f"{base}/{history.FILE_NAME}"), _read(reports / history.FILE_NAME)
+    names = {name: f"{base}/{name}" for name in (history.FILE_NAME, BASELINE, LATEST)}
+    found = store.read(*names.values())
+    there, here = found.get(names[history.FILE_NAME]), _read(reports / history.FILE_NAME)
     if there is not None and there != here:
         if not here or there.startswith(here):
             write_atomic(reports / history.FILE_NAME, there)
             files += 1
         elif not here.startswith(there):
             raise _diverged(reports, store)
-    known = store.read(f"{base}/{BASELINE}")
+    known = found.get(names[BASELINE])
     if known is not None and not baseline_path(reports, target_name).exists():
         write_atomic(baseline_path(reports, target_name), known)
         files += 1
-    name = (store.read(f"{base}/{LATEST}") or b"").decode("ascii", "replace").strip()
+    name = found.get(names[LATEST], b"").decode("ascii", "replace").strip()
     if _NAME.fullmatch(name) and not (reports / FOLDER / name).exists():
         files += _pull_bundle(reports, base, name, store)
     return Moved(where=store.shown, run=name, files=files, history_lines=_lines(there or here))
@@ -100,7 +102,9 @@ def push(reports: Path, target_name: str, store: StoreAccess) -> Moved:
             sums = "".join(f"{digest(path)}  {item}\n" for item, path in sorted(found.items()))
             Path(folder, SUMS_NAME).write_text(sums, encoding="utf-8")
             found[SUMS_NAME] = Path(folder, SUMS_NAME)
-        already = store.read(f"{prefix}/{SUMS_NAME}")
+        late_name = f"{base}/{history.FILE_NAME}"
+        before = store.read(f"{prefix}/{SUMS_NAME}", late_name)
+        already = before.get(f"{prefix}/{SUMS_NAME}")
         if already is not None and already != found[SUMS_NAME].read_bytes():
             raise SmosError(
                 f"{store.shown} holds something else as the run {name}",
@@ -113,15 +117,16 @@ def push(reports: Path, target_name: str, store: StoreAccess) -> Moved:
         }
         if already is None:
             store.write(ordered)
-        there, here = store.read(f"{base}/{history.FILE_NAME}") or b"", _read(reports / history.FILE_NAME)
+        there, here = before.get(late_name, b""), _read(reports / history.FILE_NAME)
         if not here.startswith(there):
             raise _diverged(reports, store)
-        late = {f"{base}/{history.FILE_NAME}": reports / history.FILE_NAME} if here != there else {}
+        late = {late_name: reports / history.FILE_NAME} if here != there else {}
         if baseline_path(reports, target_name).is_file():
             late[f"{base}/{BASELINE}"] = baseline_path(reports, target_name)
         if signed:
             late[f"{base}/{LATEST}"] = Path(folder, LATEST)
-        store.write(late)
+        if late:
+            store.write(late)
     return Moved(where=store.shown, run=name, files=len(ordered) + len(late), history_lines=_lines(here))
 
 
@@ -140,7 +145,7 @@ def opened(settings: Settings) -> Iterator[StoreAccess]:
 def _pull_bundle(reports: Path, base: str, name: str, store: StoreAccess) -> int:
     """Fetch a signed bundle: the next one names its digest, so that a missing one is noticed."""
     prefix = f"{base}/{FOLDER}/{name}"
-    sums = store.read(f"{prefix}/{SUMS_NAME}")
+    sums = store.read(f"{prefix}/{SUMS_NAME}").get(f"{prefix}/{SUMS_NAME}")
     if sums is None:
         return 0
     paths = [
@@ -153,13 +158,12 @@ def _pull_bundle(reports: Path, base: str, name: str, store: StoreAccess) -> int
             f"{store.shown}: the bundle {name} names a path that leads out of it",
             remedy="find out who wrote there",
         )
-    got = {path: store.read(f"{prefix}/{path}") for path in (*paths, SUMS_NAME, *LOOSE)}
+    got = store.read(*(f"{prefix}/{path}" for path in (*paths, SUMS_NAME, *LOOSE)))
     final, partial = reports / FOLDER / name, reports / FOLDER / f".{name}.partial"
     for path, data in got.items():
-        if data is not None:
-            write_atomic(partial / path, data)
+        write_atomic(partial / path.removeprefix(f"{prefix}/"), data)
     partial.rename(final)
-    return sum(data is not None for data in got.values())
+    return len(got)
 
 
 def _documents(reports: Path) -> tuple[dict[str, str], dict[str, str]]:

@@ -26,8 +26,8 @@ class StoreAccess(Protocol):
 
     shown: str
 
-    def read(self, name: str) -> bytes | None:
-        """Return a file's content; None where there is none. Raises LiveError."""
+    def read(self, *names: str) -> dict[str, bytes]:
+        """Return the content of the files that are there, by name. Raises LiveError."""
 
     def write(self, files: Mapping[str, Path]) -> None:
         """Copy files there, in this order; each appears whole, and replaces an older one. Raises LiveError."""
@@ -53,18 +53,14 @@ class Directory:
         self._path = path
         self.shown = str(path)
 
-    def read(self, name: str) -> bytes | None:
-        """Return a file's content."""
+    def read(self, *names: str) -> dict[str, bytes]:
+        """Return what is there."""
+        if not self._path.is_dir():
+            raise live_error("store-unreachable", f"{self._path} is no directory: is it mounted?")
         try:
-            if not self._path.is_dir():
-                raise live_error("store-unreachable", f"{self._path} is no directory: is it mounted?")
-            if (self._path / name).stat().st_size > LARGEST:
-                raise live_error("store-refused", f"{name} is too large to be evidence of ours")
-            return (self._path / name).read_bytes()
-        except FileNotFoundError:
-            return None
+            return {name: _content(self._path / name) for name in names if (self._path / name).is_file()}
         except OSError as error:
-            raise live_error("store-refused", f"{self._path / name}: {error.strerror}") from None
+            raise live_error("store-refused", f"{self._path}: {error.strerror}") from None
 
     def write(self, files: Mapping[str, Path]) -> None:
         """Copy files there."""
@@ -93,16 +89,15 @@ class Sftp:
         ]
         self._host = split.hostname or ""
 
-    def read(self, name: str) -> bytes | None:
-        """Fetch a file into a private directory and return it."""
+    def read(self, *names: str) -> dict[str, bytes]:
+        """Fetch files into a private directory, in one connection, and return what came."""
         with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder, "copy")
-            self._batch([f"-get {_word(f'{self._base}/{name}')} {_word(str(copy))}"], ask=self._base)
-            if not copy.is_file():
-                return None
-            if copy.stat().st_size > LARGEST:
-                raise live_error("store-refused", f"{name} is too large to be evidence of ours")
-            return copy.read_bytes()
+            copies = {name: Path(folder, str(number)) for number, name in enumerate(names)}
+            lines = [
+                f"-get {_word(f'{self._base}/{name}')} {_word(str(copy))}" for name, copy in copies.items()
+            ]
+            self._batch(lines, ask=self._base)
+            return {name: _content(copy) for name, copy in copies.items() if copy.is_file()}
 
     def write(self, files: Mapping[str, Path]) -> None:
         """Put each file beside its name and rename it there, in one connection."""
@@ -149,23 +144,30 @@ class BucketStore:
         self._bucket = Bucket(store)
         self.shown = self._bucket.shown
 
-    def read(self, name: str) -> bytes | None:
-        """Return an object's content."""
-        from botocore.exceptions import ClientError
-
+    def read(self, *names: str) -> dict[str, bytes]:
+        """Return the objects that are there."""
         from smos.live.sources.s3 import explained
 
+        found = {}
         with explained(self.shown):
-            try:
-                answer = self._bucket.client.get_object(
-                    Bucket=self._bucket.bucket, Key=f"{self._bucket.prefix}{name}"
-                )
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code") == "NoSuchKey":
-                    return None
-                raise
-            with answer["Body"] as body:
-                data: bytes = body.read(LARGEST + 1)
+            for name in names:
+                if (data := self._object(name)) is not None:
+                    found[name] = data
+        return found
+
+    def _object(self, name: str) -> bytes | None:
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self._bucket.client.get_object(
+                Bucket=self._bucket.bucket, Key=f"{self._bucket.prefix}{name}"
+            )
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "NoSuchKey":
+                return None
+            raise
+        with answer["Body"] as body:
+            data: bytes = body.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise live_error("store-refused", f"{name} is too large to be evidence of ours")
         return data
@@ -193,22 +195,30 @@ class RcloneStore:
         self._owner, self._remote = owner, RcloneRemote(store, owner)
         self.shown = self._remote.shown
 
-    def read(self, name: str) -> bytes | None:
-        """Fetch a file into a private directory and return it."""
+    def read(self, *names: str) -> dict[str, bytes]:
+        """Fetch files into a private directory, by one call, and return what came."""
         with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder, "copy")
-            if not self._run("copyto", self._remote.place(name), str(copy)) or not copy.is_file():
-                return None
-            return copy.read_bytes()
+            wanted, copies = Path(folder, "names"), Path(folder, "copies")
+            wanted.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+            self._run(
+                "copy", "--files-from-raw", str(wanted), "--no-traverse", self._remote.place(""), str(copies)
+            )
+            return {name: _content(copies / name) for name in names if (copies / name).is_file()}
 
     def write(self, files: Mapping[str, Path]) -> None:
-        """Copy each file; rclone's backends make it appear whole."""
-        for name, source in files.items():
-            with tempfile.TemporaryDirectory() as folder:  # a copy: what is sent must not change on the way
-                copy = Path(folder, "file")
-                shutil.copyfile(source, copy)
-                if not self._run("copyto", str(copy), self._remote.place(name)):
-                    raise live_error("store-refused", f"{self.shown}: {name} could not be put there")
+        """Copy all but the last by one call, then the last; rclone's backends make each appear whole.
+
+        `--ignore-times`: where a backend keeps neither times nor hashes, rclone would take equal sizes for equal.
+        """
+        *earlier, last = files
+        with tempfile.TemporaryDirectory() as folder:  # copies: what is sent must not change on the way
+            for part in (earlier, [last]):
+                staged = Path(folder, "last" if part == [last] else "earlier")
+                for name in part:
+                    (staged / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(files[name], staged / name)
+                if part and not self._run("copy", "--ignore-times", str(staged), self._remote.place("")):
+                    raise live_error("store-refused", f"{self.shown}: the files could not be put there")
 
     def _run(self, *words: str) -> bool:
         from smos.live.sources.rclone import said
@@ -221,6 +231,12 @@ class RcloneStore:
             if code != 0:
                 raise live_error("store-unreachable", f"{self.shown}: {said(stream.said)}")
             return True
+
+
+def _content(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST:
+        raise live_error("store-refused", f"{path.name} is too large to be evidence of ours")
+    return path.read_bytes()
 
 
 def _drained(stream: Stream) -> int:

@@ -80,10 +80,13 @@ class RcloneRemote:
             return None
         try:
             item = json.loads(text)
+            size = int(
+                item["Size"]
+            )  # -1 of folders, and of what has no size of its own (documents of web offices)
             return Entry(
                 path=str(item["Path"]),
-                kind="d" if item["IsDir"] else "f",
-                size=int(item["Size"]),
+                kind="d" if item["IsDir"] else "f" if size >= 0 else "?",
+                size=max(0, size),
                 modified=datetime.fromisoformat(item["ModTime"]).timestamp(),
                 mark=f"{item['Size']} {item['ModTime']} {item.get('ID', '')}",
             )
