@@ -31,6 +31,10 @@ class ProvisionError(SmosError):
     """A server of the harness' own could not be started, reached or stopped."""
 
 
+class AbsentError(ProvisionError):
+    """What a run was asked to use is not on this machine: nothing was shown, and nothing is broken."""
+
+
 class DeadlineError(SmosError):
     """A wait reached its deadline; the message carries the last error that was seen."""
 

@@ -1,6 +1,9 @@
 """Servers in containers keep the promises of the embedded ones; volumes survive a backup; judges of containers judge."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from smos.vault.health import read_health
 from smos.verdict import Verdict
 from tests._volume_kit import nasty_tree
 
+ROOT = Path(__file__).resolve().parent.parent
 NO_SERVERS = missing("openbao", "postgres")
 needs_servers = pytest.mark.skipif(bool(NO_SERVERS), reason=f"not proven here: {NO_SERVERS}")
 NO_HELPER = missing("harness")
@@ -215,3 +219,18 @@ def test_a_postgres_log_loses_what_may_quote_rows() -> None:
         "2026 [1] LOG:  checkpoint starting",
         "\tstays: it follows nothing that tells",
     ]
+
+
+def test_a_run_without_an_engine_is_not_proven_and_says_what_to_do(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "--provision", "docker"]
+    argv += ["--reports", str(tmp_path), "-m", "demo", "suites/demo/test_01_seeding.py"]
+    environment = {**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/nobody.sock"}
+    done = subprocess.run(
+        argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode not in {0, 5}, done.stdout
+    checks = json.loads((tmp_path / "verdict.json").read_text(encoding="utf-8"))["checks"]
+    found = next(item for item in checks if item["id"] == "DEMO-01")
+    assert found["verdict"] == "NOT_PROVEN"
+    assert [item["code"] for item in found["findings"]] == ["provisioner-absent"]
+    assert "docker.io" in found["findings"][0]["remedy"]

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 @pytest.mark.containers
 @pytest.mark.check("CONTAINER-01")
-def test_privileges(container_lab: "ContainerLab", prove: Prove) -> None:
+def test_processes_run_unprivileged(container_lab: "ContainerLab", prove: Prove) -> None:
     """Processes run as an unprivileged user, without capabilities or a way to any."""
     prove(exercise("CONTAINER-01", container_lab))

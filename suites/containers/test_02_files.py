@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 @pytest.mark.containers
 @pytest.mark.check("CONTAINER-02")
-def test_files(container_lab: "ContainerLab", prove: Prove) -> None:
+def test_nothing_can_be_changed_or_run_that_was_written(container_lab: "ContainerLab", prove: Prove) -> None:
     """A container changes neither its programs nor its root file system."""
     prove(exercise("CONTAINER-02", container_lab))

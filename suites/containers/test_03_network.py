@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 @pytest.mark.containers
 @pytest.mark.check("CONTAINER-03")
-def test_network(container_lab: "ContainerLab", prove: Prove) -> None:
+def test_nothing_listens_or_is_published_beyond_what_is_declared(
+    container_lab: "ContainerLab", prove: Prove
+) -> None:
     """Containers listen where they are declared to, and are published on loopback alone."""
     prove(exercise("CONTAINER-03", container_lab))

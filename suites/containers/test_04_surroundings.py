@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 @pytest.mark.containers
 @pytest.mark.check("CONTAINER-04")
-def test_surroundings(container_lab: "ContainerLab", prove: Prove) -> None:
+def test_nothing_of_the_machine_is_seen(container_lab: "ContainerLab", prove: Prove) -> None:
     """A container sees nothing of its machine but its own directories."""
     prove(exercise("CONTAINER-04", container_lab))

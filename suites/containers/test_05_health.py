@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 @pytest.mark.containers
 @pytest.mark.check("CONTAINER-05")
-def test_health(container_lab: "ContainerLab", prove: Prove) -> None:
+def test_the_frozen_the_dead_and_the_cut_off_are_never_called_healthy(
+    container_lab: "ContainerLab", prove: Prove
+) -> None:
     """What is frozen, dead or cut off is never called healthy."""
     prove(exercise("CONTAINER-05", container_lab))

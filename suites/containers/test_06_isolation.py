@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 @pytest.mark.containers
 @pytest.mark.check("CONTAINER-06")
-def test_isolation(container_lab: "ContainerLab", prove: Prove) -> None:
+def test_one_stack_is_not_reached_from_another(container_lab: "ContainerLab", prove: Prove) -> None:
     """No container of one stack reaches a server of another."""
     prove(exercise("CONTAINER-06", container_lab))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 @pytest.mark.containers
 @pytest.mark.check("CONTAINER-07")
-def test_full_audit_disk(container_lab: "ContainerLab", prove: Prove) -> None:
+def test_with_a_full_audit_disk_vault_serves_nothing_unlogged(
+    container_lab: "ContainerLab", prove: Prove
+) -> None:
     """With its audit disk full Vault serves nothing that is not logged."""
     prove(exercise("CONTAINER-07", container_lab))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 @pytest.mark.containers
 @pytest.mark.check("CONTAINER-08")
-def test_full_disk(container_lab: "ContainerLab", prove: Prove) -> None:
+def test_with_a_full_disk_postgres_keeps_what_was_committed(
+    container_lab: "ContainerLab", prove: Prove
+) -> None:
     """With its disk full PostgreSQL refuses writes and keeps what was committed."""
     prove(exercise("CONTAINER-08", container_lab))

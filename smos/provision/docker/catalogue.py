@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from smos.errors import ProvisionError
+from smos.errors import AbsentError, ProvisionError
 from smos.paths import compose_dir
 from smos.provision.docker.engine import engine, told
 
@@ -95,12 +95,12 @@ def _find(kind: str, major: int | None) -> Image:
                 newest = max(tagged, key=lambda item: str(item.attrs["Created"]))
                 return Image(kind=kind, name=str(newest.tags[0]), id=str(newest.id), built=True)
     if public is None:
-        raise ProvisionError(f"The engine has no image for {kind}", remedy=REMEDY)
+        raise AbsentError(f"The engine has no image for {kind}", remedy=REMEDY)
     try:
         with told(f"get {public}"):
             image = engine().images.pull(public)
     except ProvisionError as error:
-        raise ProvisionError(
+        raise AbsentError(
             f"The engine has no image for {kind}, and can't get one: {error.message}", remedy=REMEDY
         ) from error
     return Image(kind=kind, name=public, id=str(image.id), built=False)

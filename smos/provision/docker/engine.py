@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smos.errors import ProvisionError
+from smos.errors import AbsentError, ProvisionError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -45,7 +45,7 @@ def engine_socket() -> Path:
     # Not a setting of ours: every client of the engine finds it by this variable.
     url = os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
     if not url.startswith("unix://"):
-        raise ProvisionError(
+        raise AbsentError(
             f"The container engine at {url.partition('://')[0]}://… is on another machine",
             remedy="use an engine on this one (unset DOCKER_HOST), or --provision embedded",
         )
@@ -59,15 +59,18 @@ def engine() -> "DockerClient":
     try:
         import docker
     except ImportError as error:
-        raise ProvisionError("The container engine's SDK is not installed", remedy=SDK_REMEDY) from error
+        raise AbsentError("The container engine's SDK is not installed", remedy=SDK_REMEDY) from error
     if not socket.exists():
-        raise ProvisionError(
+        raise AbsentError(
             f"There is no container engine at {socket}",
             remedy="start one (Debian: apt install docker.io), or use --provision embedded",
         )
-    with told("answer"):
-        client = docker.DockerClient(base_url=f"unix://{socket}", timeout=REQUEST_S, max_pool_size=POOL)
-        client.ping()
+    try:
+        with told("answer"):
+            client = docker.DockerClient(base_url=f"unix://{socket}", timeout=REQUEST_S, max_pool_size=POOL)
+            client.ping()
+    except ProvisionError as error:
+        raise AbsentError(error.message, remedy=error.remedy) from error
     return client
 
 
