@@ -49,7 +49,9 @@ def modules_of_extras() -> set[str]:
     } - {"pip", "setuptools", "uv", "pkg_resources", "_distutils_hack"}
 
 
-@pytest.mark.parametrize("suite", ["dr", "vault", "demo", "rls", "observability", "failover", "pitr", "negative"])
+@pytest.mark.parametrize(
+    "suite", ["dr", "vault", "demo", "rls", "observability", "failover", "pitr", "containers", "negative"]
+)
 def test_a_suite_is_collected_without_any_extra(suite: str) -> None:
     blocked = modules_of_extras()
     assert {"hypothesis", "slack_sdk"} <= blocked
