@@ -96,8 +96,8 @@ def network_open(work: DemoWorkspace) -> None:
 )
 def default_network(work: DemoWorkspace) -> None:
     """Which routes to everywhere."""
-    work.edit_compose("    tmpfs: [/tmp]\n    networks: [demo-internal]\n    depends_on: {demo-postgres: {condition: service_healthy}}\n"
-                      "    healthcheck: {test: [CMD, psql", "    tmpfs: [/tmp]\n"
+    work.edit_compose("    networks: [demo-internal]\n    depends_on: {demo-postgres: {condition: service_healthy}}\n"
+                      "    healthcheck: {test: [CMD, psql",
                       "    depends_on: {demo-postgres: {condition: service_healthy}}\n    healthcheck: {test: [CMD, psql")  # fmt: skip
 
 
@@ -189,7 +189,8 @@ def engine_socket(work: DemoWorkspace) -> None:
 def shared_volume(work: DemoWorkspace) -> None:
     """The demo's n8n would open production's data."""
     work.edit_compose(
-        "  demo-n8n-data: {labels: *labels}", "  demo-n8n-data: {external: true, name: n8n_data}"
+        '  demo-n8n-data: {labels: {<<: *labels, cl.smarterbot.backup: "false"}}',
+        "  demo-n8n-data: {external: true, name: n8n_data}",
     )
 
 
