@@ -168,7 +168,8 @@ def failover(
             seconds=1.0,
         ),
     )
-    return replace(whole, **changes)  # type: ignore[arg-type]
+    behind = "c" if mode is Mode.QUORUM else ""
+    return replace(whole, **({"behind": behind} | changes))  # type: ignore[arg-type]
 
 
 def campaign(*runs: Failover) -> Campaign:
@@ -243,6 +244,11 @@ def test_every_weaker_synchronous_commit_is_found(value: str) -> None:
 def test_remote_apply_waits_for_more_than_on() -> None:
     run = failover(Mode.QUORUM, Disaster.LAG, durability=replace(GOOD, synchronous_commit="remote_apply"))
     assert codes(commits.judge_lossless(campaign(run), Mode.QUORUM)) == {}
+
+
+def test_a_quorum_is_not_proven_where_no_standby_was_left_behind() -> None:
+    record = campaign(failover(Mode.QUORUM, Disaster.LAG, behind=""))
+    assert codes(commits.judge_lossless(record, Mode.QUORUM)) == {"laggard-not-tried": Verdict.NOT_PROVEN}
 
 
 def test_a_standby_that_no_commit_waits_for_is_found() -> None:
@@ -375,8 +381,11 @@ def test_the_report_fits_its_schema() -> None:
     assert list(Draft202012Validator(schema).iter_errors(report | {"schema": 2}))
 
 
-def test_a_plan_has_every_disaster_in_turn_and_one_after_a_cut() -> None:
-    assert plan(4) == (Disaster.KILL, Disaster.FREEZE, Disaster.CUT, Disaster.KILL, Disaster.LAG)
+def test_a_plan_has_every_disaster_in_turn_one_after_a_cut_and_with_a_quorum_one_with_a_laggard() -> None:
+    kinds = [Disaster.KILL, Disaster.FREEZE, Disaster.CUT, Disaster.KILL]
+    assert [kind for kind, _ in plan(Mode.SYNCHRONOUS, 4)] == [*kinds, Disaster.LAG]
+    assert [kind for kind, _ in plan(Mode.QUORUM, 4)] == [*kinds, Disaster.KILL, Disaster.LAG]
+    assert [steps.laggard for _, steps in plan(Mode.QUORUM, 1)] == [False, True, False]
 
 
 def test_every_code_of_a_failover_finding_is_documented() -> None:

@@ -7,10 +7,11 @@ import psycopg
 
 from smos.errors import SmosError
 from smos.failover.cluster import APPLICATION, Cluster
-from smos.failover.drill import CLIENTS, WAITING, Drill
+from smos.failover.drill import CLIENTS, LOOKS, Drill
 from smos.failover.facts import Campaign, Disaster, Failover, Mode, Stall
 from smos.failover.ledger import Ledger
 from smos.failover.node import Node
+from smos.failover.procedure import Procedure
 from smos.failover.writers import Writer
 from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
@@ -19,13 +20,24 @@ from smos.wait import wait_for
 KINDS = (Disaster.KILL, Disaster.FREEZE, Disaster.CUT)
 STALL_S = 120.0
 STALL_NAME = "failover-stall"
+STUCK = (
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'SyncRep')"
+    " AND NOT EXISTS (SELECT FROM pg_stat_replication"
+    " WHERE application_name <> %s AND flush_lsn < pg_current_wal_flush_lsn())"
+)
+"""A commit waits although every standby but the frozen one has flushed everything."""
 STALL_DRILL = 0
 """The drill number of what is written to learn whether a mode stalls."""
 
 
-def plan(failovers: int) -> tuple[Disaster, ...]:
-    """Return the disasters of one mode: this many, by turns, and one after replication was cut."""
-    return (*islice(cycle(KINDS), failovers), Disaster.LAG)
+def plan(mode: Mode, failovers: int) -> tuple[tuple[Disaster, Procedure], ...]:
+    """Return the drills of one mode: this many, the disasters by turns, and one after replication was cut.
+
+    With a quorum one more, in which one standby was left behind: the other must be chosen.
+    """
+    whole = Procedure()
+    behind = ((Disaster.KILL, Procedure(laggard=True)),) if mode is Mode.QUORUM else ()
+    return (*((kind, whole) for kind in islice(cycle(KINDS), failovers)), *behind, (Disaster.LAG, whole))
 
 
 def run_campaign(
@@ -54,8 +66,8 @@ def run_campaign(
     for mode in Mode:
         cluster.set_mode(mode)
         stalls.append(observe_stall(cluster))
-        for disaster in plan(failovers):
-            drill = Drill(cluster, disaster)
+        for disaster, procedure in plan(mode, failovers):
+            drill = Drill(cluster, disaster, procedure)
             found.append(drill.run())
             say(f"{mode} {disaster}: {found[-1].rto_s or 0:.3f} s")
             if not drill.whole:
@@ -77,10 +89,14 @@ def observe_stall(cluster: Cluster) -> Stall:
     try:
         writer.start()
 
+        stuck = 0
+
         def decided() -> bool:
+            nonlocal stuck
             if not writer.writes and not writer.acknowledged:
                 raise SmosError(f"The client ended: {writer.ended or 'no reason'}")
-            return writer.acknowledged > 0 or bool(primary.ask(WAITING, STALL_NAME))
+            stuck = stuck + 1 if primary.ask(STUCK, STALL_NAME, frozen) else 0
+            return writer.acknowledged > 0 or stuck >= LOOKS
 
         wait_for(
             decided,

@@ -23,6 +23,8 @@ REPLICATION = "failover_replica"
 ATTACH_S = 120.0
 """Seconds within which a standby is attached; a limit against hangs, some 0.2 s are usual."""
 COPY_S = 300.0
+AHEAD = 60
+"""Rows that a standby lacks when it was left behind."""
 SCHEMA = f"""
 CREATE ROLE {APPLICATION} LOGIN;
 CREATE ROLE {REPLICATION} LOGIN REPLICATION;
@@ -114,6 +116,24 @@ class Cluster:
             deadline_s=ATTACH_S,
             transient=(psycopg.OperationalError,),
             on_timeout=lambda: "\n".join(node.server.logs()[-1500:] for node in self.nodes),
+        )
+
+    def leave_behind(self, standby: Node) -> None:
+        """Take a standby off the stream, and return when the others have acknowledged commits that it lacks."""
+        standby.set(primary_conninfo="")
+        wait_for(
+            lambda: standby.name not in dict(self.states()),
+            what=f"{standby.name} no longer streams",
+            deadline_s=ATTACH_S,
+            transient=(psycopg.OperationalError,),
+        )
+        rows = "SELECT count(*) FROM drill.ledger"  # a commit is visible when it need not wait any longer
+        enough = int(str(self.primary.ask(rows))) + AHEAD
+        wait_for(
+            lambda: int(str(self.primary.ask(rows))) >= enough,
+            what=f"{standby.name} lacks {AHEAD} rows",
+            deadline_s=ATTACH_S,
+            transient=(psycopg.OperationalError,),
         )
 
     def await_replayed(self) -> None:

@@ -28,6 +28,8 @@ COMMITS_AFTER_CUT = 20
 """Commits beside the primary while replication is cut: with asynchronous replication just these must be lost."""
 CUT_S = 120.0
 LOCAL_NAME = "failover-local"
+LOOKS = 5
+"""How often in a row a commit must be seen to wait: one that is about to be acknowledged waits for a moment as well."""
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'SyncRep'"
 TRANSIENT = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction, psycopg.InterfaceError)
 
@@ -59,6 +61,9 @@ class Drill:
         with load:
             load.await_acknowledged(COMMITS_EACH)
             self._steps.before(cluster)
+            behind = cluster.standbys[-1] if self._steps.laggard else None
+            if behind is not None:
+                cluster.leave_behind(behind)
             durability = self._durability(load.writers)
             local = self._go_on_alone() if self._disaster is Disaster.LAG else None
             latencies = load.latencies
@@ -95,6 +100,7 @@ class Drill:
             returned=returned,
             rejoin=rejoined,
             error=error,
+            behind=behind.name if behind is not None else "",
         )
 
     def _load(self) -> Load:
@@ -139,12 +145,16 @@ class Drill:
         local = self._writer(self._old.near(APPLICATION), LOCAL, ledger, name=LOCAL_NAME)
         local.start()
 
+        looks = 0
+
         def seen() -> bool:
+            nonlocal looks
             if local.acknowledged >= COMMITS_AFTER_CUT:
                 return True
             if not local.writes:
                 raise SmosError(f"The client beside the primary ended: {local.ended or 'no reason'}")
-            return bool(self._old.ask(WAITING, LOCAL_NAME))
+            looks = looks + 1 if self._old.ask(WAITING, LOCAL_NAME) else 0
+            return looks >= LOOKS
 
         wait_for(seen, what="commits beside a cut-off primary are acknowledged or wait", deadline_s=CUT_S)
         return local

@@ -128,7 +128,8 @@ class Failover:
 
     rpo_s: declared minus the newest acknowledged commit that survived, 0 when none was lost. phases: seconds of
     fence, choose, promote, write. latencies: seconds of every acknowledged commit before the disaster.
-    detection is excluded: the drill declares the disaster itself.
+    detection is excluded: the drill declares the disaster itself. behind: a standby that was off the stream and lacked
+    acknowledged commits when the disaster came, "" for none.
     """
 
     number: int
@@ -147,6 +148,7 @@ class Failover:
     returned: Return | None = None
     rejoin: Rejoin | None = None
     error: str = ""
+    behind: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,8 @@ class Procedure:
     session: tuple[str, ...] = ()
     guarded: bool = True
     promote_s: float = 120.0
+    laggard: bool = False
+    """Whether one standby is left behind before the disaster."""
     returns: bool = True
     """Whether the old primary comes back, and writes to both are tried, before it is rewound."""
     forgetful: bool = False

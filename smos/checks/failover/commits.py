@@ -69,6 +69,14 @@ def judge_lossless(campaign: Campaign, mode: Mode) -> Judgement:
                 "cut-not-tried", "no failover took place after replication was cut", "run the drill again"
             )
         )
+    if runs and mode is Mode.QUORUM and not any(run.behind for run in runs):
+        findings.append(
+            not_proven(
+                "laggard-not-tried",
+                "in no failover a standby had been left behind, so nothing shows that the right one is chosen",
+                "run the drill again",
+            )
+        )
     return Judgement(tuple(findings), _facts(runs))
 
 
@@ -173,6 +181,7 @@ def _facts(runs: Sequence[Failover]) -> dict[str, object]:
                 "unknown": run.tally.unknown,
                 "unknown_present": run.tally.unknown_present,
                 "refused": run.tally.refused,
+                "behind": run.behind,
                 "lost": run.tally.lost,
                 "acknowledged_after_cut": run.tally.acknowledged_after_cut,
                 "rpo_s": round(run.rpo_s, 3),

@@ -1,19 +1,14 @@
 """F73, F450 to F460, F477: acknowledged commits that are lost, and settings with which they will be."""
 
-import psycopg
-
-from smos.failover.cluster import APPLICATION, ATTACH_S, Cluster
+from smos.failover.cluster import APPLICATION, Cluster
 from smos.failover.facts import Disaster
 from smos.failover.node import Node
 from smos.faults.failover.work import FailoverWork
 from smos.faults.registry import caught, fault
-from smos.wait import wait_for
 
 ASYNCHRONOUS, SYNCHRONOUS, QUORUM = "FAILOVER-01", "FAILOVER-02", "FAILOVER-03"
 TINY_H = 1e-9
 """Hours: an objective that nothing can meet."""
-AHEAD = 60
-"""Rows that a standby lacks when it lags."""
 
 
 @fault(
@@ -36,26 +31,7 @@ def emptied(work: FailoverWork) -> None:
 )
 def laggard(work: FailoverWork) -> None:
     """Take one standby off the stream, let the other acknowledge alone, and promote the first."""
-
-    def detach(cluster: Cluster) -> None:
-        last = cluster.standbys[-1]
-        last.set(primary_conninfo="")
-        wait_for(
-            lambda: last.name not in dict(cluster.states()),
-            what=f"{last.name} no longer streams",
-            deadline_s=ATTACH_S,
-            transient=(psycopg.OperationalError,),
-        )
-        rows = "SELECT count(*) FROM drill.ledger"
-        enough = int(str(cluster.primary.ask(rows))) + AHEAD
-        wait_for(
-            lambda: int(str(cluster.primary.ask(rows))) >= enough,
-            what="the other standby acknowledged more",
-            deadline_s=ATTACH_S,
-        )
-
-    work.before(detach)
-    work.steps(choose=lambda cluster: cluster.standbys[-1])
+    work.steps(laggard=True, choose=lambda cluster: cluster.standbys[-1])
 
 
 @fault(

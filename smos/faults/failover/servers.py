@@ -64,9 +64,9 @@ class Servers:
             for mode in Mode:
                 self.cluster().set_mode(mode)
                 stalls.append(observe_stall(self.cluster()))
-                failovers += [
-                    self.fail_over(mode, disaster, Procedure()) for disaster in (Disaster.KILL, Disaster.LAG)
-                ]
+                first = Procedure(laggard=mode is Mode.QUORUM)
+                failovers.append(self.fail_over(mode, Disaster.KILL, first))
+                failovers.append(self.fail_over(mode, Disaster.LAG, Procedure()))
             version = self.cluster().version
             self._campaign = Campaign(
                 version=version, load=CLIENTS, failovers=tuple(failovers), stalls=tuple(stalls)
