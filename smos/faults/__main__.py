@@ -58,6 +58,13 @@ F200 to F219 break the demo's own schema. F250 to F299 break sound schemas of ot
 of them, is seen to find what it must on any database. Each is one line of data in `smos/faults/rls/pitfalls.py`: a
 patch in SQL, and the finding that must name the object.
 
+## Physical backups
+
+F40 to F46 and F400 to F449 get a `PitrWorkspace`: a copy of the built-in source's base backups (a directory, tars, an
+incremental chain) and of its archive. `edit_page` changes a data page and makes its checksum fit, `rehash` makes the
+manifest fit, so that only replay, amcheck or the source's content can tell; `run_with` takes the sandbox's protection away;
+`meanwhile` does something to the archive while the drill runs.
+
 ## Unlisted damage
 
 Faults with a name are damage that somebody thought of. So `make prove` also breaks copies at random (hypothesis draws,
