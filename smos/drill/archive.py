@@ -2,7 +2,8 @@
 
 Four passes, each on entries that were chosen by our own reading of the table of contents:
 1. definitions, printed as text by pg_restore and passed through the same rules as a plain dump;
-2. data, and then indexes, constraints and triggers, directly into the database, with parallel sessions;
+2. data (of directories by sessions of ours, see rows.py), and then indexes, constraints and triggers, directly into
+   the database, with parallel sessions;
 3. rights and comments, as text;
 4. materialized views, directly.
 pg_restore never runs psql commands, and it connects as the unprivileged role of this one database.
@@ -24,6 +25,7 @@ from smos.drill.databases import DatabasePlan
 from smos.drill.feed import Failure, end_process, tool_process
 from smos.drill.job import Job
 from smos.drill.restore_facts import DatabaseRestore, DumpSource
+from smos.drill.rows import load_rows
 from smos.drill.sqlrules import HOSTILE, Action, judge
 from smos.drill.sqlstream import FLAWS, Command, Flaw, SqlLexer, Statement
 from smos.drill.staging import Staged, give, remove, stage
@@ -133,7 +135,10 @@ class ArchiveRestore:
         self._as_text(job, staged, inserts)
         job.drain()
         # Never in one parallel run: it may create a partitioned table's trigger before a partition has its rows.
-        self._directly(job, staged, [entry for entry in main if entry.section == DATA])
+        data = [entry for entry in main if entry.section == DATA]
+        if self._source.kind is ArtifactKind.PG_DUMP_DIRECTORY:
+            data = load_rows(self._context, job, staged, data)
+        self._directly(job, staged, data)
         self._directly(job, staged, [entry for entry in main if entry.section != DATA])
         self._as_text(job, staged, last)
         job.drain()
