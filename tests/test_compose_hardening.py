@@ -14,7 +14,6 @@ from smos.compose.variables import shipped
 from smos.paths import compose_dir
 from smos.verdict import Judgement, Verdict
 
-pytest.importorskip("docker", reason="the extra `docker` brings Compose")
 STACKS = {"vault": None, "demo": "demo/env.example", "observability": "observability/.env.example"}
 
 
