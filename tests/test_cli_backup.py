@@ -290,6 +290,23 @@ def test_the_list_tells_what_a_set_holds_and_that_nobody_verified_it(place: Plac
     assert "never" in place.smos("list", "--backups", str(place.backups)).stdout
 
 
+def test_a_drill_of_the_backups_is_what_verifies_a_set(tmp_path: Path) -> None:
+    with Owner("test-verify") as owner:
+        server = EmbeddedPostgres(owner, name="plain", settings={"fsync": "off"}, memory=True)
+        server.start()
+        made = Place(server, tmp_path)
+        made.ask('CREATE DATABASE "plain"', "postgres")
+        made.ask("CREATE TABLE t AS SELECT generate_series(1, 100) AS a", "plain")
+        words = ("--to", str(made.backups), "--host", server.endpoint.host, "--database", "plain")
+        assert made.smos("create", *words).returncode == 0
+    where = ("--backups", str(made.backups), "--reports", "proof")
+    done = made.smos("verify", *where, "--quiet")
+    assert done.returncode == 10, done.stdout  # nobody declared what must be there: DR-01
+    (only,) = json.loads(made.smos("list", *where, "--json").stdout)["sets"]
+    run = json.loads((made.root / "proof" / "history.jsonl").read_text().splitlines()[-1])
+    assert (only["verified"], only["verified_by"]) == (True, run["run_id"]), run["checks"]
+
+
 @pytest.mark.parametrize(
     ("text", "allowed"),
     [

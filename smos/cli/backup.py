@@ -655,7 +655,7 @@ def _set_row(row: dict[str, Any]) -> tuple[str, ...]:
     holds = [*row["databases"], *row["volumes"], *(["Vault"] if row["vault"] else [])]
     taken = datetime.fromisoformat(row["taken"]).strftime("%Y-%m-%d %H:%M") if row["taken"] else "unknown"
     proof = (
-        f"{row['verified_at'][:16].replace('T', ' ')} by {row['verified_by']}" if row["verified"] else "never"
+        f"{row['verified_at'][:16].replace('T', ' ')} ({row['verified_by']})" if row["verified"] else "never"
     )
     return (
         row["set"],

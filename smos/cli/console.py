@@ -110,9 +110,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     from rich.table import Table
 
     out = console()
+    if title:
+        out.print(translate(title))
     table = Table(
-        title=title or None,
-        title_justify="left",
         box=box.SIMPLE_HEAD if out.is_terminal else None,
         show_edge=False,
         pad_edge=False,
@@ -125,7 +125,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     out.print(table)
 
 
-WORDS = frozenset({"yes", "no", "never", "unknown"})
+WORDS = frozenset({"yes", "no", "never", "unknown", "keep", "remove"})
 
 
 def _cell(text: str) -> str:

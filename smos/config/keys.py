@@ -100,6 +100,6 @@ def key(name: str) -> Key:
         near = get_close_matches(name, KEYS, n=2)
         raise TargetError(
             f"There is no key {name!r}",
-            remedy=f"did you mean {' or '.join(near)}?" if near else "smos config list shows every key",
+            remedy=f"did you mean {', '.join(near)}?" if near else "smos config list shows every key",
         )
     return found

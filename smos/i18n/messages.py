@@ -120,12 +120,19 @@ LIBRARY = (
 )  # fmt: skip
 """What Typer itself shows."""
 OTHERS = (
+    "nobody can tell its age",
+    "its time stamp lies in the future",
+    "the newest set that was verified",
+    "the newest set",
+    "{1} days old, kept for {2}",
+    "an interrupted run had begun to",
+    "remove",
+    "keep",
     "What to do: {1}",
     "Last lines of the log:",
     "yes",
     "no",
     "never",
-    "{1} by {2}",
     "smos: interrupted",
     "unknown",
 )
