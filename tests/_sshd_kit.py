@@ -4,6 +4,9 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,12 +120,27 @@ class Sshd:
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {' '.join(key)}\n")
 
 
+@contextmanager
+def host(owner: Owner, label: str) -> Iterator[Sshd]:
+    """Give a running host with a user of its own; both are gone afterwards.
+
+    Not below pytest's own directory: every pytest that starts closes that for other users again.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="smos-sshd-"))
+    name = f"smos{label}{os.getpid()}"
+    try:
+        sshd = make_sshd(owner, directory, make_user(name, directory))
+        yield sshd
+        sshd.process.kill()
+        sshd.claim.release()
+    finally:
+        remove_user(name)
+        shutil.rmtree(directory)
+
+
 def make_sshd(owner: Owner, directory: Path, user: str) -> Sshd:
     """Set one up and start it. user: somebody with a shell who is not locked."""
     directory.chmod(0o755)
-    for parent in directory.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
     sshd = Sshd(directory, PortClaim(), user)
     uid = pwd.getpwnam(user).pw_uid
     for path in (sshd.backups, sshd.tools, directory / "record"):

@@ -21,7 +21,7 @@ from smos.live.sources import open_source
 from smos.live.transport import transport_of
 from smos.provision.owner import Owner
 from smos.target import Limits
-from tests._sshd_kit import Sshd, make_sshd, make_user, needs_sshd, remove_user
+from tests._sshd_kit import Sshd, host, needs_sshd
 
 NOW = SystemClock()
 PATIENT = Limits(stall_seconds=60, fetch_seconds=240, files=1000)
@@ -29,18 +29,9 @@ BRISK = PATIENT.model_copy(update={"stall_seconds": 1})
 
 
 @pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    name = f"smosh{os.getpid()}"
-    directory = tmp_path_factory.mktemp("sshd")
-    user = make_user(name, directory)
-    try:
-        with Owner("test-sshd") as owner:
-            running = make_sshd(owner, directory, user)
-            running.owner = owner
-            yield running
-            running.claim.release()
-    finally:
-        remove_user(name)
+def sshd() -> Iterator[Sshd]:
+    with Owner("test-sshd") as owner, host(owner, "h") as running:
+        yield running
 
 
 @pytest.fixture
@@ -66,9 +57,9 @@ def target(sshd: Sshd) -> HostTarget:
 
 
 def connect(sshd: Sshd, owner: Owner) -> Host:
-    host = Host(transport_of(target(sshd), owner, None), owner)
-    host.open()
-    return host
+    connected = Host(transport_of(target(sshd), owner, None), owner)
+    connected.open()
+    return connected
 
 
 def fetch(sshd: Sshd, owner: Owner, place: Path, limits: Limits = PATIENT) -> tuple[Fetcher, list[str]]:
@@ -118,9 +109,9 @@ def test_the_host_sees_the_commands_of_the_list_and_no_other(
     before = sorted(path.name for path in fresh.directory.rglob("*"))
     fresh.forget_commands()
     fetcher, _ = fetch(fresh, owner, tmp_path / "copy")
-    host = connect(fresh, owner)
-    facts = observe(host, target(fresh), ("/", str(fresh.backups)), NOW)
-    state = state_of(host, Service(name="cron.service", kind="systemd"), NOW)
+    there = connect(fresh, owner)
+    facts = observe(there, target(fresh), ("/", str(fresh.backups)), NOW)
+    state = state_of(there, Service(name="cron.service", kind="systemd"), NOW)
     seen = fresh.commands
     first_words = {line.split()[0] for line in seen}
     assert first_words <= {"find", "tail", "date", "cat", "df", "docker", "systemctl"}
@@ -130,7 +121,7 @@ def test_the_host_sees_the_commands_of_the_list_and_no_other(
     assert abs(facts.clock_offset_s or 9) < 5 + facts.clock_uncertainty_s
     assert {room.path for room in facts.rooms} == {"/", str(fresh.backups)}
     assert state.healthy is not True or "active" in state.detail
-    ran = sum(one.times for one in host.commands) + 3  # the fetch's two listings and one file
+    ran = sum(one.times for one in there.commands) + 3  # the fetch's two listings and one file
     assert len(seen) == ran, seen
     assert sorted(path.name for path in fresh.directory.rglob("*") if path.name != "commands") == [
         name for name in before if name != "commands"
@@ -169,9 +160,8 @@ def test_a_host_that_is_not_the_known_one_gets_nothing(
     there = HostTarget(
         address=fresh.address, ssh=Ssh(known_hosts=hosts, identity_file=identity, config_file="/dev/null")
     )
-    host = Host(transport_of(there, owner, None), owner)
     with pytest.raises(LiveError) as raised:
-        host.open()
+        Host(transport_of(there, owner, None), owner).open()
     assert raised.value.code == code
     assert raised.value.remedy == REMEDIES[code]
     assert fresh.commands == []

@@ -28,7 +28,7 @@ from smos.target import Limits
 from smos.verdict import Verdict
 from smos.wait import wait_for
 from tests._evidence_kit import keys, run_into, sealed
-from tests._sshd_kit import make_sshd, make_user, needs_sshd, remove_user
+from tests._sshd_kit import host, needs_sshd
 
 RCLONE = Path(sys.executable).with_name("rclone")
 NOW = SystemClock()
@@ -201,16 +201,12 @@ def into_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path, owner:
         (tmp_path / "kept").mkdir()
         return open_store(DirectoryStore(kind="directory", path=tmp_path / "kept"), owner, None)
     if kind == "ssh":
-        name = f"smosk{os.getpid()}"
-        folder = tmp_path / "sshd"
-        folder.mkdir()
-        user = make_user(name, folder)
-        request.addfinalizer(lambda: remove_user(name))
-        sshd = make_sshd(owner, folder, user)
-        request.addfinalizer(sshd.claim.release)
+        running = host(owner, "k")
+        sshd = running.__enter__()
+        request.addfinalizer(lambda: running.__exit__(None, None, None))
         ssh = Ssh(known_hosts=sshd.known_hosts, identity_file=sshd.identity, config_file="/dev/null")
         return open_store(
-            SshStore(kind="ssh", address=sshd.address, path=f"{folder}/record", ssh=ssh), owner, None
+            SshStore(kind="ssh", address=sshd.address, path=f"{sshd.directory}/record", ssh=ssh), owner, None
         )
     places = request.getfixturevalue("places")
     chosen = places.s3("kept") if kind == "s3" else places.rclone("bucket/kept-by-rclone")
