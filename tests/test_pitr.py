@@ -255,7 +255,7 @@ def test_a_target_names_its_physical_backups_with_paths_from_its_own_folder_and_
     physical = parse_target(data, origin="test").physical
     assert physical is not None
     assert physical.moment == NOW
-    with pytest.raises(Exception, match="physical.moment"):
+    with pytest.raises(Exception, match=r"physical\.moment"):
         parse_target({"name": "p", "physical": {"path": "b", "moment": "2026-11-23T09:00:00"}}, origin="test")
 
 

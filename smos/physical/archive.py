@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -119,14 +119,7 @@ def read_archive(directory: Path | None) -> Archive:
         elif not _OWN.fullmatch(name):
             strangers.append(relative)
     segment_bytes = max(sizes, key=lambda size: sizes[size], default=16 << 20)
-    placed = []
-    for item in segments:
-        try:
-            timeline, number = split_name(item.name, segment_bytes)
-        except ValueError as error:
-            problems.append(Problem("wal-misnamed", str(error)))
-            continue
-        placed.append(_placed(item, timeline, number))
+    placed = list(_placed(segments, segment_bytes, problems))
     return Archive(
         directory=str(directory),
         there=True,
@@ -162,19 +155,15 @@ def content(path: Path, limit: int) -> Iterator[bytes]:
         yield block
 
 
-def _placed(item: Segment, timeline: int, number: int) -> Segment:
-    return Segment(
-        name=item.name,
-        path=item.path,
-        bytes=item.bytes,
-        compression=item.compression,
-        partial=item.partial,
-        timeline=timeline,
-        number=number,
-        system_identifier=item.system_identifier,
-        header_timeline=item.header_timeline,
-        header_address=item.header_address,
-    )
+def _placed(segments: list[Segment], size: int, problems: list[Problem]) -> Iterator[Segment]:
+    """Give each segment its timeline and number, which need the size of segments to be known."""
+    for item in segments:
+        try:
+            timeline, number = split_name(item.name, size)
+        except ValueError as error:
+            problems.append(Problem("wal-misnamed", str(error)))
+            continue
+        yield replace(item, timeline=timeline, number=number)
 
 
 def _segment(

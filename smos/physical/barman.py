@@ -71,7 +71,7 @@ class BarmanStore:
             tool=f"barman, server {server}",
         )
 
-    def prepare(self, backup: BaseBackup, survey: StoreSurvey) -> Prepared:
+    def prepare(self, backup: BaseBackup, _survey: StoreSurvey) -> Prepared:
         """Let Barman recover a backup, with the log that follows it, into the sandbox; compare it with its manifest."""
         problems = list(backup.problems)
         installation, trouble = installation_for(self.owner, backup)

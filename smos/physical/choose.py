@@ -5,7 +5,6 @@ from datetime import datetime
 from itertools import pairwise
 from statistics import median
 
-
 LATE = 0.75
 """Where between two heartbeats the moment lies. A heartbeat is taken a little before its commit, by a clock that may
 differ a little from the server's: most of the interval is left for the one, a quarter for the other."""

@@ -21,7 +21,7 @@ from smos.verdict import Problem
 def stage(
     archive: Archive, coverage: Coverage, place: Path, user: ServiceUser | None, give: Callable[[Path], None]
 ) -> tuple[Problem, ...]:
-    """Fill the directory `place` with what recovery along `coverage` can ask for. Codes: wal-torn, wal-damaged, wal-unread."""
+    """Fill `place` with what recovery along `coverage` can ask for. Codes: wal-torn, wal-damaged, wal-unread."""
     problems: list[Problem] = []
     root = Path(archive.directory)
     for timeline, begin in coverage.chain:

@@ -127,7 +127,7 @@ def _places(path: Path, apart: Path | None, problems: list[Problem], depth: int 
 
 
 def _read(place: Path, root: Path) -> BaseBackup:
-    names = sorted(os.listdir(place))
+    names = sorted(item.name for item in place.iterdir())
     tar = next((name for name in names if BASE_TAR.fullmatch(name)), None)
     problems: list[Problem] = []
     identifier = place.name if place == root else str(place.relative_to(root))
@@ -206,7 +206,7 @@ def _control_identifier(path: Path) -> int | None:
 
 def _segments(directory: Path) -> tuple[str, ...]:
     try:
-        return tuple(sorted(name for name in os.listdir(directory) if SEGMENT.fullmatch(name)))
+        return tuple(sorted(item.name for item in directory.iterdir() if SEGMENT.fullmatch(item.name)))
     except OSError:
         return ()
 

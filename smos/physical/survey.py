@@ -111,12 +111,12 @@ def _histories(archive: Archive, coverages: Iterable[Coverage]) -> Iterator[Prob
         if parent is not None and steps[: len(parent)] != parent:
             detail = f"{timeline:08X}.history and {steps[-1][0]:08X}.history tell different pasts"
             yield Problem("timeline-history-damaged", detail)
-        yield from _switch(archive, timeline, *steps[-1])
+        yield from _switch(archive, timeline, steps[-1][1])
     for coverage in coverages:
         yield from coverage.problems
 
 
-def _switch(archive: Archive, timeline: int, parent: int, position: int) -> Iterator[Problem]:
+def _switch(archive: Archive, timeline: int, position: int) -> Iterator[Problem]:
     """Say whether the segments of a timeline begin where its history says that it begins."""
     numbers = archive.numbers(timeline)
     begins = position // archive.segment_bytes
@@ -126,7 +126,7 @@ def _switch(archive: Archive, timeline: int, parent: int, position: int) -> Iter
         )
         yield Problem("timeline-history-damaged", detail)
     elif numbers and min(numbers) > begins:
-        detail = f"timeline {timeline} begins at {lsn_text(position)}, and its first segment is {numbers[min(numbers)].name}"
+        detail = f"timeline {timeline} begins at {lsn_text(position)}, and it starts with {numbers[min(numbers)].name}"
         yield Problem("timeline-history-damaged", detail)
 
 

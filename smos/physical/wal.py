@@ -7,6 +7,7 @@ size of a segment. Source: src/include/access/xlog_internal.h; native byte order
 import re
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 
 SEGMENT = re.compile(r"(?P<timeline>[0-9A-F]{8})(?P<log>[0-9A-F]{8})(?P<segment>[0-9A-F]{8})")
 HISTORY = re.compile(r"(?P<timeline>[0-9A-F]{8})\.history")
@@ -84,9 +85,6 @@ def read_history(text: str) -> tuple[tuple[int, int], ...]:
         steps.append((int(found[1]), lsn_number(found[2])))
     if not steps:
         raise ValueError("it is empty")
-    if any(
-        later[0] <= earlier[0] or later[1] < earlier[1]
-        for earlier, later in zip(steps, steps[1:], strict=False)
-    ):
+    if any(later[0] <= earlier[0] or later[1] < earlier[1] for earlier, later in pairwise(steps)):
         raise ValueError("its timelines or positions do not rise")
     return tuple(steps)

@@ -260,7 +260,6 @@ def _change_timeline(owner: Owner, server: EmbeddedPostgres, wal: Path) -> None:
 
 def _trade(endpoint: PostgresEndpoint, clock: Clock, rounds: int) -> None:
     """Write orders, and a heartbeat after each few of them."""
-
     with psycopg.connect(endpoint.conninfo(DATABASE), autocommit=True) as connection:
         for number in range(rounds):
             _order(connection, number)
@@ -316,7 +315,6 @@ def _mark(endpoint: PostgresEndpoint, name: str) -> None:
 
 def _now(endpoint: PostgresEndpoint) -> tuple[datetime, str]:
     """Return the server's clock and its position, with nothing committed after."""
-
     with psycopg.connect(endpoint.conninfo(DATABASE)) as connection:
         row = connection.execute("SELECT clock_timestamp(), pg_current_wal_insert_lsn()::text").fetchone()
     if row is None:

@@ -1,4 +1,4 @@
-"""The checks of physical backups and point-in-time recovery, and their judges: pure functions from what a drill recorded."""
+"""The checks of physical backups and point-in-time recovery, and their judges: pure functions from a drill's record."""
 
 from smos.target import Settings, Target
 from smos.verdict import Check

@@ -30,7 +30,7 @@ def judge_archive(record: PitrRecord) -> Judgement:
                 findings.append(
                     fail(
                         "wal-gap",
-                        f"{item.id} can be rolled forward up to {item.covered_to or 'nothing'} only: {names} is missing",
+                        f"{item.id} can be rolled forward to {item.covered_to or 'nothing'} only: {names} is missing",
                         FAILS["wal-gap"],
                     )
                 )
@@ -70,8 +70,8 @@ def _replayed(record: PitrRecord) -> list[Finding]:
         return [
             fail(
                 "replay-short",
-                f"The server stopped without an error at {end.reached}, in {end.reached_file[_NUMBER]}; the archive goes"
-                f" on to {backup.covered_to}: a record there can't be read",
+                f"The server stopped without an error at {end.reached}, in {end.reached_file[_NUMBER]}; the archive"
+                f" goes on to {backup.covered_to}: a record there can't be read",
                 FAILS["wal-damaged"],
             )
         ]

@@ -1,9 +1,8 @@
 """PITR-01: the base backup, as it lies there and as it arrived in the sandbox."""
 
+from smos.checks.pitr.words import FAILS, findings_of
 from smos.physical.facts import PitrRecord
 from smos.verdict import Finding, Judgement, Problem, fail, not_proven
-
-from smos.checks.pitr.words import FAILS, findings_of
 
 
 def judge_backups(record: PitrRecord) -> Judgement:

@@ -1,6 +1,6 @@
 """Judge one check of a drill's record. The suite and its negative controls both come here."""
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from smos.checks.pitr.archive import judge_archive
 from smos.checks.pitr.backups import judge_backups
@@ -12,6 +12,9 @@ from smos.errors import TargetError
 from smos.physical.facts import PitrRecord
 from smos.target import Objectives
 from smos.verdict import Judgement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def judge(check_id: str, record: PitrRecord, objectives: Objectives) -> Judgement:

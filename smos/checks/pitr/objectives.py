@@ -1,6 +1,5 @@
 """PITR-06: up to when the content reaches, and which stretches of time nothing leads to."""
 
-from datetime import datetime
 from itertools import pairwise
 
 from smos.physical.drill import END
@@ -12,7 +11,7 @@ CLOCK_TOLERANCE_S = 600
 
 
 def judge_objectives(record: PitrRecord, objectives: Objectives) -> Judgement:
-    """Judge RPO actual (seconds from the newest surviving heartbeat to the disaster) and the largest uncovered stretch."""
+    """Judge RPO actual (seconds, newest surviving heartbeat to disaster) and the largest uncovered stretch."""
     end = record.attempt(END)
     if end is None or end.outcome is not Outcome.RECOVERED:
         detail = end.detail if end else "nobody tried"
@@ -48,12 +47,19 @@ def judge_objectives(record: PitrRecord, objectives: Objectives) -> Judgement:
         findings.append(
             not_proven(
                 "heartbeat-sparse",
-                f"Heartbeats lie up to {max(apart):.0f} s apart, more than the objective: they can't show that it is met",
+                f"Heartbeats lie up to {max(apart):.0f} s apart, more than the objective: they can't show it met",
                 "let the heartbeat be written more often than the objective asks for",
             )
         )
     prepared = next((item for item in record.prepared if item.backup == end.backup), None)
     recovery_s = (prepared.fetch_s + prepared.combine_s if prepared else 0.0) + end.replay_s
+    if prepared is not None and prepared.level != "full":
+        message = "Recovered on the backup itself: how long a real recovery takes was not measured"
+        findings.append(note("rto-not-measured", f"{message} (restore_mode: instant, {prepared.level})"))
+    elif prepared is not None and prepared.refused:
+        findings.append(
+            note("instant-refused", f"Restored in full; no instant mode here: {prepared.refused}")
+        )
     return Judgement(
         tuple(findings),
         {
@@ -64,6 +70,7 @@ def judge_objectives(record: PitrRecord, objectives: Objectives) -> Judgement:
             "largest_interval_between_heartbeats_s": round(max(apart), 3) if apart else None,
             "recovery_s": round(recovery_s, 3),
             "replay_s": round(end.replay_s, 3),
+            "restore_mode": prepared.level if prepared else None,
             "verify_s": round(prepared.verify_s, 3) if prepared else None,
             "heartbeats": len(end.heartbeats),
         },
@@ -78,10 +85,10 @@ def _largest_gap(record: PitrRecord, objectives: Objectives) -> tuple[float | No
         "take a base backup after every gap in the archive, and find out why the segment was not archived"
     )
     for item in record.survey.uncovered:
-        until: datetime = item.until or record.known.disaster
+        until = item.until or record.known.disaster
         if item.since is None:
             largest = None
-            message = f"Nothing leads to the time before {until.isoformat()}: {item.because}; how long it is can't be told"
+            message = f"Nothing leads to some time before {until.isoformat()}: {item.because}; since when is unknown"
             findings.append(not_proven("uncovered-unclear", message, remedy))
             continue
         seconds = (until - item.since).total_seconds()

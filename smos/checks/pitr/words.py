@@ -1,4 +1,4 @@
-"""From problems that drivers met to findings: verdict and remedy of each code, one place for all judges of the suite."""
+"""From problems that drivers met to findings: verdict and remedy of each code, for all judges of the suite."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ _HOSTILE = "do not restore this backup outside of a sandbox; find out who made i
 _SANDBOX = "give the machine that drills what the message names, and drill again"
 
 FAILS: dict[str, str] = {
-    "label-missing": "copy backup_label together with the files: without it a server starts at the wrong place, silently",
+    "label-missing": "copy backup_label with the files: without it a server starts at the wrong place, silently",
     "label-damaged": _COPY,
     "manifest-damaged": _COPY,
     "manifest-altered": _COPY,
@@ -23,7 +23,7 @@ FAILS: dict[str, str] = {
     "settings-altered": "take backups without --write-recovery-conf; else find out who changed the settings",
     "signal-added": "take backups without --write-recovery-conf; else find out who put the file there",
     "own-log-damaged": "take backups with --wal-method=stream and keep their pg_wal, or rely on the archive alone",
-    "tablespace-missing": "back up every tablespace with the cluster: pg_basebackup does, a copy of the directory does not",
+    "tablespace-missing": "back up every tablespace with the cluster, as pg_basebackup does",
     "tar-damaged": _NEW,
     "link-refused": _HOSTILE,
     "path-refused": _HOSTILE,

@@ -120,7 +120,7 @@ def compressed_cut(work: PitrWorkspace) -> None:
         data = gzip.compress(path.read_bytes(), 1)
         path.with_name(f"{path.name}.gz").write_bytes(data)
         path.unlink()
-    cut = sorted(work.wal.glob("00000002*.gz"))[0]
+    cut = min(work.wal.glob("00000002*.gz"))
     cut.write_bytes(cut.read_bytes()[:-2000])
 
 
@@ -138,7 +138,8 @@ def history_wrong(work: PitrWorkspace) -> None:
     path.write_text(f"{parent}\t{high}/{int(low, 16) + 2 * SEGMENT:X}\t{reason}")
 
 
-@fault("F401", "A timeline's history is missing", "timelines", caught("PITR-02", "timeline-history-missing", "00000002.history"),
+@fault("F401", "A timeline's history is missing", "timelines",
+       caught("PITR-02", "timeline-history-missing", "00000002"),
        caught("PITR-03", "moment-not-reached"))  # fmt: skip
 def history_missing(work: PitrWorkspace) -> None:
     """Only segments were archived."""
@@ -203,7 +204,7 @@ def own_log_damaged(work: PitrWorkspace) -> None:
     work.use(Kind.CHAIN)
     from smos.selftest.pitr import SECOND
 
-    path = sorted((work.backup(SECOND) / "pg_wal").glob("0000*"))[0]
+    path = min((work.backup(SECOND) / "pg_wal").glob("0000*"))
     data = bytearray(path.read_bytes())
     data[400:8000] = bytes(7600)
     path.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Negative controls of the checks of physical backups: each is seen to fail, for the right reason, never without one."""
+"""Negative controls of physical backups: each check is seen to fail, for the right reason, never without one."""
 
 import pytest
 
