@@ -209,13 +209,18 @@ def test_a_postgres_log_loses_what_may_quote_rows() -> None:
         "2026 [1] smos@x DETAIL:  Key (rut)=(11.111.111-1) already exists.\n"
         "2026 [1] smos@x STATEMENT:  INSERT INTO people\n"
         "\tVALUES ('11.111.111-1')\n"
+        '2026 [1] smos@x ERROR:  invalid input syntax for type integer: "María\n'
+        '\tSoto" at character 8\n'
         "2026 [1] LOG:  checkpoint starting\n"
         "\tstays: it follows nothing that tells\n"
     )
     kept = without_rows(log)
     assert "11.111" not in kept
+    assert "Mar" not in kept
+    assert "Soto" not in kept
     assert kept.splitlines() == [
         "2026 [1] smos@x ERROR:  duplicate key value violates unique constraint",
+        '2026 [1] smos@x ERROR:  invalid input syntax for type integer: "…"',
         "2026 [1] LOG:  checkpoint starting",
         "\tstays: it follows nothing that tells",
     ]
