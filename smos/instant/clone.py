@@ -28,6 +28,7 @@ from smos.errors import BackupError, ProvisionError, UnsafeInputError
 from smos.instant import enter
 from smos.instant.copying import CloneRefusedError, clone_tree, copy_tree
 from smos.instant.survey import LINKS, Survey, differing, survey
+from smos.provision.guard import remove_tree
 from smos.provision.owner import Owner
 
 TRY_S = 300
@@ -53,6 +54,7 @@ class Level(StrEnum):
         return self is not Level.COPY
 
 
+INSTANT_LEVELS = (Level.REFLINK, Level.OVERLAY, Level.OVERLAY_USER)
 ALL_LEVELS = (Level.REFLINK, Level.OVERLAY, Level.OVERLAY_USER, Level.COPY)
 
 
@@ -139,6 +141,33 @@ class InstantTree:
         if self._overlay and os.path.lexists(self._surveys[0].root / name):
             os.mknod(place, stat.S_IFCHR, os.makedev(0, 0))  # overlayfs' sign for "not there"
 
+    def empty(self, name: str) -> None:
+        """Have a folder of the data directory hold nothing; nothing happens where there is none."""
+        place = self._place(name)
+        if not self._overlay:
+            if place.is_dir() and not place.is_symlink():
+                for item in place.iterdir():
+                    remove_tree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+            return
+        if not (self._surveys[0].root / name).is_dir():
+            return
+        if place.is_dir():
+            remove_tree(place)
+        place.mkdir(mode=0o700)
+        owner = self._own.stat()
+        os.chown(place, owner.st_uid, owner.st_gid)
+        kind = "user" if self.facts.level is Level.OVERLAY_USER else "trusted"
+        os.setxattr(place, f"{kind}.overlay.opaque", b"y")  # overlayfs' sign for "nothing from below"
+
+    @property
+    def room(self) -> Path:
+        """The directory that everything of the sandbox's lies in."""
+        return self.path.parent.parent
+
+    def destroy(self) -> None:
+        """Remove what the sandbox has of its own, before the owner does. Raises OSError."""
+        remove_tree(self.room)
+
     def untouched(self) -> UntouchedFacts:
         """Look at the backup again, and at what the sandbox has written. Raises BackupError when it can't be read."""
         after = tuple(survey(tree.root) for tree in self._surveys)
@@ -156,7 +185,7 @@ class InstantTree:
             return None
         if not self._overlay:
             return self.facts.copied
-        base = self.path.parent.parent
+        base = self.room
         return sum(
             Path(folder, name).lstat().st_blocks * 512
             for number in range(len(self._surveys))

@@ -23,6 +23,9 @@ class Physical(BaseModel):
     """pgbackrest: the stanza; barman: the server's name. None: the only one that is there."""
     moment: AwareDatetime | None = None
     """Recover to this moment, written with its zone; None: to one between two heartbeats."""
+    restore_mode: Literal["full", "instant"] = "full"
+    """full: every byte is copied, which shows how long a recovery takes; instant: recovered on the backup itself,
+    copy-on-write, where kind, form and system allow it (docs/restore-modes.md)."""
     superuser: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")] = (
         "postgres"
     )

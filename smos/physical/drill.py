@@ -15,12 +15,21 @@ import psycopg
 
 from smos.clock import Clock
 from smos.errors import DeadlineError, ProvisionError
+from smos.instant import InstantTree, Level, open_instant
 from smos.physical import observe, tools
 from smos.physical.choose import choose_moment
 from smos.physical.facts import AttemptFacts, Known, Outcome, PitrRecord, PreparedFacts
+from smos.physical.fetch import SPACES
 from smos.physical.listing import Listing, compare
 from smos.physical.plain import Prepared, StoreSurvey
-from smos.physical.sandbox import SandboxPostgres, SuperuserError, brought_by, defuse, settings_for
+from smos.physical.sandbox import (
+    SandboxPostgres,
+    SuperuserError,
+    brought_by,
+    defuse,
+    defuse_view,
+    settings_for,
+)
 from smos.physical.store import BaseBackup
 from smos.physical.survey import describe_survey
 from smos.physical.wal import lsn_number, segment_name
@@ -181,21 +190,25 @@ class Drill:
             return replace(facts, code="no-position", detail="no position in the log was named")
         backup = self._choose(moment, position)
         if backup is None:
-            known = [item for item in self.survey.backups if item.label is not None]
-            if not known:
-                return replace(facts, code="no-backup", detail="there is no base backup to start from")
-            if moment is not None and all(item.started is None for item in known):
-                detail = "no label says when its backup began in a zone that means one thing"
-                return replace(facts, code="start-unclear", detail=detail)
-            oldest = next((item.started for item in known if item.started), None)
-            detail = f"the oldest base backup began at {oldest.isoformat() if oldest else known[0].start_lsn}"
-            return replace(facts, outcome=Outcome.REFUSED, code="no-older-backup", detail=detail)
+            return self._without_backup(facts, moment)
         facts = replace(facts, backup=backup.id)
         prepared = self._prepare(backup)
         if not prepared.usable:
             problem = next(iter(prepared.problems), Problem("unusable", "it can't be used"))
             return replace(facts, code="backup-unusable", detail=f"{problem.code}: {problem.detail}")
         return self._run(facts, prepared, moment, position, integrity=integrity, compare=compare)
+
+    def _without_backup(self, facts: AttemptFacts, moment: datetime | None) -> AttemptFacts:
+        """Say why there is no backup to start from: none at all, none that tells its start, or none that is older."""
+        known = [item for item in self.survey.backups if item.label is not None]
+        if not known:
+            return replace(facts, code="no-backup", detail="there is no base backup to start from")
+        if moment is not None and all(item.started is None for item in known):
+            detail = "no label says when its backup began in a zone that means one thing"
+            return replace(facts, code="start-unclear", detail=detail)
+        oldest = next((item.started for item in known if item.started), None)
+        detail = f"the oldest base backup began at {oldest.isoformat() if oldest else known[0].start_lsn}"
+        return replace(facts, outcome=Outcome.REFUSED, code="no-older-backup", detail=detail)
 
     def _prepare(self, backup: BaseBackup) -> Prepared:
         if backup.id not in self._prepared:
@@ -216,11 +229,16 @@ class Drill:
         assert fetched is not None and installation is not None  # noqa: S101, PT018  (usable)
         command, problems = self._store.log_for(prepared, self.survey)
         self._log_problems += [item for item in problems if item not in self._log_problems]
-        room, data = self._clone(prepared)
+        tree = self._view(prepared) if fetched.level != "full" else None
+        room, data = self._clone(prepared) if tree is None else (tree.room, tree.path)
         try:
-            defuse(data)
-            (data / "recovery.signal").touch(mode=0o600)
-            self._owner.give(data / "recovery.signal")
+            if tree is None:
+                defuse(data)
+                (data / "recovery.signal").touch(mode=0o600)
+                self._owner.give(data / "recovery.signal")
+            else:
+                defuse_view(tree)
+                tree.write("recovery.signal", b"")
             settings = {
                 **settings_for(installation, prepared.control),
                 "restore_command": command,
@@ -235,17 +253,28 @@ class Drill:
                 settings=settings,
                 data_dir=data,
                 superuser=self._question.superuser,
+                launcher=tree.launcher if tree else (),
             )
+            launcher = tree.launcher if tree else ()
             try:
-                facts = self._observe(facts, server, integrity=integrity, compare=compare)
+                facts = self._observe(facts, server, launcher, integrity=integrity, compare=compare)
             finally:
                 server.kill()
         finally:
-            shutil.rmtree(room, ignore_errors=True)
+            if tree is None:
+                shutil.rmtree(room, ignore_errors=True)
+            else:
+                tree.destroy()
         return replace(facts, destroyed=not room.exists())
 
     def _observe(
-        self, facts: AttemptFacts, server: SandboxPostgres, *, integrity: bool, compare: bool
+        self,
+        facts: AttemptFacts,
+        server: SandboxPostgres,
+        launcher: tuple[str, ...],
+        *,
+        integrity: bool,
+        compare: bool,
     ) -> AttemptFacts:
         started = time.monotonic()
         try:
@@ -275,9 +304,9 @@ class Drill:
         checked = False
         if integrity:
             server.stop()
-            control, _ = tools.control(self._owner, server.installation, server.data_dir)
+            control, _ = tools.control(self._owner, server.installation, server.data_dir, launcher)
             if control is not None and control.checksums:
-                pages = tools.check_pages(self._owner, server.installation, server.data_dir)
+                pages = tools.check_pages(self._owner, server.installation, server.data_dir, launcher)
                 checked = not any(item.code == "pages-not-checked" for item in pages)
         size = self.survey.archive.segment_bytes
         name = segment_name(timeline, max(lsn_number(reached) - 1, 0) // size, size) if reached else ""
@@ -294,6 +323,15 @@ class Drill:
             pages_checked=checked,
             settings=settings,
             isolation=server.isolation,
+        )
+
+    def _view(self, prepared: Prepared) -> InstantTree:
+        """Give every attempt a view of its own of a backup that is recovered in place."""
+        fetched = prepared.fetched
+        assert fetched is not None  # noqa: S101  (usable)
+        linked = {f"{SPACES}/{oid}": place for oid, place in fetched.spaces.items()}
+        return open_instant(
+            self._owner, fetched.data, name="recover", linked=linked, levels=(Level(fetched.level),)
         )
 
     def _clone(self, prepared: Prepared) -> tuple[Path, Path]:
@@ -347,5 +385,7 @@ def _describe(prepared: Prepared) -> PreparedFacts:
         combine_s=prepared.combine_s,
         brought=brought_by(prepared.fetched.data) if prepared.fetched else (),
         problems=prepared.problems,
+        level=prepared.fetched.level if prepared.fetched else "full",
+        refused=prepared.fetched.refused if prepared.fetched else "",
         usable=prepared.usable,
     )

@@ -76,6 +76,7 @@ class PreparedFacts:
 
     verified_with: the tool that compared every file with what the backup says it should be; empty: nothing could.
     brought: names of settings in the backup's postgresql.auto.conf, which the sandbox does not read.
+    level: "full", or how the sandbox's view of the backup itself is kept apart from it; refused: why not instant.
     """
 
     backup: str
@@ -92,6 +93,8 @@ class PreparedFacts:
     brought: tuple[str, ...]
     problems: tuple[Problem, ...]
     usable: bool
+    level: str = "full"
+    refused: str = ""
 
 
 class Outcome(StrEnum):

@@ -26,7 +26,11 @@ _COPY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """A base backup in the sandbox. data: its directory; spaces: OID to directory. seconds: copying or unpacking."""
+    """A base backup in the sandbox. data: its directory; spaces: OID to directory. seconds: copying or unpacking.
+
+    view, launcher: where and through which program the server's user sees it, when that is not `data` itself (see
+    smos/instant). level: "full", or how it is kept apart from the backup that it is. refused: why it is not instant.
+    """
 
     data: Path
     spaces: dict[str, Path]
@@ -34,6 +38,10 @@ class Fetched:
     bytes: int
     seconds: float
     problems: tuple[Problem, ...]
+    view: Path | None = None
+    launcher: tuple[str, ...] = ()
+    level: str = "full"
+    refused: str = ""
 
 
 class _Over(Exception):  # noqa: N818  (not an error: the reason to stop)
@@ -142,7 +150,7 @@ class Fetcher:
                 with os.fdopen(reader, "rb") as file:
                     self._write(target / item.name, file)
             elif stat.S_ISLNK(status.st_mode):
-                links[relative] = os.readlink(item.path)
+                links[relative] = str(Path(item.path).readlink())
             else:
                 detail = f"{relative} is neither file nor directory; PostgreSQL keeps none of that kind"
                 self._problems.append(Problem("entry-refused", detail))

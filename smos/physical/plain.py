@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smos.errors import ProvisionError
+from smos.errors import BackupError, ProvisionError, UnsafeInputError
+from smos.instant import open_instant
+from smos.instant.clone import INSTANT_LEVELS
 from smos.physical import listing, staging, tools
 from smos.physical.archive import Archive, read_archive
 from smos.physical.coverage import Coverage, cover
-from smos.physical.fetch import Fetched, Fetcher
-from smos.physical.store import BaseBackup, chain_of, read_store
+from smos.physical.fetch import SPACES, Fetched, Fetcher
+from smos.physical.store import BaseBackup, Form, chain_of, read_store
 from smos.provision.installations import PostgresInstallation, choose_installation
 from smos.provision.owner import Owner
 from smos.provision.relocate import reachable_installation
@@ -64,8 +66,11 @@ class PlainStore:
 
     kind = "plain"
 
-    def __init__(self, owner: Owner, path: Path, wal: Path | None, limits: Limits) -> None:
+    def __init__(
+        self, owner: Owner, path: Path, wal: Path | None, limits: Limits, *, instant: bool = False
+    ) -> None:
         self.owner = owner
+        self.instant = instant
         self.path = path
         self.wal = wal
         self.limits = limits
@@ -95,7 +100,9 @@ class PlainStore:
         fetcher = Fetcher(room, self.path, self.limits, self.owner.give)
         fetched, fetch_s, verify_s, combine_s, verified = [], 0.0, 0.0, 0.0, bool(links)
         for number, link in enumerate(links):
-            one = fetcher.fetch(link, f"link{number}")
+            one, refused = self._in_place(link) if self.instant and len(links) == 1 else (None, "")
+            if one is None:
+                one = replace(fetcher.fetch(link, f"link{number}"), refused=refused)
             fetched.append(one)
             fetch_s += one.seconds
             problems += one.problems
@@ -111,7 +118,11 @@ class PlainStore:
             else:
                 problems += tools.unverified(link.id, link.manifest, one.data)
                 problems += tools.verify(
-                    self.owner, installation, one.data, parse_log=brings_its_log(link, survey.archive)
+                    self.owner,
+                    installation,
+                    one.view or one.data,
+                    parse_log=brings_its_log(link, survey.archive),
+                    launcher=one.launcher,
                 )
             verify_s += time.monotonic() - started
         last: Fetched | None = fetched[-1]
@@ -132,6 +143,32 @@ class PlainStore:
             seconds=(fetch_s, verify_s, combine_s),
             problems=problems,
         )
+
+    def _in_place(self, backup: BaseBackup) -> tuple[Fetched | None, str]:
+        """Take the backup itself for the fetched one; (None, reason) where it can't be: then it is copied."""
+        if backup.form is Form.TAR:
+            return None, "the backup is a tar"
+        root = self.path.resolve()
+        found = {item.name: item.resolve() for item in (backup.place / SPACES).glob("*") if item.is_symlink()}
+        spaces = {oid: place for oid, place in found.items() if place.is_relative_to(root)}
+        linked = {f"{SPACES}/{oid}": place for oid, place in spaces.items()}
+        try:
+            tree = open_instant(
+                self.owner, backup.place, name="in-place", linked=linked, levels=INSTANT_LEVELS
+            )
+        except (BackupError, ProvisionError, UnsafeInputError) as error:
+            return None, error.message
+        return Fetched(
+            data=backup.place,
+            spaces=spaces,
+            files=tree.facts.files,
+            bytes=tree.facts.bytes,
+            seconds=tree.facts.seconds,
+            problems=(),
+            view=tree.path,
+            launcher=tree.launcher,
+            level=tree.facts.level.value,
+        ), ""
 
     def log_for(self, prepared: Prepared, survey: StoreSurvey) -> tuple[str, tuple[Problem, ...]]:
         """Stage the log for one recovery; return the restore command and what could not be staged."""
@@ -173,7 +210,7 @@ def finish(
     if any(problem.code in FATAL for problem in problems):
         fetched = None
     if fetched is not None and installation is not None:
-        found, reason = tools.control(owner, installation, fetched.data)
+        found, reason = tools.control(owner, installation, fetched.view or fetched.data, fetched.launcher)
         if found is None:
             problems.append(Problem("control-damaged", f"{backup.id}: pg_control can't be read: {reason}"))
     return Prepared(

@@ -38,7 +38,7 @@ def store_of(owner: Owner, declared: Physical, limits: Limits) -> Store:
         from smos.physical.barman import BarmanStore
 
         return BarmanStore(owner, declared.path, declared.stanza, limits)
-    return PlainStore(owner, declared.path, declared.wal, limits)
+    return PlainStore(owner, declared.path, declared.wal, limits, instant=declared.restore_mode == "instant")
 
 
 def question_of(target: Target, clock: Clock) -> Question:

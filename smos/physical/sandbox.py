@@ -8,8 +8,7 @@ replication) is off. It has no network where the system can cut it, archives now
 
 import re
 import shutil
-import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import psycopg
 
 from smos.errors import DeadlineError, ProvisionError
+from smos.instant import InstantTree
 from smos.physical.tools import Control
 from smos.provision.base import PostgresEndpoint
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -123,6 +123,13 @@ def defuse(data: Path) -> None:
                 slot.unlink()
 
 
+def defuse_view(tree: InstantTree) -> None:
+    """Take the same out of the sandbox's view of a backup; the backup stays as it is."""
+    for name in (*DEFUSED, "tablespace_map"):  # the links are right already
+        tree.remove(name)
+    tree.empty("pg_replslot")
+
+
 class SandboxPostgres(EmbeddedPostgres):
     """A recovering server. `start` returns when it has reached its goal and answers as a primary."""
 
@@ -135,6 +142,7 @@ class SandboxPostgres(EmbeddedPostgres):
         settings: Mapping[str, str],
         data_dir: Path,
         superuser: str,
+        launcher: Sequence[str] = (),
     ) -> None:
         super().__init__(
             owner,
@@ -144,6 +152,7 @@ class SandboxPostgres(EmbeddedPostgres):
             no_network=True,
             superuser=superuser,
             data_dir=data_dir,
+            launcher=launcher,
         )
 
     @property
@@ -155,18 +164,10 @@ class SandboxPostgres(EmbeddedPostgres):
         )
 
     def start(self, timeout_s: float = 60) -> None:
-        """Recover. Raises ProvisionError when the server ends or the login is refused, DeadlineError when it is late."""
+        """Recover. Raises ProvisionError when the server ends or refuses the login, DeadlineError when it is late."""
         self._configure()
-        process = self._owner.spawn(
-            [self.installation.tool("postgres"), *self._arguments()],
-            name=f"postgres {self.name}",
-            log=self._log,
-            cwd=self.data_dir,
-            no_network=self._no_network,
-            stop_signal=signal.SIGQUIT,
-            death_signal=signal.SIGQUIT,  # only the postmaster can end its children
-        )
-        self._process, self._isolation = process, process.isolation
+        self._process = process = self._launch()
+        self._isolation = process.isolation
 
         def answers() -> bool:
             if (code := process.poll()) is not None:

@@ -1,4 +1,4 @@
-"""PostgreSQL's own tools on a fetched backup, their words turned into problems: verify, combine, checksums, control file."""
+"""PostgreSQL's own tools on a fetched backup, and their words as problems: verify, combine, checksums, control file."""
 
 import hashlib
 import re
@@ -39,15 +39,19 @@ def verify(
     *,
     parse_log: bool,
     ignore: Sequence[str] = (),
+    launcher: Sequence[str] = (),
 ) -> tuple[Problem, ...]:
-    """Run pg_verifybackup on a fetched backup that has a manifest. parse_log: it brings the log that it needs.
+    """Run pg_verifybackup on a fetched backup that has a manifest.
 
+    parse_log: it brings the log that it needs. launcher: see Fetched.
     Codes: file-missing, file-extra, file-altered, manifest-altered, own-log-damaged, verify-failed.
     """
     words: list[str | Path] = [installation.tool("pg_verifybackup"), "--quiet"]
     words += [] if parse_log else ["--no-parse-wal"]
     words += [f"--ignore={name}" for name in (*_NEVER_RESTORED, *ignore)]
-    done = owner.run([*words, data], timeout_s=TOOL_S, env=ENGLISH, check=False)
+    done = owner.run(
+        [*launcher, *words, data], timeout_s=TOOL_S, env=ENGLISH, as_service_user=not launcher, check=False
+    )
     if done.returncode == 0:
         return ()
     problems = []
@@ -135,9 +139,17 @@ class Control:
     wal_level: str
 
 
-def control(owner: Owner, installation: PostgresInstallation, data: Path) -> tuple[Control | None, str]:
-    """Read pg_control with pg_controldata; (None, reason) where it can't."""
-    done = owner.run([installation.tool("pg_controldata"), data], timeout_s=60, env=ENGLISH, check=False)
+def control(
+    owner: Owner, installation: PostgresInstallation, data: Path, launcher: Sequence[str] = ()
+) -> tuple[Control | None, str]:
+    """Read pg_control with pg_controldata; (None, reason) where it can't. launcher: see Fetched."""
+    done = owner.run(
+        [*launcher, installation.tool("pg_controldata"), data],
+        timeout_s=60,
+        env=ENGLISH,
+        as_service_user=not launcher,
+        check=False,
+    )
     text = done.stdout.decode("utf-8", "replace")
     lines: Mapping[str, str] = {
         key.strip(): value.strip()
@@ -160,12 +172,18 @@ def control(owner: Owner, installation: PostgresInstallation, data: Path) -> tup
         return None, f"pg_controldata says nothing of {error}"
 
 
-def check_pages(owner: Owner, installation: PostgresInstallation, data: Path) -> tuple[Problem, ...]:
-    """Run pg_checksums over a stopped cluster whose pages have checksums. Codes: page-damaged, pages-not-checked."""
+def check_pages(
+    owner: Owner, installation: PostgresInstallation, data: Path, launcher: Sequence[str] = ()
+) -> tuple[Problem, ...]:
+    """Run pg_checksums over a stopped cluster whose pages have checksums. Codes: page-damaged, pages-not-checked.
+
+    launcher: see Fetched.
+    """
     done = owner.run(
-        [installation.tool("pg_checksums"), "--check", "--pgdata", data],
+        [*launcher, installation.tool("pg_checksums"), "--check", "--pgdata", data],
         timeout_s=TOOL_S,
         env=ENGLISH,
+        as_service_user=not launcher,
         check=False,
     )
     if done.returncode == 0:
