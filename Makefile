@@ -89,13 +89,14 @@ clean: ## remove what runs leave; the virtual environment, the history and signe
 	$(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
 	@touch $@
 
-.venv/ready-notify: .venv/uv uv.lock pyproject.toml
-	$(BIN)/uv sync --quiet --frozen --inexact --extra notify --python $(BIN)/python
+# What a runner of drills needs: Slack, and backups and evidence in S3.
+.venv/ready-drill: .venv/uv uv.lock pyproject.toml
+	$(BIN)/uv sync --quiet --frozen --inexact --extra notify --extra s3 --python $(BIN)/python
 	@touch $@ .venv/ready
 
 .venv/ready-dev: .venv/uv uv.lock pyproject.toml
 	$(BIN)/uv sync --quiet --frozen --inexact $(DEV_EXTRAS:%=--extra %) --python $(BIN)/python
-	@touch $@ .venv/ready .venv/ready-notify
+	@touch $@ .venv/ready .venv/ready-drill
 
 .venv/ready-docker: .venv/uv uv.lock pyproject.toml
 	$(BIN)/uv sync --quiet --frozen --inexact --extra docker --python $(BIN)/python

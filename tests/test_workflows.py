@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from smos.provision.owner import Owner
+from tests._sshd_kit import SSHD, Sshd, host
+
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 MONTHLY = ROOT / ".github" / "workflows" / "dr-test-monthly.yml"
@@ -127,16 +130,34 @@ def run_steps(clone: Path, env: dict[str, str], secrets: dict[str, str]) -> list
     return done
 
 
+@pytest.fixture
+def sshd() -> Iterator[Sshd | None]:
+    """Give the production host of the target; None where no sshd is installed: then backups are a local directory."""
+    if SSHD is None:
+        yield None
+        return
+    with Owner("test-workflow") as owner, host(owner, "w") as running:
+        yield running
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("git") is None, reason="a clean clone is made with git")
-def test_the_commands_of_the_monthly_drill_work_in_a_clean_clone(tmp_path: Path, listener: Listener) -> None:
+def test_the_commands_of_the_monthly_drill_work_in_a_clean_clone(
+    tmp_path: Path, listener: Listener, sshd: Sshd | None
+) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True, timeout=120)
     summary, target = tmp_path / "summary.md", clone / "targets" / "mine.yml"
     target.parent.mkdir(exist_ok=True)
     (tmp_path / "backups").mkdir()
+    place = f"directory: {tmp_path / 'backups'}"
+    if sshd is not None:
+        shutil.copyfile(sshd.known_hosts, target.parent / "known_hosts")
+        place = f"source: {{kind: host, path: {sshd.backups}}}"
+    there = sshd.address if sshd else "local://"
     target.write_text(
-        f"schema: 1\nname: mine\nbackups: {{directory: {tmp_path / 'backups'}}}\ndatabases: [{{name: a}}]\n"
+        f"schema: 1\nname: mine\nbackups: {{{place}}}\ndatabases: [{{name: a}}]\n"
+        f"host: {{address: '{there}', ssh: {{known_hosts: known_hosts}}}}\n"
     )
     ours = ("SMOS_", "SLACK_", "GITHUB_", "VAULT_", "BAO_", "PYTEST_", "VIRTUAL_ENV")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
@@ -151,6 +172,7 @@ def test_the_commands_of_the_monthly_drill_work_in_a_clean_clone(tmp_path: Path,
     secrets = {
         "SLACK_WEBHOOK_URL": f"{listener.url}/services/canary",
         "DEAD_MAN_URL": f"{listener.url}/alive",
+        "SSH_DEPLOY_KEY": sshd.identity.read_text() if sshd else "",
     }
 
     proven = run_steps(clone, env, secrets)
@@ -170,3 +192,10 @@ def test_the_commands_of_the_monthly_drill_work_in_a_clean_clone(tmp_path: Path,
     assert (clone / "reports" / "drill" / "verdict.json").is_file()
     assert (clone / "reports" / "self-test" / "verdict.json").is_file()
     assert "canary" not in (clone / "log").read_text()
+    assert "PRIVATE KEY" not in (clone / "log").read_text()
+    if sshd is not None:  # the agent of the step was enough; the host saw what the list allows
+        assert {line.split()[0] for line in sshd.commands} >= {"find", "df"}
+        verdict = json.loads((clone / "reports" / "drill" / "verdict.json").read_text())
+        assert verdict["provision"] == "live"
+        codes = {found["code"] for check in verdict["checks"] for found in check["findings"]}
+        assert not {"host-refused-login", "host-unreachable", "host-key-unknown"} & codes
