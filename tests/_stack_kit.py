@@ -11,7 +11,7 @@ import pytest
 from smos.compose.private import private_copy
 from smos.compose.render import command, rendered, run
 from smos.paths import compose_dir
-from smos.provision.images.recipes import images_dir
+from smos.provision.images.recipes import images_dir, read_recipes
 from smos.provision.owner import Owner
 from smos.provision.ports import PortClaim
 
@@ -28,11 +28,12 @@ def images_or_skip() -> Path:
     if reason := why_not():
         pytest.skip(f"not proven here: {reason}")
     built = images_dir() / "built.env"
-    names = [line.partition("=")[2] for line in _lines(built)] if built.is_file() else []
+    names = dict(line.split("=", 1) for line in _lines(built)) if built.is_file() else {}
+    needed = {recipe.variable for recipe in read_recipes() if recipe.variable is not None}
     tags = {
         tag for image in engine().images.list(filters={"label": "cl.smarterbot.image"}) for tag in image.tags
     }
-    if not names or not set(names) <= tags:
+    if not needed <= set(names) or not set(names.values()) <= tags:
         pytest.skip("not proven here: the stacks' images are not built (make test-docker)")
     return built
 

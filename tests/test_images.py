@@ -10,7 +10,7 @@ from smos.compose.variables import shipped
 from smos.errors import ProvisionError
 from smos.paths import compose_dir
 from smos.provision.images import context
-from smos.provision.images.__main__ import environment
+from smos.provision.images.__main__ import environment, record
 from smos.provision.images.build import Built
 from smos.provision.images.context import Context, locked
 from smos.provision.images.recipes import images_dir, read_recipes, wanted
@@ -117,7 +117,7 @@ def test_the_stacks_take_what_was_built() -> None:
     other = Built(
         recipe=RECIPES["harness"], tag="smos/harness:0b", inputs="0b", image_id="sha256:2", seconds=0
     )
-    assert environment((built, other)).splitlines()[1:] == ["VAULT_IMAGE=smos/openbao:0a"]
+    assert environment(record((built, other))).splitlines()[1:] == ["VAULT_IMAGE=smos/openbao:0a"]
 
 
 def test_packages_of_a_root_file_system_are_noted_with_their_versions() -> None:

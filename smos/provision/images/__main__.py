@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from smos.errors import SmosError
@@ -32,33 +33,43 @@ def main(words: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     built = outcome.built
-    if given.env is not None:
-        _write(given.env, environment(built))
+    kept = _known(given.record) if given.names else {}
+    known = {**kept, **record(built)}
     if given.record is not None:
-        _write(given.record, json.dumps(record(built), indent=2) + "\n")
+        _write(given.record, json.dumps(known, indent=2) + "\n")
+    if given.env is not None:
+        _write(given.env, environment(known))
     fresh = sum(1 for item in built if item.seconds)
     lacking = f"; missing: {', '.join(outcome.missing)}" if outcome.missing else ""
     _say(f"{len(built)} images, {fresh} of them new, in {time.monotonic() - started:.1f} s{lacking}")
     return 1 if outcome.missing else 0
 
 
-def environment(built: tuple[Built, ...]) -> str:
+def environment(known: Mapping[str, Mapping[str, str | None]]) -> str:
     """Return lines `VARIABLE=image` for those that stand in for a public image in a stack."""
-    lines = [f"{item.recipe.variable}={item.tag}" for item in built if item.recipe.variable]
+    lines = [f"{item['variable']}={item['tag']}" for item in known.values() if item.get("variable")]
     return "# Written by `make images`: these images instead of the public ones.\n" + "\n".join(lines) + "\n"
 
 
 def record(built: tuple[Built, ...]) -> dict[str, dict[str, str | None]]:
-    """Return name -> tag, digests and the public image that it stands for."""
+    """Return name -> tag, digests, the stacks' variable, and the public image that it stands for."""
     return {
         item.recipe.name: {
             "tag": item.tag,
             "image_id": item.image_id,
             "inputs_sha256": item.inputs,
             "stands_for": item.recipe.stand_in,
+            "variable": item.recipe.variable,
         }
         for item in built
     }
+
+
+def _known(path: Path | None) -> dict[str, dict[str, str | None]]:
+    """Return what an earlier run wrote down, so that building some images forgets no other."""
+    if path is None or not path.is_file():
+        return {}
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _write(path: Path, text: str) -> None:
