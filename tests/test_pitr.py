@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from smos.checks.pitr import CHECKS, words
@@ -32,7 +34,9 @@ from smos.physical.facts import (
     SurveyFacts,
 )
 from smos.physical.label import LabelError, read_label, read_manifest_head, read_moment
+from smos.physical.sandbox import GuardedEndpoint
 from smos.physical.wal import lsn_number, read_history, segment_name, split_name
+from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import find_installations
 from smos.provision.owner import Owner
 from smos.selftest.pitr import DIRECTORY, PitrMaterial, prepare
@@ -317,3 +321,27 @@ def test_backups_of_postgresql_15_are_drilled_by_postgresql_15(owner: Owner, tmp
             assert [
                 (name, item.findings) for name, item in seen.items() if item.verdict is not Verdict.PASS
             ] == []
+
+
+def test_what_a_database_of_the_backup_asks_to_load_is_not_loaded(owner: Owner) -> None:
+    with psycopg_server(owner) as server:
+        plain = server.endpoint
+        with psycopg.connect(plain.conninfo(), autocommit=True) as connection:
+            connection.execute("ALTER DATABASE postgres SET session_preload_libraries = 'hostile'")
+        with pytest.raises(psycopg.OperationalError, match="hostile"):
+            psycopg.connect(plain.conninfo())
+        guarded = GuardedEndpoint(
+            host=plain.host, port=plain.port, superuser=plain.superuser, version_num=plain.version_num
+        )
+        with psycopg.connect(guarded.conninfo()) as connection:
+            assert connection.execute("SHOW session_preload_libraries").fetchone() == ("",)
+
+
+@contextmanager
+def psycopg_server(owner: Owner) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(owner, name="hostile", memory=True)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
