@@ -460,6 +460,14 @@ def _committed(journal: Journal, server: ServerFacts | None) -> bool:
     return any(volume.exchanged for volume in journal.volumes)
 
 
+def _removal_begun(journal: Journal, server: ServerFacts | None) -> bool:
+    """Tell whether a part of the old state is gone: there is no way back, only to the end."""
+    there = set(server.databases) if server else set()
+    return any(item.exists and item.old not in there for item in _of(journal)) or any(
+        volume.exists and not volume.staged.exists() for volume in journal.volumes
+    )
+
+
 def _forget(path: Path, journal: Journal) -> None:
     for volume in journal.volumes:
         _remove_staged(volume.staged.parent.parent)
@@ -468,7 +476,10 @@ def _forget(path: Path, journal: Journal) -> None:
 
 def finish(where: Where, id_: str) -> list[str]:
     """Remove the old state that a restore kept; return what was removed. Raises BackupError."""
-    path, journal = _find(where, id_)
+    return _finish(where, *_find(where, id_))
+
+
+def _finish(where: Where, path: Path, journal: Journal) -> list[str]:
     removed = []
     for item in _of(journal):
         if item.exists and where.endpoint is not None:
