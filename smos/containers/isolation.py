@@ -11,7 +11,7 @@ from typing import Any
 
 from smos.containers.lab import POSTGRES, ContainerLab, Server
 from smos.containers.observation import Observation, Observations
-from smos.provision.docker.containers import containers_of
+from smos.provision.base import start_all
 from smos.provision.docker.engine import told
 from smos.provision.docker.process import ContainerProcess
 
@@ -26,12 +26,11 @@ def observe(lab: ContainerLab) -> Observations:
     import testinfra
 
     with ExitStack() as stack:
-        demo, near = (stack.enter_context(lab.server(POSTGRES)) for _ in range(2))
-        other_owner = lab.neighbour()
-        far = lab.make(POSTGRES, other_owner, name=PRODUCTION)
-        stack.callback(far.kill)
-        with containers_of(other_owner).altered(lab.alter):
-            far.start()
+        demo, near = (lab.make(POSTGRES) for _ in range(2))
+        far = lab.make(POSTGRES, lab.neighbour(), name=PRODUCTION)
+        for server in (demo, near, far):
+            stack.callback(server.kill)
+        start_all(demo, near, far)
         lab.strike("two stacks", demo, far, _gateways(demo))
         host = testinfra.get_host(f"docker://{_facts(demo)['Name'].lstrip('/')}")
 

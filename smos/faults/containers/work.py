@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from smos.containers.lab import OPENBAO, ContainerLab, Server, health
+from smos.containers.lab import OPENBAO, POSTGRES, ContainerLab, Server, health
 
 
 class ContainerWork:
@@ -28,20 +28,20 @@ class ContainerWork:
         self.lab = self.lab.but(alter=change, kinds=kinds or (OPENBAO,))
 
     def trusting(self, state: str) -> None:
-        """Take the engine's word for the health of a service in this state: the container is known, so it is well."""
+        """Take the engine's word for the health of PostgreSQL in this state: the container is known, so it is well."""
 
         def ask(server: Server, now: str) -> tuple[bool | None, str]:
             return (True, "the engine knows the container") if now == state else health(server)
 
-        self.lab = self.lab.but(ask=ask)
+        self.lab = self.lab.but(ask=ask, kinds=(POSTGRES,))
 
     def sick_after(self, state: str) -> None:
-        """Let a service stay sick when it was mended after this state; a second is waited for that."""
+        """Let PostgreSQL stay sick when it was mended after this state; a second is waited for that."""
 
         def ask(server: Server, now: str) -> tuple[bool | None, str]:
             return (False, "it stays sick") if now == f"mended after {state}" else health(server)
 
-        self.lab = self.lab.but(ask=ask, mended_s=1.0)
+        self.lab = self.lab.but(ask=ask, kinds=(POSTGRES,), mended_s=1.0)
 
     def strike(self, moment: str, action: Callable[..., object]) -> None:
         """Do something when a driver comes to this moment."""
