@@ -92,7 +92,10 @@ def test_a_live_retention_is_read_and_nothing_is_put_in(owner: Owner, stand: Sta
         assert client.value("SELECT sum(total_rows) FROM system.tables WHERE database = 'otel'") == before
 
 
-def test_every_row_that_a_live_run_leaves_carries_its_id_and_expires(stand: Stand) -> None:
+def test_every_row_that_a_live_run_leaves_carries_its_id_and_expires(
+    owner: Owner, stand: Stand, tmp_path: Path
+) -> None:
+    exercise("OBS-01", lab(owner, target(stand, tmp_path)))  # whatever ran before on this worker
     with ClickHouse(stand.subject.clickhouse) as client:
         for table in ("otel_traces", "otel_logs", "otel_metrics_sum"):
             assert client.value(f"SELECT count() FROM {table}") > 0
