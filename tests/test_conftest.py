@@ -396,11 +396,11 @@ def test_two_runs_do_not_write_to_the_same_reports(runs: Runs) -> None:
     [
         (("-n0", "--target", "nosuch.yml"), "nosuch.yml"),
         (("-n2", "--provision", "magic"), "Unknown provisioner 'magic'"),
-        (("-n2", "--provision", "docker"), "--provision docker is not part of this version for: dr"),
+        (("-n2", "--provision", "live"), "--provision live needs a target that says where production's backups"),
         (("-n0", "--backups", "nosuchdir"), "no directory nosuchdir"),
         (("-n2", "--waivers", "nosuch.yml"), "waivers file nosuch.yml"),
     ],
-    ids=["target", "provision", "not-provided", "backups", "waivers"],
+    ids=["target", "provision", "nowhere", "backups", "waivers"],
 )
 def test_a_wrong_option_ends_the_run_before_anything_starts(
     runs: Runs, args: tuple[str, ...], text: str
@@ -630,3 +630,23 @@ def test_a_private_run_directory_is_gone_afterwards(runs: Runs) -> None:
     runs.monkeypatch.setenv("TMPDIR", str(scratch))
     assert runs.run("-n2", "-m", "dr").ret == 0
     assert list(scratch.glob("smos-run-*")) == []
+
+
+def test_a_run_whose_evidence_can_not_be_kept_is_not_green_and_loses_nothing(runs: Runs) -> None:
+    runs.checks()
+    store = runs.path / "store"
+    kept = f"{TARGET}evidence: {{store: {{kind: directory, path: {store}}}}}\n"
+    (runs.path / "target.yml").write_text(kept, encoding="utf-8")
+    gone = runs.run("-m", "dr")
+    assert gone.ret == 10
+    gone.stdout.fnmatch_lines(["*NOT KEPT*is no directory*"])
+    assert runs.verdict["verdict"] == "PASS"
+    assert len((runs.reports / "history.jsonl").read_text().splitlines()) == 1
+
+    store.mkdir()
+    there = runs.run("-m", "dr")
+    assert there.ret == 0
+    folder = store / "fake-target"
+    assert (folder / "history.jsonl").read_bytes() == (runs.reports / "history.jsonl").read_bytes()
+    (run,) = (folder / "runs").iterdir()
+    assert (run / "verdict.json").read_bytes() == (runs.reports / "verdict.json").read_bytes()
