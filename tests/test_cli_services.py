@@ -1,5 +1,6 @@
 """`smos services` and `smos deploy`, on a real engine with images of a few MB that are made here; `smos health`."""
 
+import hashlib
 import io
 import json
 import os
@@ -323,6 +324,33 @@ def test_a_deployment_that_does_not_work_goes_back_to_the_image_before(
     (running,) = client.containers.list(filters={"label": f"com.docker.compose.project={project}"})
     assert running.image.id == good
     check_services(tmp_path, project)
+
+
+def test_the_back_end_may_be_in_a_docker_context(
+    client: Any, stack: tuple[Path, str], tmp_path: Path
+) -> None:
+    file, project = stack
+    folder = tmp_path / "contexts" / "meta" / hashlib.sha256(b"prod").hexdigest()
+    folder.mkdir(parents=True)
+    docker = {"Host": client.api.base_url.replace("http+docker://localhost", "unix:///var/run/docker.sock")}
+    (folder / "meta.json").write_text(json.dumps({"Name": "prod", "Endpoints": {"docker": docker}}))
+    words = (
+        "deploy",
+        "backend",
+        "--file",
+        str(file),
+        "--project",
+        project,
+        "--no-pull",
+        "--json",
+        "--dry-run",
+    )
+    there = smos(tmp_path, *words, "--context", "prod", DOCKER_CONFIG=str(tmp_path))
+    assert there.returncode == 0, there.stderr
+    assert json.loads(there.stdout)["before"] == {"web": ""}
+    nowhere = smos(tmp_path, *words, "--context", "nosuch", DOCKER_CONFIG=str(tmp_path))
+    assert nowhere.returncode == 2
+    assert "nosuch" in json.loads(nowhere.stdout)["error"]["message"]
 
 
 def check_services(home: Path, project: str) -> None:

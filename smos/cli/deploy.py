@@ -156,7 +156,7 @@ def _frontend(*, dry_run: bool, yes: bool, plain: bool) -> dict[str, Any]:
 
 
 def _compose(file: Path | None, project: str | None, context: str | None, host: str | None) -> "Compose":
-    from smos.deploy.compose import Compose, find_compose
+    from smos.deploy.compose import Compose, context_host, find_compose
     from smos.errors import TargetError
 
     named = file or (Path(found).expanduser() if (found := _value("deploy.compose_file")) else None)
@@ -168,6 +168,7 @@ def _compose(file: Path | None, project: str | None, context: str | None, host: 
     if context and host:
         raise TargetError("--context and --host name two engines")
     context = context or (None if host else _value("deploy.context"))
+    context_host(context)  # a name that nobody knows is said now, not in the middle
     return Compose(
         file=named,
         project=project,

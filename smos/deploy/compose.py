@@ -1,5 +1,6 @@
 """Drives `docker compose` (the plugin, or the stand-alone binary) on this machine's engine, a context, or over SSH."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -82,7 +83,7 @@ class Compose:
             return {}
         from smos.services.engine import engine
 
-        with engine(self.host or _host_of(self.context)) as client:
+        with engine(self.host or context_host(self.context)) as client:
             return {id_: str(client.api.inspect_container(id_)["Image"]) for id_ in ids}
 
     def run(self, *words: str, override: Path | None = None, limit_s: float = ASK_S) -> str:
@@ -147,15 +148,21 @@ def find_compose() -> tuple[str, ...]:
     )
 
 
-def _host_of(context: str | None) -> str | None:
-    if context is None:
-        return None
-    from docker.context import ContextAPI
+def context_host(name: str | None) -> str | None:
+    """Return the engine of a Docker context, as the Docker CLI keeps it; None for the default one.
 
-    found = ContextAPI.get_context(context)
-    if found is None:
-        raise TargetError(f"There is no Docker context {context}", remedy="docker context ls shows them")
-    return str(found.Host)
+    Raises TargetError where there is none of this name.
+    """
+    if name is None or name == "default":
+        return None
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    meta = folder / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
+    try:
+        return str(json.loads(meta.read_bytes())["Endpoints"]["docker"]["Host"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TargetError(
+            f"There is no Docker context {name}", remedy="docker context ls shows them"
+        ) from error
 
 
 def _documents(text: str) -> list[Mapping[str, Any]]:
