@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 
 from bench.measure import Table
+from bench.rls import ROLES, schema
 from smos.backup.catalog import read_catalog
 from smos.backup.create import BackupSource, create_backup
 from smos.checks import registry
@@ -23,11 +24,15 @@ from smos.evidence.results import Result, append_result, read_results
 from smos.postgres.verify import read_and_check
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
+from smos.rls.judge import judge_isolation
+from smos.rls.probe import ProbeOptions, probe
 from smos.target import Limits
 from smos.verdict import Verdict
 
 DATABASES = 100
 TABLES = (500, 1000, 2000)
+TENANTS = (10, 100, 1000)
+TENANT_TABLES = 10
 RESULTS = (1250, 2500, 5000)
 JOBS = os.cpu_count() or 2
 _TABLE = (
@@ -38,7 +43,7 @@ _TABLE = (
 
 def measure(owner: Owner) -> list[Table]:
     """Measure everything; a ratio of 4 between 1x and 4x as much is linear."""
-    return [many_tables(owner), many_databases(owner), many_results()]
+    return [many_tables(owner), many_tenants(owner), many_databases(owner), many_results()]
 
 
 def many_tables(owner: Owner) -> Table:
@@ -64,6 +69,40 @@ def many_tables(owner: Owner) -> Table:
         table.add(f"{number} tables", time.monotonic() - started, f"{len(content.tables)} read")
         if problems or len(content.tables) != number:
             raise RuntimeError(f"{len(content.tables)} tables, {problems}")
+    server.kill()
+    return table
+
+
+def many_tenants(owner: Owner) -> Table:
+    """Probe row-level security where many tenants have rows in every table."""
+    table = Table(
+        "Tenants: isolation probed on 10 tables with 20 rows of each, 4 roles", f"{TENANTS[0]} tenants"
+    )
+    server = EmbeddedPostgres(owner, name="tenants", settings={"fsync": "off", "autovacuum": "off"})
+    server.start()
+    with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
+        for role in ROLES:
+            connection.execute(f"CREATE ROLE {role} LOGIN".encode())
+    for number in TENANTS:
+        name = f"tenants_{number}"
+        with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        target = server.endpoint.conninfo(name)
+        with psycopg.connect(target, autocommit=True) as connection:
+            connection.execute(schema(TENANT_TABLES + 1).encode())
+            connection.execute(
+                "INSERT INTO tenants SELECT md5(n::text)::uuid, 'tenant ' || n FROM generate_series(1, %s) AS n",
+                (number,),
+            )
+            for n in range(1, TENANT_TABLES + 1):
+                text = (
+                    f"INSERT INTO t{n} (tenant_id, name, amount) SELECT id, 'row ' || n, n FROM tenants,"  # noqa: S608  (our own names)
+                    " generate_series(1, 20) AS n"
+                )
+                connection.execute(text.encode())
+        started = time.monotonic()
+        judgement = judge_isolation(probe(target, ProbeOptions()))
+        table.add(f"{number} tenants", time.monotonic() - started, f"{judgement.verdict}")
     server.kill()
     return table
 
