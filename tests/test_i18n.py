@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +103,23 @@ def test_people_read_their_language_and_programs_always_the_same(tmp_path: Path)
         run(tmp_path, "--lang", "es", "backup", "prune", "--help").stdout.split()
     )
     assert run(tmp_path, "--lang", "fr", "version").returncode == 2
+
+
+def test_every_command_can_answer_in_json_and_explains_every_option() -> None:
+    from typer.main import get_command
+
+    from smos.cli.app import app
+
+    def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        children = getattr(command, "commands", {})
+        for word, child in children.items():
+            yield from leaves(child, f"{name} {word}")
+        if not children:
+            yield name, command
+
+    for name, command in leaves(get_command(app), "smos"):
+        assert any("--json" in parameter.opts for parameter in command.params), name
+        assert command.help, name
 
 
 def test_the_plain_version_loads_nothing_that_it_does_not_need() -> None:

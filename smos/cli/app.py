@@ -31,6 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 heartbeat_app = typer.Typer(
     help="Recovery point evidence: one row per beat, in the database itself.", no_args_is_help=True
 )
@@ -101,7 +102,7 @@ def root(
 @app.command()
 def doctor(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what is here, what is missing, and what each suite could prove on this machine."""
     from pydantic import TypeAdapter
@@ -119,6 +120,8 @@ def heartbeat_install(
     host: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int, typer.Option()] = 5432,
     user: Annotated[str, typer.Option()] = "postgres",
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Create the table smos.heartbeat (idempotent). This is the only command that changes a source's schema."""
     from smos.cli.sources import existing_postgres
@@ -126,7 +129,11 @@ def heartbeat_install(
 
     endpoint, _ = existing_postgres(host, port, user)
     install(endpoint, database)
-    console.tell(f"{database}: smos.heartbeat is there; run `smos heartbeat beat {database}` every minute")
+    console.result(
+        f"{database}: smos.heartbeat is there; run `smos heartbeat beat {database}` every minute",
+        {"database": database, "table": "smos.heartbeat"},
+        as_json=as_json,
+    )
 
 
 @heartbeat_app.command("beat")
@@ -135,6 +142,8 @@ def heartbeat_beat(
     host: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int, typer.Option()] = 5432,
     user: Annotated[str, typer.Option()] = "postgres",
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Write one heartbeat row with the present moment; older rows than a day are removed."""
     from smos.cli.sources import existing_postgres
@@ -143,6 +152,8 @@ def heartbeat_beat(
 
     endpoint, _ = existing_postgres(host, port, user)
     beat(endpoint, database, SystemClock())
+    if as_json:
+        console.print_json({"database": database, "beat": True})
 
 
 if __name__ == "__main__":

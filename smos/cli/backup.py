@@ -68,6 +68,7 @@ def create(
         Path | None,
         typer.Option(help="Private directory for plain text until it is encrypted (default: TMPDIR)."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take one backup set with its manifest.
 
@@ -113,7 +114,7 @@ def create(
         staging=staging,
         progress=console.say,
     )
-    typer.echo(str(path))
+    console.result(str(path), {"path": str(path), "set": path.name}, as_json=as_json)
 
 
 @app.command("keygen")
@@ -124,12 +125,15 @@ def keygen(
     public_key: Annotated[
         Path, typer.Argument(help="Where the public key goes; name it in the target file.")
     ],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Make the Ed25519 key pair that signs manifests."""
     from smos.backup.signing import generate_keypair
 
     generate_keypair(private_key, public_key)
-    console.tell(f"private: {private_key} (0600)\npublic:  {public_key}")
+    keys = {"private": str(private_key), "public": str(public_key)}
+    console.result(f"private: {private_key} (0600)\npublic:  {public_key}", keys, as_json=as_json)
 
 
 @app.command("recipient")
@@ -137,11 +141,14 @@ def recipient(
     escrow: Annotated[
         Path, typer.Option(help="The escrow file (0600); it gets an identity where it has none.")
     ],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Print the public half of the escrow's backup identity: all that the host that makes backups needs."""
     from smos.vault.escrow import ensure_recipient
 
-    typer.echo(ensure_recipient(escrow))
+    found = ensure_recipient(escrow)
+    console.result(found, {"recipient": found}, as_json=as_json)
 
 
 @app.command("list")

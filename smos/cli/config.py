@@ -96,9 +96,13 @@ def list_(*, as_json: AsJson = False) -> None:
 
 
 @app.command("path")
-def path() -> None:
+def path(*, as_json: AsJson = False) -> None:
     """Print where the file is (SMOS_HOME changes it)."""
-    typer.echo(str(_config().path))
+    place = str(_config().path)
+    if as_json:
+        console.print_json({"path": place})
+    else:
+        typer.echo(place)
 
 
 def init(*, yes: Yes = False, as_json: AsJson = False) -> None:

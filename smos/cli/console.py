@@ -88,6 +88,14 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def result(text: str, document: Any, *, as_json: bool) -> None:
+    """Print a result: in words, or with --json as a document."""
+    if as_json:
+        print_json(document)
+    else:
+        tell(text)
+
+
 def tell(text: str) -> None:
     """Print a result in words to stdout."""
     sys.stdout.write(translate(text) + "\n")

@@ -28,7 +28,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("load")
 def load(
-    host: Host = "127.0.0.1", port: Port = 55432, database: Database = "demo", user: str = "postgres"
+    host: Host = "127.0.0.1",
+    port: Port = 55432,
+    database: Database = "demo",
+    user: str = "postgres",
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Load roles, tables, policies and the clean-up into the demo's database; may be repeated. As a superuser.
 
@@ -39,7 +44,9 @@ def load(
     with _connected(host, port, database, user) as connection:
         _demo_or_new(connection)
         load_schema(connection)
-    console.tell(f"{database}: the demo's schema is there")
+    console.result(
+        f"{database}: the demo's schema is there", {"database": database, "schema": True}, as_json=as_json
+    )
 
 
 @app.command("seed")

@@ -26,6 +26,8 @@ def keygen(
         str, typer.Argument(help="Where the private key goes (0600); or hv:NAME, a signing Vault's key.")
     ],
     public_key: Annotated[Path, typer.Argument(help="Where the public key goes: for whoever verifies.")],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Make the Ed25519 key pair that signs evidence, or write out the public key of a signing Vault's key.
 
@@ -49,7 +51,8 @@ def keygen(
     else:
         generate_keypair(Path(private_key), public_key)
         console.say(f"private: {private_key} (0600); keep it away from what it speaks about")
-    typer.echo(str(public_key))
+    keys = {"private": private_key, "public": str(public_key)}
+    console.result(str(public_key), keys, as_json=as_json)
 
 
 @app.command()
@@ -64,6 +67,8 @@ def sign(
         str | None, typer.Option("--tsa", help="RFC 3161 authority (default: evidence.timestamp_url).")
     ] = None,
     target: TargetFile = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Sign what the newest run left, into reports/evidence/; runs with a key have done so already.
 
@@ -88,7 +93,7 @@ def sign(
         clock=SystemClock(),
         timestamp_url=timestamp_url or declared.timestamp_url,
     )
-    typer.echo(str(bundle))
+    console.result(str(bundle), {"bundle": str(bundle)}, as_json=as_json)
 
 
 @app.command()
@@ -173,7 +178,7 @@ def push(
     if as_json:
         console.print_json(_moved(moved))
     else:
-        typer.echo(
+        console.tell(
             f"{moved.run}: {moved.files} files and {moved.history_lines} lines of history are in {moved.where}"
         )
 
@@ -198,7 +203,7 @@ def pull(
     if as_json:
         console.print_json(_moved(moved))
     else:
-        typer.echo(
+        console.tell(
             f"{moved.files} files came from {moved.where}; {moved.history_lines} runs are in the history"
         )
 
@@ -229,6 +234,8 @@ def page(
         "reports"
     ),
     language: Annotated[str | None, typer.Option("--lang", help="en or es (default: LANG).")] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Render evidence.html of the newest run again, for example in the other language. Bundles stay as they are.
 
@@ -238,7 +245,8 @@ def page(
     from smos.target import Evidence, resolve_evidence
 
     chosen = resolve_evidence(Evidence(), language=language).language or "en"
-    typer.echo(str(rewrite_page(reports, chosen)))
+    written = str(rewrite_page(reports, chosen))
+    console.result(written, {"page": written}, as_json=as_json)
 
 
 def _show(one: "Verification") -> None:
