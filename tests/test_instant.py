@@ -283,11 +283,8 @@ def test_an_ordinary_user_mounts_in_a_namespace_of_his_own_and_leaves_what_lies_
     program = owner.directory("program") / "enter.py"
     program.write_bytes(Path(enter.__file__).read_bytes())
     owner.give(program)
-    spec = {
-        "base": str(base), "roots": ["0"], "sources": [str(base / "source")], "user_namespace": True,
-        "options": list(USER_OPTIONS), "uid": None, "gid": None, "death_signal": 3,
-    }  # fmt: skip
-    command = [python, "-I", "-S", program, json.dumps(spec), "/bin/sh", "-c", "cat f; echo new > f; cat f"]
+    words = [base, "user", "-", "-", "3", ",".join(USER_OPTIONS), base / "source", "--"]
+    command = [python, "-I", "-S", program, *words, "/bin/sh", "-c", "cat f; echo new > f; cat f"]
     done = owner.run(command, timeout_s=60, check=False)
     if done.returncode == enter.FAILED:
         pytest.skip(f"this system allows no mounts in a user namespace: {done.stderr.decode()}")

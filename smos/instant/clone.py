@@ -12,7 +12,6 @@ The best way that this system allows is taken, and recorded with the reasons why
 The overlay is mounted by the server's own process (see enter.py), where only it sees it.
 """
 
-import json
 import os
 import re
 import signal
@@ -38,6 +37,8 @@ ROOT_OPTIONS = ("volatile", "metacopy=on", "index=off", "xino=off")
 user namespace does not give."""
 USER_OPTIONS = ("volatile", "userxattr", "index=off", "xino=off")
 READ_MOST = 1 << 20
+_PROVEN: set[tuple[object, ...]] = set()
+"""Levels, with the file systems between which this process has seen them work: they are not tried again."""
 
 
 class Level(StrEnum):
@@ -312,19 +313,26 @@ def _overlay(
     version.write_bytes((surveys[0].root / "PG_VERSION").read_bytes()[:16])
     owner.give(version)
     _link(owner, names, base, base / "0" / "upper")
-    spec = {
-        "base": str(base),
-        "roots": [str(number) for number in range(len(surveys))],
-        "sources": [str(tree.root) for tree in surveys],
-        "user_namespace": user,
-        "options": list(USER_OPTIONS if user else ROOT_OPTIONS),
-        "uid": owner.user and owner.user.uid,
-        "gid": owner.user and owner.user.gid,
-        "death_signal": int(signal.SIGQUIT),
-    }
-    launcher = (sys.executable, "-I", "-S", str(enter.__file__), json.dumps(spec))
-    owner.run(launcher, timeout_s=TRY_S, as_service_user=False)
+    who = (str(owner.user.uid), str(owner.user.gid)) if owner.user else ("-", "-")
+    options = ",".join(USER_OPTIONS if user else ROOT_OPTIONS)
+    words = (str(base), "user" if user else "mount", *who, str(int(signal.SIGQUIT)), options)
+    sources = (str(tree.root) for tree in surveys)
+    launcher = (sys.executable, "-I", "-S", str(enter.__file__), *words, *sources, "--")
+    places = (level, base.stat().st_dev, *(tree.root.stat().st_dev for tree in surveys))
+    if places not in _PROVEN or not _is_ours(owner, surveys):
+        owner.run(launcher, timeout_s=TRY_S, as_service_user=False)
+        _PROVEN.add(places)
     return launcher
+
+
+def _is_ours(owner: Owner, surveys: tuple[Survey, ...]) -> bool:
+    """Whether the server's user could own every entry as it is."""
+    return owner.user is None or all(
+        (entry.uid, entry.gid) == (owner.user.uid, owner.user.gid)
+        and (entry.kind == "l" or entry.mode & 0o777 == (0o700 if entry.kind == "d" else 0o600))
+        for tree in surveys
+        for entry in tree.entries
+    )
 
 
 def _link(owner: Owner, names: tuple[str, ...], base: Path, own: Path) -> None:
