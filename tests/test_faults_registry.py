@@ -28,6 +28,7 @@ CODES = (
     "smos/postgres",
     "smos/vault",
     "smos/evidence",
+    "smos/live",
     "smos/rls",
     "smos/physical",
     "fixtures",
