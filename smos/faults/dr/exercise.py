@@ -38,6 +38,8 @@ from smos.vault.recovery import recover
 from smos.verdict import Judgement
 
 NOBODY = 65534
+DRILLED = frozenset({"DR-03", "DR-04", "DR-05", "DR-07"})
+"""Checks that judge the record of a drill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +83,28 @@ def exercise(check_id: str, work: Workspace, scope: Scope, base: Path | None = N
     base: where the sandbox's directories go (default: the owner's choice). Raises TargetError for a check that
     nothing here can run; whatever a driver raises is a defect of the driver and passes through.
     """
+    if drilled(check_id, work):
+        return judge_record(check_id, drill(work, scope, base))
     if work.judge is not None:
         return work.judge(check_id)
-    if check_id in {"DR-01", "DR-08"} or (check_id == "DR-02" and not work.whole_drill):
-        with _without_privileges(work):
-            return _of_files(check_id, work)
-    with Owner("fault", base=base) as owner:
-        if check_id == "DR-06":
+    if check_id == "DR-06":
+        with Owner("fault", base=base) as owner:
             return _vault(work, owner)
+    with _without_privileges(work):
+        return _of_files(check_id, work)
+
+
+def drilled(check_id: str, work: Workspace) -> bool:
+    """Tell whether a check judges the record of a drill: then all such checks can judge the same one."""
+    whole = DRILLED | {"DR-02"} if work.whole_drill else DRILLED
+    return work.judge is None and check_id in whole
+
+
+def drill(work: Workspace, scope: Scope, base: Path | None = None) -> DrillRecord:
+    """Recover the copy once, with everything that strikes it, and return the record. See `exercise`."""
+    with Owner("fault", base=base) as owner:
         record = _drill(work, scope, owner)
-    record = replace(record, safety=replace(record.safety, sandbox_destroyed=not owner.run_dir.exists()))
-    return _of_record(check_id, record)
+    return replace(record, safety=replace(record.safety, sandbox_destroyed=not owner.run_dir.exists()))
 
 
 @contextmanager
@@ -163,7 +176,8 @@ def _vault(work: Workspace, owner: Owner) -> Judgement:
     return judge_vault(target, facts)
 
 
-def _of_record(check_id: str, record: DrillRecord) -> Judgement:
+def judge_record(check_id: str, record: DrillRecord) -> Judgement:
+    """Judge what a drill recorded. Raises TargetError for a check that does not judge drills."""
     if check_id == "DR-02":
         sets = [item.set_id for item in record.sets]
         return judge_integrity(record.target, record.sets, record.safety.backups_changed, expected=sets)

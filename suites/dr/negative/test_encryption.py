@@ -4,6 +4,7 @@ import pytest
 
 from fixtures.fault_lab import FaultLab
 from smos.faults.dr.exercise import Scope
+from smos.faults.dr.workspace import Workspace
 from smos.verdict import Verdict
 
 pytestmark = pytest.mark.negative
@@ -12,10 +13,14 @@ pytestmark = pytest.mark.negative
 @pytest.mark.parametrize("check_id", ["DR-02", "DR-03", "DR-04", "DR-05", "DR-06"])
 def test_an_encrypted_set_passes(check_id: str, fault_lab: FaultLab) -> None:
     """The whole drill opens it with the escrow alone, and every check of what came back passes."""
-    work = fault_lab.pristine()
-    work.encrypt()
-    work.whole_drill = True
-    judgement = fault_lab.judge_pristine(check_id, work, Scope())
+
+    def encrypted() -> Workspace:
+        work = fault_lab.pristine()
+        work.encrypt()
+        work.whole_drill = True
+        return work
+
+    judgement = fault_lab.judge_whole("encrypted", check_id, encrypted)
     assert judgement.verdict is Verdict.PASS, judgement.findings
 
 

@@ -5,6 +5,7 @@ import pytest
 from fixtures.fault_lab import FaultLab
 from smos.checks.dr import CHECKS
 from smos.faults.dr.exercise import Scope
+from smos.faults.dr.workspace import Workspace
 from smos.faults.registry import Case, cases
 from smos.verdict import Verdict
 
@@ -24,9 +25,13 @@ def test_fault_is_detected_for_the_right_reason(case: Case, fault_lab: FaultLab)
 @pytest.mark.parametrize("check_id", RECOVERY)
 def test_pristine_copy_passes(check_id: str, fault_lab: FaultLab) -> None:
     """The same check, run in the same way against a copy that nothing was done to, passes."""
-    work = fault_lab.pristine()
-    work.every_set = True
-    judgement = fault_lab.judge_pristine(check_id, work, Scope())
+
+    def every_set() -> Workspace:
+        work = fault_lab.pristine()
+        work.every_set = True
+        return work
+
+    judgement = fault_lab.judge_whole("copy", check_id, every_set)
     assert judgement.verdict is Verdict.PASS, judgement.findings
 
 
