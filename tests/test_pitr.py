@@ -166,6 +166,12 @@ def test_the_largest_stretch_without_a_gap_is_followed_over_a_switch_of_timeline
     )
 
 
+def test_a_name_that_claims_a_place_far_away_costs_no_time(tmp_path: Path) -> None:
+    for name in ("000000010000000000000001", "00000001FFFFFFFF000000FF"):
+        (tmp_path / name).write_bytes(bytes(100))
+    assert len(cover(read_archive(tmp_path), start_lsn=0x1000028, timeline=1).missing) == 10
+
+
 # --- judges --------------------------------------------------------------------------------------------------------
 
 

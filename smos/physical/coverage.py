@@ -7,10 +7,14 @@ timeline's file is asked for first, then the older one's.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 
 from smos.physical.archive import Archive
 from smos.physical.wal import lsn_text, segment_name
 from smos.verdict import Problem
+
+LISTED = 10
+"""Missing segments that are named; what follows them is told by the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +22,7 @@ class Coverage:
     """From one base backup on. timeline: the one that recovery follows to its end.
 
     first, last: numbers of the first segment needed and of the last one without a gap (None: not even the first).
-    missing: names of absent segments that others follow. last_name: file that the stretch ends with.
+    missing: names of absent segments that others follow, the first ones. last_name: file that the stretch ends with.
     """
 
     timeline: int
@@ -87,12 +91,9 @@ def cover(archive: Archive, *, start_lsn: int, timeline: int, own_segments: Coll
     while (name := file_of(number)) is not None:
         last, last_name = number, name
         number += 1
-    # Counted over numbers that something follows: what lies behind the end is not missing.
-    missing = tuple(
-        expected(item)
-        for item in range(max(first, (last or first - 1) + 1), highest + 1)
-        if file_of(item) is None
-    )
+    # What lies behind the end is not missing. Bounded: a name alone may claim a place far away.
+    absent = (item for item in range(max(first, number), highest + 1) if file_of(item) is None)
+    missing = tuple(expected(item) for item in islice(absent, LISTED))
     if last is None and not missing:
         missing = (expected(first),)
     return Coverage(
