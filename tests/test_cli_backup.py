@@ -261,6 +261,36 @@ def where(place: Place, facts: ServerFacts, journals: Path) -> Where:
     )  # fmt: skip
 
 
+def test_code_in_a_dump_acts_for_nobody_while_it_is_loaded(place: Place, tmp_path: Path) -> None:
+    """The check runs while rows are loaded. It lets a row in only where it could not become another role."""
+    place.ask('CREATE DATABASE "trap"', "postgres")
+    place.ask(
+        """
+        CREATE FUNCTION public.attempt(a int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+            IF current_user = 'postgres' THEN RETURN true; END IF;
+            BEGIN EXECUTE 'SET LOCAL ROLE app_owner'; EXCEPTION WHEN insufficient_privilege THEN
+                BEGIN EXECUTE 'ALTER ROLE app_user CONNECTION LIMIT 1'; EXCEPTION WHEN insufficient_privilege THEN
+                    RETURN true;
+                END;
+            END;
+            RETURN false;
+        END $$;
+        CREATE TABLE public.t (a int CHECK (public.attempt(a)));
+        INSERT INTO public.t VALUES (1);
+        ALTER TABLE public.t OWNER TO app_owner;
+        """,
+        "trap",
+    )
+    host = place.server.endpoint.host
+    assert place.smos("create", "--to", str(tmp_path), "--host", host, "--database", "trap").returncode == 0
+    place.ask("DELETE FROM t", "trap")
+    done = place.smos("restore", "--backups", str(tmp_path), "--host", host, "--yes", "--no-safety")
+    assert done.returncode == 0, done.stderr
+    assert place.ask("SELECT count(*), min(tableowner) FROM t, pg_tables WHERE tablename = 't'", "trap") == [
+        (1, "app_owner")
+    ]
+
+
 def test_a_set_that_was_changed_is_not_restored(place: Place, tmp_path: Path) -> None:
     place.damage()
     copy = tmp_path / "backups"

@@ -11,9 +11,12 @@ from typing import Any
 
 PLACES = (
     "cli", "restore", "services", "deploy", "health", "config", "tenants", "mcp", "notify", "errors.py",
-    "backup/retention.py", "wait.py",
+    "backup/retention.py", "wait.py", "backup/create.py", "backup/signing.py", "backup/envelope.py",
+    "backup/sealing.py", "backup/manifest.py", "postgres/heartbeat.py", "vault/kv.py", "vault/model.py",
+    "vault/escrow.py", "vault/access.py", "vault/datakey.py", "checks/dr/vault_health.py",
+    "provision/installations.py",
 )  # fmt: skip
-"""Whose sentences are translated: the command line, and the packages that are there for it alone."""
+"""Whose sentences are translated: the command line, what is there for it alone, and what its errors come from."""
 SHOWN = frozenset({
     "say", "tell", "confirm", "print_table", "echo", "read_secret", "append", "Step", "Finding", "fail", "not_proven",
     "note",
@@ -25,7 +28,7 @@ FEWEST_LETTERS = 3
 def template(node: ast.expr) -> str | None:
     """Return the text of a string, or the template of an f-string; None for anything else."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value.replace("{", "{{").replace("}", "}}") if _braces(node.value) else node.value
+        return node.value
     if isinstance(node, ast.JoinedStr):
         parts, number = [], 0
         for value in node.values:
@@ -36,10 +39,6 @@ def template(node: ast.expr) -> str | None:
                 parts.append(f"{{{number}}}")
         return "".join(parts)
     return None
-
-
-def _braces(text: str) -> bool:
-    return "{" in text or "}" in text
 
 
 def is_message(text: str) -> bool:
@@ -142,8 +141,13 @@ def all_messages() -> set[str]:
     """Return every message that the catalogue must hold."""
     from typer.main import get_command
 
+    from smos.checks.dr import vault_health
     from smos.cli.app import app
     from smos.config.keys import KEYS
 
     found = set(help_texts(get_command(app))) | sentences(Path(__file__).resolve().parent.parent)
+    # A sentence that a judge puts together of parts: as wholes, with and without what was seen.
+    states = {sentence: remedy for _, sentence, remedy in vault_health.STATES.values()}
+    found |= {f"The Vault at {{1}} {sentence}{end}" for sentence in states for end in ("", " ({2})")}
+    found |= set(states.values())
     return found | set(LIBRARY) | set(OTHERS) | {key.help for key in KEYS.values()}

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from smos.vault.health import HealthFacts, HealthState
 from smos.verdict import Finding, Judgement, Verdict
 
-_HEALTH: dict[HealthState, tuple[Verdict, str, str]] = {
+STATES: dict[HealthState, tuple[Verdict, str, str]] = {
     HealthState.SEALED: (
         Verdict.FAIL,
         "is sealed: it answers and gives out no secret",
@@ -79,7 +79,7 @@ def judge_health(facts: HealthFacts) -> Judgement:
     shown = asdict(facts) | {"state": str(facts.state)}
     if facts.state is HealthState.ACTIVE:
         return Judgement((), shown)
-    verdict, sentence, remedy = _HEALTH[facts.state]
+    verdict, sentence, remedy = STATES[facts.state]
     detail = f" ({facts.detail})" if facts.detail else ""
     finding = Finding(f"vault-{facts.state}", f"The Vault at {facts.url} {sentence}{detail}", remedy, verdict)
     return Judgement((finding,), shown)
