@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import psycopg
-
 from smos.errors import ProvisionError, TargetError
 from smos.provision.base import PostgresEndpoint
 from smos.provision.installations import PostgresInstallation, choose_installation
+from smos.restore.server import connect
 
 if TYPE_CHECKING:
     from smos.backup.create import VaultAccess
@@ -23,17 +22,11 @@ def existing_postgres(
     """Connect to a running PostgreSQL; return its endpoint and client tools of its version, or newer ones.
 
     The password, where one is needed, comes from ~/.pgpass or PGPASSFILE, never from an argument.
-    Raises ProvisionError.
+    Raises UnreachableError, AuthenticationError, ProvisionError.
     """
     endpoint = PostgresEndpoint(host=host or DEFAULT_HOST, port=port, superuser=user, version_num=0)
-    try:
-        with psycopg.connect(endpoint.conninfo("postgres", connect_timeout=10)) as connection:
-            version = connection.info.server_version
-    except psycopg.OperationalError as error:
-        raise ProvisionError(
-            f"PostgreSQL at {endpoint.host}:{port} does not answer: {error}",
-            remedy="check host, port and user; put the password into ~/.pgpass",
-        ) from error
+    with connect(endpoint) as connection:
+        version = connection.info.server_version
     endpoint = PostgresEndpoint(host=endpoint.host, port=port, superuser=user, version_num=version)
     return endpoint, client_tools(version // 10000)
 
