@@ -9,6 +9,7 @@ import json
 import platform
 import socket
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -58,13 +59,22 @@ def run_json(
             "url": ci.build_url,
         },
         "approved_by": approver,
-        "harness": {"version": version("smarteros-verify"), **_commit(), "tools": _tools()},
+        "harness": {"version": version("smarteros-verify"), **_commit(), "tools": {**_tools(), **_images()}},
         "provision": info.provision,
         "sandbox": info.sandbox,
         "required": list(required),
         "backups": {"set": info.backup_set, "artifacts": artifacts(sets)},
         "faults": _faults(reports / detection.FILE_NAME),
     }
+
+
+def _images() -> dict[str, str]:
+    """Return the images that this run's containers came from, with the engine's digests; nothing without containers."""
+    if "smos.provision.docker.catalogue" not in sys.modules:  # never imported for its own sake
+        return {}
+    from smos.provision.docker.catalogue import used_images
+
+    return {f"image {item.kind}": f"{item.name} {item.id}" for item in used_images()}
 
 
 def write_run(reports: Path, document: Mapping[str, Any]) -> None:
