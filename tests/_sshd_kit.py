@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from smos.provision.owner import OwnedProcess, Owner
 from smos.provision.ports import PortClaim
 from smos.wait import wait_for
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+LOCK = Path(tempfile.gettempdir()) / "smos-test-users.lock"
+"""Several workers make users at once; the system's own lock gives up after a while."""
 SFTP_SERVER = next(
     (
         path
@@ -174,6 +177,12 @@ def make_user(name: str, home: Path) -> str:
     """Make a system user, where this is root; else return who this is."""
     if os.geteuid() != 0:
         return pwd.getpwuid(os.geteuid()).pw_name
+    with FileLock(LOCK, timeout=120):
+        _make_user(name, home)
+    return name
+
+
+def _make_user(name: str, home: Path) -> None:
     subprocess.run(
         [
             "useradd",
@@ -191,9 +200,9 @@ def make_user(name: str, home: Path) -> str:
         timeout=60,
         capture_output=True,
     )
-    return name
 
 
 def remove_user(name: str) -> None:
     if os.geteuid() == 0:
-        subprocess.run(["userdel", name], check=False, timeout=60, capture_output=True)
+        with FileLock(LOCK, timeout=120):  # --force: its last session may still be ending
+            subprocess.run(["userdel", "--force", name], check=False, timeout=60, capture_output=True)
