@@ -42,7 +42,10 @@ LISTENED: tuple[str, ...] = (
     "shared_preload_libraries",
 )
 """Settings that are read back from the running sandbox: each must be off."""
-SESSION = "-c session_preload_libraries= -c local_preload_libraries= -c statement_timeout=0 -c default_transaction_read_only=off"
+SESSION = (
+    "-c session_preload_libraries= -c local_preload_libraries="
+    " -c statement_timeout=0 -c default_transaction_read_only=off"
+)
 
 
 class SuperuserError(ProvisionError):
