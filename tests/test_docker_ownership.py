@@ -103,7 +103,7 @@ def test_an_owner_leaves_nothing_and_touches_nobody_elses() -> None:
         assert everything_of(gone.id) == []
         assert still_there()[0] == "running"
         assert bystander.poll() is None
-        assert containers_of(mine).reaped == ()
+        assert not {other.id, gone.id} & set(containers_of(mine).reaped)
 
 
 @needs_engine
@@ -176,12 +176,12 @@ def test_what_a_killed_runner_and_its_killed_watchdog_left_is_reaped_at_the_next
 
     process, owner, watchdog, _ = victim()
     with process:
+        assert len(everything_of(owner)) == 4
         os.kill(watchdog, signal.SIGKILL)
         process.kill()
-    assert len(everything_of(owner)) == 4
     with Owner("next") as following:
-        assert owner in containers_of(following).reaped
-        assert everything_of(owner) == []
+        containers_of(following)  # or another run that starts at this moment: whoever comes first
+        wait_for(lambda: not everything_of(owner), what="the dead owner's things are gone", deadline_s=SOON_S)
 
 
 TESTS = """
