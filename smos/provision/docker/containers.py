@@ -93,14 +93,13 @@ class Containers:
                 self._network = self.make_network("private")
             return self._network
 
-    def make_network(self, role: str, *, internal: bool = False) -> "Network":
-        """Make another network of this owner's. internal: without a gateway, so that nothing is published either."""
+    def make_network(self, role: str) -> "Network":
+        """Make a network of this owner's, without a way out."""
         options = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
         with told("make a network"):
             return self._client.networks.create(
                 f"smos-{self.id}-{role}-{next(self._numbers)}",
                 driver="bridge",
-                internal=internal,
                 options=options,
                 labels=self.identity.labels(role),
             )

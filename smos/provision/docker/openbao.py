@@ -17,7 +17,6 @@ from smos.provision.docker.containers import Containers, Place, containers_of
 from smos.provision.docker.process import ContainerProcess
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
-from smos.provision.ports import PortClaim
 
 PROGRAM = "bao"
 API, CLUSTER = 8200, 8201
@@ -152,8 +151,3 @@ class DockerOpenBao(EmbeddedOpenBao):
     def _is_claimed(address: object) -> bool:
         """Whether it names a port on loopback, not one that the kernel chooses."""
         return str(address).startswith(LOCAL) and address != f"{LOCAL}0"
-
-    def release(self) -> None:
-        """Give its port back."""
-        if isinstance(self._port, PortClaim):
-            self._port.release()
