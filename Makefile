@@ -12,6 +12,11 @@ DEV_EXTRAS := dev cli notify s3
 DOCKER_TESTS ?= tests/test_compose_up.py $(wildcard tests/test_docker*.py)
 DOCKER_SUITES ?= (dr or vault or demo) and not negative or containers
 
+# Runs start hundreds of Python processes: without bytecode each of them compiles all that it imports, which is most of
+# its time. It is kept beside the packages, so that nothing is written between the sources.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX ?= $(CURDIR)/.venv/bytecode
+
 .DEFAULT_GOAL := help
 .PHONY: help dr test prove campaign lint report bench clean doctor otelcol observability-deps images test-docker
 
