@@ -86,7 +86,7 @@ REMEDIES: dict[str, str] = {
     "content-unread": "see the reason; let nobody lock the table, give the role the right to read, repair damage",
     "foreign-key-violated": "rows refer to rows that are not there: restore all tables of one and the same snapshot",
     "amcheck-failed": "the restored files are damaged: restore another set, check the disk and pg_checksums",
-    "integrity-not-checked": "install the amcheck extension (contrib) and pg_amcheck beside the sandbox's server",
+    "integrity-not-checked": "install the amcheck extension (contrib) beside the sandbox's server",
 }
 """What to do, by code. Codes of the pattern `<kind>-missing|extra|differs` that are not here get the general text."""
 
