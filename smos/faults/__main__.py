@@ -62,8 +62,8 @@ patch in SQL, and the finding that must name the object.
 
 F40 to F46 and F400 to F449 get a `PitrWorkspace`: a copy of the built-in source's base backups (a directory, tars, an
 incremental chain) and of its archive. `edit_page` changes a data page and makes its checksum fit, `rehash` makes the
-manifest fit, so that only replay, amcheck or the source's content can tell; `run_with` takes the sandbox's protection away;
-`meanwhile` does something to the archive while the drill runs.
+manifest fit, so that only replay, amcheck or the source's content can tell; `run_with` takes the sandbox's protection
+away; `meanwhile` does something to the archive while the drill runs.
 
 ## Unlisted damage
 
