@@ -27,7 +27,7 @@ dr: .venv/ready ## the disaster-recovery drill: back up, lose, restore, compare,
 	$(BIN)/pytest -m dr --reports $(REPORTS) $(ARGS)
 
 test: .venv/ready-dev .venv/ready-observability ## everything that can run here, the harness' own tests included
-	$(BIN)/pytest tests suites -n $(JOBS) --reports $(REPORTS) $(ARGS)
+	$(BIN)/pytest tests suites -n $(JOBS) --dist worksteal --reports $(REPORTS) $(ARGS)
 
 test-docker: .venv/ready-dev .venv/ready-docker .venv/ready-observability ## the suites and the users' stacks on containers; builds the images
 	@mkdir -p $(REPORTS)/docker && rm -f $(REPORTS)/docker/not-proven.txt
@@ -40,10 +40,10 @@ images: .venv/ready-docker .venv/ready-observability ## build the stacks' contai
 	$(BIN)/python -m smos.provision.images --env compose/images/built.env --record compose/images/built.json $(IMAGES)
 
 prove: .venv/ready-dev .venv/ready-observability ## every check is seen to fail: the fault matrix
-	$(BIN)/pytest -m negative -n $(JOBS) --reports $(REPORTS) $(ARGS)
+	$(BIN)/pytest -m negative -n $(JOBS) --dist worksteal --reports $(REPORTS) $(ARGS)
 
 campaign: .venv/ready-dev ## damage backups at random, for longer: make campaign EXAMPLES=2000 [SEED=7]
-	$(BIN)/pytest -m negative suites/dr/negative/test_campaign.py -n $(JOBS) --timeout=0 --reports $(REPORTS) \
+	$(BIN)/pytest -m negative suites/dr/negative/test_campaign.py -n $(JOBS) --dist worksteal --timeout=0 --reports $(REPORTS) \
 	  --campaign-examples=$(EXAMPLES) $(if $(SEED),--hypothesis-seed=$(SEED)) $(ARGS)
 
 lint: .venv/ready-dev ## ruff and strict types

@@ -19,8 +19,8 @@ from smos.verdict import Verdict
 from tests import _restore_kit as kit
 
 CONTENT = """
-CREATE TABLE a (id int PRIMARY KEY, t text); INSERT INTO a SELECT g, md5(g::text) FROM generate_series(1, 3000) g;
-CREATE TABLE b (id int REFERENCES a, t text); INSERT INTO b SELECT g, 'row ' || g FROM generate_series(1, 3000) g;
+CREATE TABLE a (id int PRIMARY KEY, t text); INSERT INTO a SELECT g, md5(g::text) FROM generate_series(1, 700) g;
+CREATE TABLE b (id int REFERENCES a, t text); INSERT INTO b SELECT g, 'row ' || g FROM generate_series(1, 700) g;
 CREATE VIEW v AS SELECT * FROM a; CREATE INDEX i ON b (t); CREATE SEQUENCE s; SELECT nextval('s');
 SELECT lo_from_bytea(77, decode(repeat('00ff', 3000), 'hex'));
 COMMENT ON TABLE a IS 'the end';
