@@ -28,7 +28,7 @@ def held(base: Path) -> subprocess.Popen:
     def staged() -> bool:
         return any(path.parent not in before for path in base.glob(f"{PREFIX}*/plain.sql"))
 
-    wait_for(staged, what="the other run stages", deadline_s=30)
+    wait_for(staged, what="the other run stages", deadline_s=120)
     return process
 
 

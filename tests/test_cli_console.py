@@ -174,7 +174,7 @@ def test_the_version_comes_at_once() -> None:
     started = time.monotonic()
     done = subprocess.run([SMOS, "version"], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.startswith("smarteros-verify ")
-    assert time.monotonic() - started < 20  # a limit against hangs; bench/ measures it
+    assert time.monotonic() - started < 120  # a limit against hangs; bench/ measures it
     loaded = subprocess.run(
         [sys.executable, "-c", "import smos.cli.app, sys; print('pydantic' in sys.modules, 'rich' in sys.modules)"],
         capture_output=True, text=True, timeout=60, check=True,

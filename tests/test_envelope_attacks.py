@@ -22,7 +22,7 @@ from tests.test_envelope_vault import Place, integrity, place, ring_of, source_o
 __all__ = ["place"]  # the fixture
 
 VOLUME = "volumes/data.tar.zst.age"
-LIMIT_S = 20.0
+LIMIT_S = 120.0
 
 
 def redeclared(place: Place, folder: Path, *, plain: Plain | None = None) -> None:

@@ -208,7 +208,7 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]
             env={"BAO_DEV_ROOT_TOKEN_ID": root, "HOME": str(home)},
         )
         client = hvac.Client(url=address, token=root)
-        wait_for(client.is_authenticated, what="the signing Vault", deadline_s=30, transient=(OSError,))
+        wait_for(client.is_authenticated, what="the signing Vault", deadline_s=120, transient=(OSError,))
         client.sys.enable_secrets_engine("transit")
         client.secrets.transit.create_key("evidence", key_type="ed25519")
         client.secrets.transit.create_key("other", key_type="aes256-gcm96")

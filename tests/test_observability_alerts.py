@@ -82,16 +82,16 @@ def test_an_alert_fires_reaches_the_webhook_and_resolves(site: Site) -> None:
             answer = httpx.get(f"{server.endpoint.url}/api/v1/query", params={"query": "up"}, trust_env=False)
             return [one["value"][1] for one in answer.json()["data"]["result"]] == ["1"]
 
-        wait_for(up, what="the target is scraped", deadline_s=20)
+        wait_for(up, what="the target is scraped", deadline_s=120)
         assert site.received == []
         site.metrics = FULL
         (fired, *_) = wait_for(
-            lambda: site.told("firing", "TelemetryQueueFilling"), what="it fires", deadline_s=20
+            lambda: site.told("firing", "TelemetryQueueFilling"), what="it fires", deadline_s=120
         )
         assert fired["annotations"]["summary"] == "The queue for logs is 90% full"
         assert fired["labels"]["severity"] == "warning"
         site.metrics = HEALTHY
-        wait_for(lambda: site.told("resolved", "TelemetryQueueFilling"), what="it resolves", deadline_s=30)
+        wait_for(lambda: site.told("resolved", "TelemetryQueueFilling"), what="it resolves", deadline_s=120)
         assert "canary-7f3a" not in alertmanager.logs() + server.logs()
 
 

@@ -163,7 +163,7 @@ def telemetry() -> Iterator[ClickHouse]:
                 wait_for(
                     lambda table=table: client.value(f"SELECT count() FROM {table}") == 100,
                     what=f"{table} is filled",
-                    deadline_s=20,
+                    deadline_s=120,
                 )
             yield client
 

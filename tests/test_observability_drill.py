@@ -24,7 +24,7 @@ def test_an_endpoint_that_refuses_costs_its_limit_and_is_told(
         Telemetry(endpoint=f"http://127.0.0.1:{port}", protocol=protocol),
         drill.info, drill.outcome, drill.timing, limit_s=1,
     )  # fmt: skip
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     assert (sent.spans, sent.points) == (0, 0)
     assert sent.words.startswith("The drill's telemetry was not sent: 127.0.0.1")
     assert capfd.readouterr().err == ""

@@ -25,7 +25,7 @@ def bugsink() -> Iterator[EmbeddedBugsink]:
 def send(dsn: str, message: str) -> str:
     client = sentry_sdk.Client(dsn=dsn, default_integrations=False, auto_enabling_integrations=False)
     event = client.capture_event({"message": message, "level": "error", "tags": {"smos.run": "r1"}})
-    client.close(timeout=10)
+    client.close(timeout=60)
     assert event is not None
     return event
 
@@ -33,7 +33,7 @@ def send(dsn: str, message: str) -> str:
 def test_an_event_is_read_back_by_its_id_also_after_a_crash(bugsink: EmbeddedBugsink) -> None:
     event = send(bugsink.endpoint.dsn, "the disk is full")
     with SentryReader(bugsink.endpoint) as reader:
-        found = wait_for(lambda: reader.event(event), what="the event is stored", deadline_s=15)
+        found = wait_for(lambda: reader.event(event), what="the event is stored", deadline_s=120)
         assert found["data"]["message"] == "the disk is full"
         assert ["smos.run", "r1"] in [list(pair) for pair in dict(found["data"]["tags"]).items()]
         assert reader.event("0" * 32) is None
@@ -51,7 +51,7 @@ def test_a_wrong_key_is_refused_and_nothing_is_stored(bugsink: EmbeddedBugsink) 
     event = send(dsn.replace(key, "0" * 32), "from a stranger")
     marker = send(dsn, "from a friend")
     with SentryReader(bugsink.endpoint) as reader:
-        wait_for(lambda: reader.event(marker), what="the friend's event is stored", deadline_s=15)
+        wait_for(lambda: reader.event(marker), what="the friend's event is stored", deadline_s=120)
         assert reader.event(event) is None
     url = f"{bugsink.endpoint.url}/api/{bugsink.endpoint.project_id}/envelope/"
     answer = httpx.post(url, params={"sentry_key": "0" * 32}, content=b"{}\n", trust_env=False)

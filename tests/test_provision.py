@@ -142,7 +142,7 @@ def test_programs_behind_closed_doors_are_copied_to_where_the_service_user_can_r
     server.start()
     try:
         version = owner.run(
-            [reachable.tool("psql"), "-XAtc", "SHOW port"], timeout_s=10, env=server.endpoint.env()
+            [reachable.tool("psql"), "-XAtc", "SHOW port"], timeout_s=60, env=server.endpoint.env()
         )
         assert version.stdout == b"5432\n"
     finally:
@@ -219,7 +219,7 @@ def test_every_cluster_has_a_system_identifier_of_its_own_that_all_its_parts_agr
     assert first > 0
     other.stop()
     control = owner.run(
-        [other.installation.tool("pg_controldata"), other.data_dir], timeout_s=10
+        [other.installation.tool("pg_controldata"), other.data_dir], timeout_s=60
     ).stdout.decode()
     assert f"{second}\n" in control
     assert "WARNING" not in control
@@ -281,7 +281,7 @@ def test_starting_is_quick_once_the_template_is_there(owner: Owner, postgres: Em
     server.start()
     elapsed = time.monotonic() - started
     server.stop()
-    assert elapsed < 10, "far above the 0.2 s that it takes: only a hang is a failure on a busy machine"
+    assert elapsed < 60, "far above the 0.2 s that it takes: only a hang is a failure on a busy machine"
 
 
 def test_a_kill_loses_no_commit_and_the_server_starts_again(owner: Owner) -> None:
@@ -432,7 +432,7 @@ def test_openbao_is_initialised_unsealed_and_audited_even_without_network(
     wait_for(
         lambda: client.sys.read_health_status(method="HEAD").status_code == 200,
         what="it is active",
-        deadline_s=20,
+        deadline_s=120,
     )
     signed_in = sandboxed_bao.endpoint.client(keys["root_token"])
     signed_in.sys.enable_secrets_engine("kv", path="smarteros", options={"version": "2"})

@@ -133,7 +133,7 @@ def set_up(env: dict[str, str], root: Path) -> None:
         wait_for(
             lambda: client.sys.read_seal_status() and True,
             what="it answers over TLS",
-            deadline_s=30,
+            deadline_s=120,
             transient=CLIENT_ERRORS,
         )
     seen: list[str] = []

@@ -303,7 +303,7 @@ def test_an_archive_that_is_a_fifo_or_a_socket_does_not_hang_the_run(tmp_path: P
         server.bind(str(tmp_path / "s.tar"))
         assert codes(restore_one(tmp_path / "s.tar", tmp_path / "sandbox2")) == {"archive-unreadable"}
     assert codes(restore_one(tmp_path / "never.tar", tmp_path / "sandbox3")) == {"archive-unreadable"}
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 120
     verdict = judge_volumes(("vol",), (facts,)).verdict
     assert verdict is Verdict.NOT_PROVEN
 
