@@ -68,10 +68,13 @@ def _tables(part: str, sizes: Sequence[float], runs: int) -> list[Table]:
 
 
 def _write(pages: list[str]) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(pages) + "\n" + END + after, encoding="utf-8")
+    """Put the tables between the marks; those of the same title are replaced, others stay."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    old, _, after = rest.partition(END)
+    known = [f"### {part.strip()}\n" for part in old.split("### ")[1:]]
+    tables = {part.partition("\n")[0]: part for part in (*known, *pages)}
+    body = "\n".join(part.strip() + "\n" for part in tables.values())
+    PAGE.write_text(f"{before}{BEGIN}\n\n{body}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from pathlib import Path
 from smos.clock import SystemClock
 
 RUNS = 3
+PIPE = "\\|"
 
 
 @dataclass(slots=True)
 class Table:
-    """One comparison: rows of (what, seconds of each run, a remark). The first row that is `reference` has ratio 1."""
+    """One comparison: seconds of each run, and a remark, for everything that was measured. `reference` has ratio 1."""
 
     title: str
     reference: str
@@ -41,13 +42,13 @@ class Table:
         return statistics.median(self.rows[what])
 
     def markdown(self) -> str:
-        """Return the table."""
+        """Return the table; a `|` in a name is written so that it does not end the cell."""
         base = self.median(self.reference) if self.reference in self.rows else 0.0
         lines = [f"### {self.title}", "", "| what | median s | runs | ratio | |", "|---|---|---|---|---|"]
         for what, seconds in self.rows.items():
             ratio = f"{self.median(what) / base:.2f}" if base else ""
             lines.append(
-                f"| {what} | {self.median(what):.2f} | {', '.join(f'{s:.2f}' for s in seconds)} | {ratio} |"
+                f"| {what.replace('|', PIPE)} | {self.median(what):.2f} | {', '.join(f'{s:.2f}' for s in seconds)} | {ratio} |"
                 f" {self.remarks.get(what, '')} |"
             )
         lines += [f"| {what} | missing | | | {why} |" for what, why in self.missing.items()]
