@@ -30,7 +30,7 @@ from smos.provision.users import ServiceUser, can_enter, service_user
 
 __all__ = ["OwnedProcess", "Owner"]
 
-GUARD_S = 30.0
+GUARD_S = 120.0
 """Seconds within which the guard answers; starting one takes some 0.04 s."""
 CLOSE_S = 900.0
 """Seconds that the end of a run may take: a restored volume of millions of files is removed then."""

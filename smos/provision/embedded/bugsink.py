@@ -72,7 +72,7 @@ class EmbeddedBugsink(HttpServer):
             url=f"http://{self._port.address}", dsn=self._dsn, project_id=self._project, token=self._token
         )
 
-    def start(self, timeout_s: float = 60) -> None:
+    def start(self, timeout_s: float = 180) -> None:
         """Start it; ready means that its API knows the project."""
         if not (self._data / "db.sqlite3").is_file():
             self.fill()

@@ -116,7 +116,7 @@ class EmbeddedOpenBao:
         """Whether its process is alive."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, timeout_s: float = 30) -> None:
+    def start(self, timeout_s: float = 180) -> None:
         """Start it and return when it answers `sys/health`, whatever it says: sealed is a state.
 
         Raises ProvisionError with the end of its log.

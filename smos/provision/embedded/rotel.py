@@ -58,7 +58,7 @@ class EmbeddedRotel(HttpServer):
         """Where it is reached; it has neither a health endpoint nor metrics of its own."""
         return CollectorEndpoint(grpc=self._grpc.address, http=f"http://{self._http.address}")
 
-    def start(self, timeout_s: float = 60) -> None:
+    def start(self, timeout_s: float = 180) -> None:
         """Create the tables where they are missing, then start it."""
         with ClickHouse(self._clickhouse) as client:
             for statement in statements(self._clickhouse.database, seconds(self.ttl)):
