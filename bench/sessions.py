@@ -138,6 +138,7 @@ def main(wanted: Sequence[str]) -> None:
             try:
                 scene(owner, stage)
             finally:
+                shutil.rmtree("/tmp/bkp-safety", ignore_errors=True)  # noqa: S108  (beside the link to the backups)
                 for link in stage.links:
                     link.unlink()
     _index()

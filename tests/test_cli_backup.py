@@ -22,7 +22,7 @@ from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
 from smos.restore.deferred import may_run
 from smos.restore.journal import Journal, SwappedDatabase, SwappedVolume, write_journal
-from smos.restore.run import Where, mend
+from smos.restore.mend import Where, mend
 from smos.restore.server import ServerFacts, read_server
 from smos.restore.swap import Names, swap
 from smos.target import Limits

@@ -16,6 +16,7 @@ from smos.cli import (
     health,
     mcp,
     notify,
+    restore,
     rls,
     services,
     tenants,
@@ -50,6 +51,7 @@ app.add_typer(mcp.app, name="mcp")
 app.add_typer(demo.app, name="demo")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(notify.app, name="notify")
+backup.app.command("restore")(restore.restore)
 app.add_typer(backup.app, name="backup")
 app.add_typer(heartbeat_app, name="heartbeat")
 

@@ -5,9 +5,8 @@ exchanged while it is open, so that only a kill within these milliseconds leaves
 tells the next run which way to mend that. After the swap the old state is kept until the new one has answered.
 """
 
-import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ import psycopg
 from smos.backup.create import BackupSource, create_backup
 from smos.backup.manifest import Manifest
 from smos.backup.volumes import Restoration, VolumeFacts
-from smos.clock import Clock
 from smos.drill.globals import Globals
 from smos.drill.restore_facts import DatabaseRestore
 from smos.errors import BackupError, SmosError
@@ -28,36 +26,17 @@ from smos.postgres.difference import Difference
 from smos.postgres.fingerprint import read_content
 from smos.postgres.session import snapshot_session
 from smos.provision.base import PostgresEndpoint
-from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
-from smos.restore.exchange import check_exchange, exchange
+from smos.restore.exchange import check_exchange
 from smos.restore.journal import Journal, SwappedDatabase, SwappedVolume, read_journals, write_journal
 from smos.restore.load import JOBS, Load
+from smos.restore.mend import SWAPPED, Say, Where, committed, put, remove_staged, take_back
 from smos.restore.plan import RestorePlanned, Step
-from smos.restore.server import ServerFacts, connect, live_server, read_server
-from smos.restore.swap import Names, drop_database, swap, swap_back
-from smos.target import Limits
+from smos.restore.server import connect, live_server, read_server
+from smos.restore.swap import Names, drop_database, swap
 
-Say = Callable[[str], None]
 SHOWN = 12
 """Differences that an error names."""
-SWAPPED = "swapped"
-"""In a directory of ours: what lies beside it may have been in use. Only the restore of its journal removes it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
-    """What a restore works on. endpoint, installation, server: None where it restores volumes alone.
-
-    journals: directory of the journals.
-    """
-
-    endpoint: PostgresEndpoint | None
-    installation: PostgresInstallation | None
-    server: ServerFacts | None
-    journals: Path
-    limits: Limits
-    clock: Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,7 +311,7 @@ def _swap(run: _Run, volumes: tuple[SwappedVolume, ...]) -> None:
 
     def exchange_volumes() -> None:
         for volume in volumes:
-            _put(volume)
+            put(volume)
 
     with _uninterrupted(later=True):  # a few milliseconds, and then everything is new
         if names:
@@ -343,26 +322,6 @@ def _swap(run: _Run, volumes: tuple[SwappedVolume, ...]) -> None:
         run.step("swap-database", item.name)
     for volume in volumes:
         run.step("swap-volume", volume.name)
-
-
-def _put(volume: SwappedVolume) -> None:
-    """Put the restored directory in its place, unless it is there."""
-    if volume.exchanged:
-        return
-    if volume.place.exists():
-        exchange(volume.staged, volume.place)
-    else:
-        volume.staged.rename(volume.place)
-
-
-def _take_back(volume: SwappedVolume) -> None:
-    """Put the directory that was in use before back, unless it is there."""
-    if not volume.exchanged:
-        return
-    if volume.exists:
-        exchange(volume.staged, volume.place)
-    else:
-        volume.place.rename(volume.staged)
 
 
 def _answers(run: _Run) -> None:
@@ -397,13 +356,8 @@ def _remove_old(run: _Run) -> None:
     for source, place in run.plan.volumes:
         if any(step.action == "remove-old" and step.subject == source.name for step in run.plan.steps):
             run.step("remove-old", source.name)
-        _remove_staged(place.parent / f".smos-restore-{run.plan.id}-{source.name}")
+        remove_staged(place.parent / f".smos-restore-{run.plan.id}-{source.name}")
     (run.where.journals / f"{run.plan.id}.json").unlink(missing_ok=True)
-
-
-def _remove_staged(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
 
 
 def _leave_whole(run: _Run) -> None:
@@ -411,123 +365,16 @@ def _leave_whole(run: _Run) -> None:
     for path, journal in read_journals(run.where.journals):
         if journal.id != run.plan.id:
             continue
-        if _committed(journal, read_server(run.endpoint) if journal.databases else None):
+        if committed(journal, read_server(run.endpoint) if journal.databases else None):
             for volume in journal.volumes:
-                _put(volume)
+                put(volume)
             run.say(f"interrupted after the swap: {journal.set_id} is in use, the old state is kept.")
             run.say(f"smos backup restore --finish {journal.id} removes it, --undo {journal.id} puts it back")
             return
         for volume in journal.volumes:
-            _take_back(volume)
+            take_back(volume)
         path.unlink()
     for _, names in run.plan.dumps:
         drop_database(run.endpoint, names.new)
     for source, place in run.plan.volumes:
-        _remove_staged(place.parent / f".smos-restore-{run.plan.id}-{source.name}")
-
-
-# --- after a kill, or a restore that kept the old state ---------------------------------------------------------------
-
-
-def mend(where: Where, volumes: Mapping[str, Path], say: Say) -> None:
-    """Finish or take back what a killed run left between its journal and its end; whole states are left alone."""
-    server = where.server
-    for path, journal in read_journals(where.journals):
-        if journal.databases and (server is None or server.system_identifier != journal.identifier):
-            continue
-        committed = _committed(journal, server)
-        for volume in journal.volumes:
-            (_put if committed else _take_back)(volume)
-        if not committed:
-            say(
-                f"restore {journal.id} of {journal.set_id} was interrupted before its swap: nothing had been changed"
-            )
-            _forget(path, journal)
-    for place in volumes.values():
-        for folder in place.parent.glob(".smos-restore-*"):
-            if not any(
-                folder in item.staged.parents for _, j in read_journals(where.journals) for item in j.volumes
-            ):
-                say(f"{folder}: left by an interrupted restore, removed")
-                _remove_staged(folder)
-
-
-def _committed(journal: Journal, server: ServerFacts | None) -> bool:
-    """Tell whether its swap took place: the databases decide, where there are any; else the first volume."""
-    if journal.databases and server is not None:
-        new = Names(name=journal.databases[0].name, id=journal.id, exists=True).new
-        return new not in server.databases
-    return any(volume.exchanged for volume in journal.volumes)
-
-
-def _removal_begun(journal: Journal, server: ServerFacts | None) -> bool:
-    """Tell whether a part of the old state is gone: there is no way back, only to the end."""
-    there = set(server.databases) if server else set()
-    return any(item.exists and item.old not in there for item in _of(journal)) or any(
-        volume.exists and not volume.staged.exists() for volume in journal.volumes
-    )
-
-
-def _forget(path: Path, journal: Journal) -> None:
-    for volume in journal.volumes:
-        _remove_staged(volume.staged.parent.parent)
-    path.unlink()
-
-
-def finish(where: Where, id_: str) -> list[str]:
-    """Remove the old state that a restore kept; return what was removed. Raises BackupError."""
-    return _finish(where, *_find(where, id_))
-
-
-def _finish(where: Where, path: Path, journal: Journal) -> list[str]:
-    removed = []
-    for item in _of(journal):
-        if item.exists and where.endpoint is not None:
-            drop_database(where.endpoint, item.old)
-            removed.append(item.old)
-    removed += [f"the old directory of {volume.name}" for volume in journal.volumes if volume.exists]
-    _forget(path, journal)
-    return removed
-
-
-def undo(where: Where, id_: str) -> list[str]:
-    """Put back what was in use before a restore that kept it; what it had restored is removed."""
-    path, journal = _find(where, id_)
-    names = _of(journal)
-    if names and where.server is not None:
-        gone = [item.old for item in names if item.exists and item.old not in where.server.databases]
-        if gone:
-            raise BackupError(
-                f"{', '.join(gone)} is not there any more", remedy="restore the safety backup instead"
-            )
-
-    def take_back() -> None:
-        for volume in journal.volumes:
-            _take_back(volume)
-
-    if names and where.endpoint is not None:
-        swap_back(where.endpoint, names, take_back)
-        for item in names:
-            drop_database(where.endpoint, item.new)
-    else:
-        take_back()
-    _forget(path, journal)
-    return [*(item.name for item in names), *(volume.name for volume in journal.volumes)]
-
-
-def _find(where: Where, id_: str) -> tuple[Path, Journal]:
-    for path, journal in read_journals(where.journals):
-        if journal.id == id_:
-            if journal.databases and (
-                where.server is None or where.server.system_identifier != journal.identifier
-            ):
-                raise BackupError(f"Restore {id_} was of another server", remedy="give its --host and --port")
-            return path, journal
-    known = ", ".join(journal.id for _, journal in read_journals(where.journals))
-    raise BackupError(
-        f"There is no restore {id_}", remedy=f"there are: {known}" if known else "there is none"
-    )
-
-
-def _of(journal: Journal) -> list[Names]:
-    return [Names(name=item.name, id=journal.id, exists=item.exists) for item in journal.databases]
+        remove_staged(place.parent / f".smos-restore-{run.plan.id}-{source.name}")
