@@ -1,10 +1,14 @@
 """Containers, networks and volumes belong to an owner, go with it however it ends, and nobody else's are touched."""
 
+import contextlib
+import http.server
 import json
 import os
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +138,116 @@ def test_a_program_that_fails_or_hangs_says_so_with_its_last_words() -> None:
         with pytest.raises(ProvisionError, match="was not done within"):
             held.call(tiny_image(), FOREVER, name="hangs", timeout_s=0.5)
         assert [line for line in everything_of(owner.id) if line.startswith("containers")] == []
+
+
+def dead_labels(owner: str) -> dict[str, str]:
+    """Return all the labels of an owner whose process has ended."""
+    return identity(owner, os.getpid()).labels("server") | {START: "1"}
+
+
+@needs_engine
+def test_whoever_inherits_our_labels_from_an_image_is_nobody_of_ours() -> None:
+    from smos.provision.docker.engine import engine, engine_socket
+    from smos.provision.docker.removal import EngineSocket, reap_dead, remove_owned
+
+    owner = "r00000bad"
+    changes = [f"LABEL {key}={json.dumps(value)}" for key, value in dead_labels(owner).items()]
+    client = engine()
+    made = client.containers.create(tiny_image(), FOREVER)
+    image = made.commit("smos-test-inherits", "1", changes=changes)
+    users = client.containers.run(image.id, FOREVER, detach=True, network_mode="none")
+    try:
+        assert read_identity(users.labels) is not None
+        asked = EngineSocket(engine_socket())
+        assert owner not in reap_dead(asked)
+        assert remove_owned(asked, owner) == 0
+        users.reload()
+        assert users.status == "running"
+    finally:
+        users.remove(force=True)
+        made.remove(force=True)
+        client.images.remove(image.id, force=True)
+
+
+@needs_engine
+def test_a_dead_owners_network_that_somebody_else_uses_stays_and_stops_no_run() -> None:
+    from smos.provision.docker.engine import engine, engine_socket
+    from smos.provision.docker.removal import EngineSocket, reap_dead
+
+    owner, client = "r00000ce1", engine()
+    network = client.networks.create(f"smos-{owner}-private-1", labels=dead_labels(owner))
+    users = client.containers.run(tiny_image(), FOREVER, detach=True, network=network.name)
+    try:
+        told: list[ProvisionError] = []
+        asked = EngineSocket(engine_socket())
+        assert owner not in reap_dead(asked, limit_s=1.0, complain=told.append)
+        assert any(owner in error.message and "disconnect" in error.remedy for error in told)
+        users.reload()
+        assert users.status == "running"
+        users.remove(force=True)
+        wait_for(
+            lambda: (reap_dead(asked), not everything_of(owner))[1],
+            what="the network is reaped when nobody uses it",
+            deadline_s=SOON_S,
+        )
+    finally:
+        with contextlib.suppress(Exception):  # gone, which is what was asked for
+            users.remove(force=True)
+        with contextlib.suppress(Exception):
+            network.remove()
+
+
+class Restarting(http.server.BaseHTTPRequestHandler):
+    """An engine that is being restarted: refuses two answers, then has nothing of ours."""
+
+    refusals = 2
+
+    def do_GET(self) -> None:
+        """Answer one list."""
+        type(self).refusals -= 1
+        body = b"{}" if self.path.startswith("/volumes") else b"[]"
+        self.send_response(503 if self.refusals >= 0 else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def address_string(self) -> str:
+        """Say who asks: a Unix socket's client has no address."""
+        return "engine"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_an_engine_that_is_restarted_is_asked_again_by_whoever_removes(tmp_path: Path) -> None:
+    from smos.provision.docker.removal import EngineSocket, remove_owned
+
+    place = tmp_path / "engine"
+
+    def come_up() -> None:
+        with socketserver.UnixStreamServer(str(place), Restarting) as server:
+            coming.set()
+            while Restarting.refusals > -3:  # what all three lists take
+                server.handle_request()
+
+    coming = threading.Event()
+    engine_thread = threading.Timer(0.3, come_up)  # until then there is no socket either
+    engine_thread.start()
+    try:
+        assert remove_owned(EngineSocket(place), "r0123abcd", limit_s=SOON_S) == 0
+    finally:
+        engine_thread.join(SOON_S)
+    assert coming.is_set()
+    assert Restarting.refusals == -3
+
+
+def test_whoever_may_not_use_the_engine_is_told_that_and_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    from smos.provision.docker import engine
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    said = engine.not_allowed(ROOT)
+    assert "this user may not use it" in said
+    assert "group `docker`" in engine.RIGHTS_REMEDY
 
 
 RUNNER = """

@@ -71,7 +71,7 @@ class Containers:
         """Published port to host:port in the private network, for servers that speak to each other."""
         self._user = owner.user
         self.processes: deque[ContainerProcess] = deque(maxlen=REMEMBERED)
-        self.reaped = reap_dead(self._engine)
+        self.reaped = reap_dead(self._engine, complain=_tell)
         self._watchdog = self._watch(owner)
         self._accounts = owner.directory("accounts", read_only=True) / "passwd"
         owner.write(self._accounts, self._passwd())
@@ -243,7 +243,11 @@ class Containers:
             )  # where that fails, the watchdog tries again when this process ends
             with pipe, contextlib.suppress(BrokenPipeError):
                 pipe.write(b"d")
-            self._watchdog.wait(WATCHDOG_S)
+            try:
+                self._watchdog.wait(WATCHDOG_S)
+            except subprocess.TimeoutExpired:  # stopped by somebody; it has nothing to do any more
+                self._watchdog.kill()
+                self._watchdog.wait()
 
     def _watch(self, owner: Owner) -> "subprocess.Popen[bytes]":
         config = {
@@ -267,6 +271,11 @@ class Containers:
         uid, _, gid = self.user.partition(":")
         lines = ["root:x:0:0::/root:/usr/sbin/nologin"] if uid != "0" else []
         return "\n".join([*lines, f"smos:x:{uid}:{gid}::/tmp:/usr/sbin/nologin", ""])
+
+
+def _tell(error: ProvisionError) -> None:
+    """Say what an earlier run's leftovers are kept by; it stops no run."""
+    sys.stderr.write(f"{error.message}: {error.remedy}\n")
 
 
 _OF: "weakref.WeakKeyDictionary[Owner, Containers]" = weakref.WeakKeyDictionary()

@@ -24,6 +24,22 @@ DEFAULT_SOCKET = Path("/var/run/docker.sock")
 SDK_REMEDY = "install the extra `docker`: uv sync --extra docker"
 
 
+RIGHTS_REMEDY = (
+    "let root run this, or put the user into the group `docker` (which makes it as good as root) and log in again;"
+    " --provision embedded needs neither"
+)
+
+
+def not_allowed(socket: Path) -> str:
+    """Say that this user may not speak to the engine; empty: it may, or there is none."""
+    try:
+        if socket.exists() and not os.access(socket, os.R_OK | os.W_OK):
+            return f"There is a container engine at {socket}, and this user may not use it"
+    except PermissionError:  # not even its directory can be looked into
+        return f"This user may not look for a container engine at {socket}"
+    return ""
+
+
 @contextlib.contextmanager
 def told(what: str) -> Iterator[None]:
     """Turn an error of the engine's into a ProvisionError that says what was tried."""
@@ -60,6 +76,8 @@ def engine() -> "DockerClient":
         import docker
     except ImportError as error:
         raise AbsentError("The container engine's SDK is not installed", remedy=SDK_REMEDY) from error
+    if refused := not_allowed(socket):
+        raise AbsentError(refused, remedy=RIGHTS_REMEDY)
     if not socket.exists():
         raise AbsentError(
             f"There is no container engine at {socket}",

@@ -6,7 +6,7 @@ import json
 from urllib.parse import quote
 
 from smos.errors import ProvisionError
-from smos.provision.docker.engine import SDK_REMEDY, engine_socket
+from smos.provision.docker.engine import RIGHTS_REMEDY, SDK_REMEDY, engine_socket, not_allowed
 from smos.provision.docker.removal import EngineSocket
 
 LABEL = "cl.smarterbot.image"
@@ -18,6 +18,8 @@ def missing(*images: str) -> str:
         return f"the extra `docker` is not installed ({SDK_REMEDY})"
     try:
         socket = engine_socket()
+        if refused := not_allowed(socket):
+            return f"{refused} ({RIGHTS_REMEDY})"
         asked = EngineSocket(socket)
         for name in images:
             wanted = quote(json.dumps({"label": [f"{LABEL}={name}"]}))

@@ -2,14 +2,15 @@
 
 Standard library only, over the engine's Unix socket: it serves the watchdog, which must start within milliseconds and
 work whatever has become of the packages of its runner. Everything is found by the owner's label and looked at again
-(`read_identity`) before it is removed.
+(`read_identity`, and its name) before it is removed.
 """
 
 import contextlib
 import http.client
 import json
+import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ REQUEST_S = 60.0
 """Seconds that one request to the engine may take; a busy machine takes several to remove a container."""
 REMOVE_S = 120.0
 """Seconds after which what can't be removed is given up and left to the next run."""
+REAP_S = 60.0
+"""Seconds that a start gives the leftovers of one dead owner. What somebody else still uses stays, and stops no run."""
 AT_ONCE = 8
 GONE = frozenset({200, 204, 304, 404})
 BUSY = frozenset({409, 500, 503})
@@ -96,7 +99,8 @@ class EngineSocket:
 def remove_owned(engine: EngineSocket, owner: str, *, limit_s: float = REMOVE_S) -> int:
     """Remove everything of one owner, and look again until nothing is left; return how much there was.
 
-    Raises ProvisionError when something remains after `limit_s` seconds.
+    An engine that does not answer, because it is slow or being restarted, is asked again. Raises ProvisionError when
+    something remains after `limit_s` seconds.
     """
     seen: set[tuple[str, str]] = set()
 
@@ -113,32 +117,47 @@ def remove_owned(engine: EngineSocket, owner: str, *, limit_s: float = REMOVE_S)
             nothing_left,
             what=f"the containers, networks and volumes of {owner} are gone",
             deadline_s=limit_s,
-            transient=(OSError,),
+            transient=(OSError, ProvisionError),
         )
     except DeadlineError as error:
         raise ProvisionError(
             error.message,
-            remedy=f"remove them by hand: docker rm -fv $(docker ps -aqf label={OWNER}={owner})",
+            remedy=f"remove them by hand: docker rm -fv $(docker ps -aqf label={OWNER}={owner}); a container of"
+            " yours in a network of the run's keeps the network: docker network disconnect",
         ) from error
     return len(seen)
 
 
-def reap_dead(engine: EngineSocket) -> tuple[str, ...]:
-    """Remove what owners left whose processes have ended; return their ids. Nobody else's things are touched."""
+def reap_dead(
+    engine: EngineSocket,
+    *,
+    limit_s: float = REAP_S,
+    complain: Callable[[ProvisionError], object] | None = None,
+) -> tuple[str, ...]:
+    """Remove what owners left whose processes have ended; return their ids. Nobody else's things are touched.
+
+    What can't be removed within `limit_s` seconds is left and given to `complain`; the next start tries again.
+    """
     identities = {thing.identity for thing in engine.things()}
     dead = {item.owner for item in identities if item.is_dead()}
     # An owner one of whose objects speaks of a living process is alive, whatever another one's labels say.
     living = {item.owner for item in identities if not item.is_dead()}
-    reaped = tuple(sorted(dead - living))
-    for owner in reaped:
-        remove_owned(engine, owner)
-    return reaped
+    reaped = []
+    for owner in sorted(dead - living):
+        try:
+            remove_owned(engine, owner, limit_s=limit_s)
+        except ProvisionError as error:
+            if complain is not None:
+                complain(error)
+        else:
+            reaped.append(owner)
+    return tuple(reaped)
 
 
 def _things(kind: str, items: list[dict[str, Any]], owner: str | None) -> Iterator[Thing]:
     for item in items:
         whose = read_identity(item.get("Labels"))
-        if whose is None or owner not in {None, whose.owner}:
+        if whose is None or owner not in {None, whose.owner} or not _is_named_by(whose.owner, kind, item):
             continue
         yield Thing(
             kind=kind,
@@ -146,6 +165,16 @@ def _things(kind: str, items: list[dict[str, Any]], owner: str | None) -> Iterat
             identity=whose,
             paused=item.get("State") == "paused",
         )
+
+
+def _is_named_by(owner: str, kind: str, item: dict[str, Any]) -> bool:
+    """Whether it has a name as this owner gives it.
+
+    Labels alone are no proof: an image that somebody made of one of our containers hands all of them down to every
+    container that is started from it. Compose puts the start of an id before the name of what it replaces.
+    """
+    names = [str(name) for name in item.get("Names") or ()] if kind == "containers" else [str(item["Name"])]
+    return any(re.match(rf"/?(?:[0-9a-f]{{12}}_)?smos-{re.escape(owner)}-", name) for name in names)
 
 
 class _Connection(http.client.HTTPConnection):
