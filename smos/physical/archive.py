@@ -208,7 +208,9 @@ def _files(directory: Path, problems: list[Problem], depth: int = 0) -> Iterator
         return
     for entry in items:
         status = entry.stat(follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
+        if stat.S_ISDIR(status.st_mode) and _FILE.fullmatch(entry.name):
+            problems.append(Problem("wal-unread", f"{entry.name} is a directory, and should be a segment"))
+        elif stat.S_ISDIR(status.st_mode):
             if depth < DEEPEST and entry.name not in {"archive_status", "summaries"}:
                 yield from _files(Path(entry.path), problems, depth + 1)
         elif stat.S_ISREG(status.st_mode):

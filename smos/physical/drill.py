@@ -32,7 +32,7 @@ from smos.physical.sandbox import (
 )
 from smos.physical.store import BaseBackup
 from smos.physical.survey import describe_survey
-from smos.physical.wal import lsn_number, segment_name
+from smos.physical.wal import SEGMENT, lsn_number, segment_name
 from smos.postgres.content import DatabaseContent
 from smos.provision.owner import Owner
 from smos.verdict import Problem
@@ -238,6 +238,9 @@ class Drill:
                 self._owner.give(data / "recovery.signal")
             else:
                 defuse_view(tree)
+            if facts.purpose == END:
+                self._leave_to_archive(data, tree, problems)
+            if tree is not None:
                 tree.write("recovery.signal", b"")
             settings = {
                 **settings_for(installation, prepared.control),
@@ -266,6 +269,26 @@ class Drill:
             else:
                 tree.destroy()
         return replace(facts, destroyed=not room.exists())
+
+    def _leave_to_archive(self, data: Path, tree: InstantTree | None, problems: tuple[Problem, ...]) -> None:
+        """Take out of the sandbox the log that the archive holds as well: the archive's own is what must replay.
+
+        A server takes its own copy, without a word, where the archive's is damaged.
+        """
+        bad = {item.detail.partition(" ")[0].removesuffix(":") for item in problems}
+        archived = {
+            item.name for item in self.survey.archive.segments if not item.partial and item.path not in bad
+        }
+        place = data / "pg_wal"
+        if place.is_symlink() or not place.is_dir():
+            return
+        own = [item for item in place.iterdir() if SEGMENT.fullmatch(item.name)]
+        if tree is None:
+            for item in own:
+                if item.name in archived:
+                    item.unlink()
+        elif own and archived.issuperset(item.name for item in own):
+            tree.empty("pg_wal")
 
     def _observe(
         self,

@@ -22,6 +22,8 @@ from smos.verdict import Problem
 SPACES = "pg_tblspc"
 _LINE = re.compile(r"(?P<oid>[1-9]\d{0,9}) (?P<path>.+)")
 _COPY_BYTES = 1 << 20
+DEEPEST = 32
+"""Directories inside of directories: PostgreSQL needs four."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +143,10 @@ class Fetcher:
         for item in items:
             status = item.stat(follow_symlinks=False)
             relative = f"{prefix}{item.name}"
-            if stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(status.st_mode) and relative.count("/") >= DEEPEST:
+                detail = f"{relative[:200]}… lies deeper than PostgreSQL keeps anything; not copied"
+                self._problems.append(Problem("entry-refused", detail))
+            elif stat.S_ISDIR(status.st_mode):
                 self._mkdir(target / item.name)
                 self._copy_tree(Path(item.path), target / item.name, links, f"{relative}/")
             elif stat.S_ISREG(status.st_mode):
@@ -201,6 +206,12 @@ class Fetcher:
             self._problems.append(
                 Problem("path-refused", f"{source}: {member.name[:200]!r} leaves the directory")
             )
+            return
+        if len(path.parts) > DEEPEST:
+            detail = (
+                f"{source}: {member.name[:200]}… lies deeper than PostgreSQL keeps anything; not unpacked"
+            )
+            self._problems.append(Problem("entry-refused", detail))
             return
         place = target.joinpath(*path.parts)
         if member.isdir():

@@ -16,25 +16,22 @@ def take(*roots: Path | None) -> Listing:
     """
     found: dict[str, tuple[int, ...]] = {}
 
-    def walk(path: Path) -> None:
+    waiting = [os.fspath(root) for root in roots if root is not None]
+    while waiting:  # no recursion: a hostile tree may be deeper than the stack
         try:
-            with os.scandir(path) as entries:
+            with os.scandir(waiting.pop()) as entries:
                 items = list(entries)
         except OSError:
-            return
+            continue
         for item in items:
             status = item.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 found[item.path] = (status.st_mode,)
-                walk(Path(item.path))
+                waiting.append(item.path)
             else:
                 found[item.path] = (
                     status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino,
                 )  # fmt: skip
-
-    for root in roots:
-        if root is not None:
-            walk(root)
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from smos.physical.facts import DatabaseFacts
 from smos.physical.sandbox import LISTENED, GuardedEndpoint, SandboxPostgres
@@ -74,6 +75,7 @@ def _database(
     problems: list[Problem] = []
     differences = None
     tables = rows = 0
+    _silence(endpoint, name)
     with psycopg.connect(endpoint.conninfo(name)) as connection:
         heartbeats = _moments(connection, problems)
         markers = _markers(connection)
@@ -107,13 +109,24 @@ def _database(
     )
 
 
+def _silence(endpoint: GuardedEndpoint, name: str) -> None:
+    """Turn off the event triggers of a database: before PostgreSQL 17 no setting does, and installing amcheck is DDL.
+
+    Statements about event triggers fire none themselves.
+    """
+    with psycopg.connect(endpoint.conninfo(name), autocommit=True) as connection:
+        rows = connection.execute(b"SELECT evtname FROM pg_event_trigger WHERE evtenabled <> 'D'").fetchall()
+        for (trigger,) in rows:
+            connection.execute(sql.SQL("ALTER EVENT TRIGGER {} DISABLE").format(sql.Identifier(str(trigger))))
+
+
 def _unprobed(content: DatabaseContent) -> DatabaseContent:
     """Leave out how row security behaves: a physical backup carries policies and catalogue byte by byte."""
     return replace(content, row_security=(), row_security_probed=True)
 
 
 def _moments(connection: "psycopg.Connection[Any]", problems: list[Problem]) -> tuple[datetime, ...]:
-    if not _has(connection, "smos.heartbeat"):
+    if not _has(connection, "smos.heartbeat", "at", "timestamptz"):
         return ()
     try:
         rows = connection.execute(
@@ -133,7 +146,7 @@ def _moments(connection: "psycopg.Connection[Any]", problems: list[Problem]) -> 
 
 
 def _markers(connection: "psycopg.Connection[Any]") -> tuple[str, ...]:
-    if not _has(connection, "smos.marker"):
+    if not _has(connection, "smos.marker", "name", "text"):
         return ()
     try:
         return tuple(str(row[0]) for row in connection.execute("SELECT name FROM smos.marker ORDER BY name"))
@@ -144,10 +157,12 @@ def _markers(connection: "psycopg.Connection[Any]") -> tuple[str, ...]:
         return ()
 
 
-def _has(connection: "psycopg.Connection[Any]", name: str) -> bool:
-    """Tell whether an ordinary table of this name is there: a view could run anything."""
+def _has(connection: "psycopg.Connection[Any]", name: str, column: str, kind: str) -> bool:
+    """Tell whether an ordinary table with this column is there: a view, or a type of its own, could run anything."""
     row = connection.execute(
-        "SELECT c.relkind = 'r' AND NOT c.relrowsecurity FROM pg_class AS c WHERE c.oid = to_regclass(%s)",
-        (name,),
+        "SELECT c.relkind = 'r' AND NOT c.relrowsecurity AND EXISTS (SELECT FROM pg_attribute AS a"
+        " WHERE a.attrelid = c.oid AND a.attname = %s AND a.atttypid = %s::regtype)"
+        " FROM pg_class AS c WHERE c.oid = to_regclass(%s)",
+        (column, kind, name),
     ).fetchone()
     return row == (True,)

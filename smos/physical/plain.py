@@ -28,6 +28,11 @@ FATAL = frozenset(
 )  # fmt: skip
 """Problems with which recovery is not even tried; the others are damage whose effect is worth seeing."""
 
+NOT_WHOLE = frozenset({"backup-unread", "limit-exceeded", "tablespace-outside"})
+"""Problems with which less was fetched than there is: what then lacks says nothing about the backup."""
+SMALL = 256 << 20
+"""Bytes up to which a chain is fetched into memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
@@ -96,8 +101,12 @@ class PlainStore:
         problems += [*missing, *(problem for link in links[:-1] for problem in link.problems)]
         installation, trouble = installation_for(self.owner, backup)
         problems += trouble
-        room = self.owner.directory("fetched", memory=_small(links))
-        fetcher = Fetcher(room, self.path, self.limits, self.owner.give)
+        small = _small(links)
+        room = self.owner.directory("fetched", memory=small)
+        limits = self.limits
+        if small:  # whatever the manifests say: memory is not filled with what a tar unpacks to
+            limits = limits.model_copy(update={"bytes": min(limits.bytes, 4 * SMALL)})
+        fetcher = Fetcher(room, self.path, limits, self.owner.give)
         fetched, fetch_s, verify_s, combine_s, verified = [], 0.0, 0.0, 0.0, bool(links)
         for number, link in enumerate(links):
             one, refused = self._in_place(link) if self.instant and len(links) == 1 else (None, "")
@@ -107,7 +116,7 @@ class PlainStore:
             fetch_s += one.seconds
             problems += one.problems
             started = time.monotonic()
-            elsewhere = any(problem.code == "tablespace-outside" for problem in one.problems)
+            elsewhere = any(problem.code in NOT_WHOLE for problem in one.problems)
             if (
                 installation is None
                 or link.manifest is None
@@ -251,6 +260,9 @@ def brings_its_log(backup: BaseBackup, archive: Archive) -> bool:
 
 
 def _small(links: Sequence[BaseBackup]) -> bool:
-    """Tell whether the chain surely fits in memory: the manifests say so."""
-    sizes = [link.manifest.bytes for link in links if link.manifest is not None]
-    return len(sizes) == len(links) and sum(sizes) < 256 << 20
+    """Tell whether the chain fits in memory: the manifests say so, and so do the files."""
+    if any(link.manifest is None for link in links):
+        return False
+    said = sum(link.manifest.bytes for link in links if link.manifest is not None)
+    there = sum(facts[1] for link in links for facts in listing.take(link.place).values() if len(facts) > 1)
+    return max(said, there) < SMALL

@@ -42,14 +42,38 @@ LISTENED: tuple[str, ...] = (
     "shared_preload_libraries",
 )
 """Settings that are read back from the running sandbox: each must be off."""
-SESSION = (
-    "-c session_preload_libraries= -c local_preload_libraries="
-    " -c statement_timeout=0 -c default_transaction_read_only=off"
+_SESSION = {
+    "session_preload_libraries": "",
+    "local_preload_libraries": "",
+    "search_path": "pg_catalog,pg_temp",  # else a function of the backup's could answer for one of the server's
+    "role": "none",
+    "session_replication_role": "origin",
+    "row_security": "off",
+    "zero_damaged_pages": "off",  # these two hide damage
+    "ignore_checksum_failure": "off",
+    "datestyle": "ISO,YMD",
+    "timezone": "UTC",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "log_statement": "none",  # the log of the sandbox is kept: no values into it
+    "log_min_duration_statement": "-1",
+    "log_min_error_statement": "panic",
+}
+"""What every session of ours overrides, because a role or a database of the backup may have set it."""
+SESSION = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+_LOCKED_OUT = (
+    "is not permitted to log in",
+    "is not currently accepting connections",
+    'database "template1" does not exist',
+    "too many connections for",
 )
+"""Words of a server that is up and will never let us in."""
 
 
 class SuperuserError(ProvisionError):
-    """The recovered cluster has no superuser of the name that the target gives."""
+    """The recovered cluster does not let in the superuser that the target names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +82,8 @@ class GuardedEndpoint(PostgresEndpoint):
 
     def session(self) -> str:
         """Return the options of every session."""
-        return SESSION + (" -c event_triggers=off" if self.version_num >= 170000 else "")
+        newer = " -c event_triggers=off -c transaction_timeout=0" if self.version_num >= 170000 else ""
+        return SESSION + newer
 
     def conninfo(self, dbname: str = "postgres", user: str | None = None, **options: Any) -> str:
         """Return the connection string, with the guard's options."""
@@ -188,6 +213,11 @@ class SandboxPostgres(EmbeddedPostgres):
                     raise SuperuserError(
                         f"The recovered cluster has no role {self.endpoint.superuser!r}",
                         remedy="name its superuser in the target: physical.superuser",
+                    ) from error
+                if any(words in str(error) for words in _LOCKED_OUT):
+                    raise SuperuserError(
+                        f"The recovered cluster does not let {self.endpoint.superuser!r} in (database template1)",
+                        remedy="name a superuser that may log in (physical.superuser) and connect to template1",
                     ) from error
                 raise
 
