@@ -47,9 +47,10 @@ class Table:
         lines = [f"### {self.title}", "", "| what | median s | runs | ratio | |", "|---|---|---|---|---|"]
         for what, seconds in self.rows.items():
             ratio = f"{self.median(what) / base:.2f}" if base else ""
+            runs = ", ".join(f"{second:.2f}" for second in seconds)
+            name = what.replace("|", PIPE)
             lines.append(
-                f"| {what.replace('|', PIPE)} | {self.median(what):.2f} | {', '.join(f'{s:.2f}' for s in seconds)} | {ratio} |"
-                f" {self.remarks.get(what, '')} |"
+                f"| {name} | {self.median(what):.2f} | {runs} | {ratio} | {self.remarks.get(what, '')} |"
             )
         lines += [f"| {what} | missing | | | {why} |" for what, why in self.missing.items()]
         return "\n".join(lines) + "\n"
