@@ -30,7 +30,7 @@ PROVISIONERS: Mapping[str, Collection[Provision]] = {
     "vault": (Provision.EMBEDDED, Provision.DOCKER, Provision.LIVE),
     "demo": (Provision.EMBEDDED, Provision.DOCKER),
     "rls": (Provision.EMBEDDED, Provision.LIVE),
-    "observability": (Provision.EMBEDDED, Provision.LIVE),
+    "observability": (Provision.EMBEDDED, Provision.DOCKER, Provision.LIVE),
     "containers": (Provision.DOCKER,),
     "pitr": (Provision.EMBEDDED,),
     "failover": (Provision.EMBEDDED,),

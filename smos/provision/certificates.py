@@ -18,6 +18,8 @@ from smos.provision.owner import Owner
 
 LIFETIME_S = 24 * 3600.0
 """Longer than any run."""
+PRIVATE_DOMAIN = "smos.internal"
+"""Servers in one private network know each other by names below it (a top-level domain that is nobody's)."""
 EARLIER = dt.timedelta(minutes=5)
 """A certificate is valid from a little earlier, so that a clock that is stepped back does not refuse it."""
 
@@ -41,6 +43,7 @@ def make_certificate(
 ) -> TlsFiles:
     """Write an authority and a certificate for `address` (an IP address) and `localhost` into `directory`.
 
+    It is good for every name of a private network too, by which containers reach each other.
     lifetime_s: seconds from now; negative: a certificate that ended that long ago. The key can be read by the
     service user and root alone.
     """
@@ -56,7 +59,11 @@ def make_certificate(
         .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
-    names = [x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName("localhost")]
+    names = [
+        x509.IPAddress(ipaddress.ip_address(address)),
+        x509.DNSName("localhost"),
+        x509.DNSName(f"*.{PRIVATE_DOMAIN}"),
+    ]
     certificate = (
         _builder(_name("smos test server"), authority, key.public_key(), since, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -102,18 +102,16 @@ def _tested(lab: ObservabilityLab, options: Options) -> Iterator[Probe]:
 
 
 def _carried(lab: ObservabilityLab, options: Options, details: dict[str, Any]) -> Iterator[Probe]:
-    from smos.provision.embedded.prometheus import EmbeddedAlertmanager, EmbeddedPrometheus
-
-    owner = lab.owner()
+    owner, servers = lab.owner(), lab.own().recipe.servers
     now = time.time()
     with AlertSite(well(now)) as site:
-        alertmanager = EmbeddedAlertmanager(
+        alertmanager = servers.alertmanager(
             owner,
             f"http://{site.place}{options.hook or site.hook}",
             name="alerts-manager",
             config=options.folder / "alertmanager.yml",
         )
-        server = EmbeddedPrometheus(
+        server = servers.prometheus(
             owner,
             {"otelcol": [site.place], "vault": [site.place], "drill": [site.place]},
             name="alerts-prometheus",

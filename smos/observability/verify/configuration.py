@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -21,6 +21,9 @@ from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.listening import listeners, on_loopback
 from smos.observability.verify.probe import Probe, ProbeFacts
 from smos.paths import compose_dir
+
+if TYPE_CHECKING:
+    from smos.provision.embedded.otelcol import EmbeddedOtelcol
 
 KINDS = ("receivers", "processors", "exporters", "extensions")
 SUFFIX = re.compile(r"(receiver|processor|exporter|extension)$")
@@ -149,13 +152,11 @@ def _secrets(compose: Path) -> Iterator[Probe]:
 
 def _running(lab: ObservabilityLab, options: Options) -> Iterator[Probe]:
     """Validate and run it; claims stay without an answer where there is no real collector."""
-    from smos.provision.embedded.otelcol import EmbeddedOtelcol
-
     stand = lab.own()
     endpoint = replace(stand.clickhouse.endpoint, database=DATABASE)
     config = options.compose / "observability" / "otel-collector-config.yaml"
     try:
-        collector = EmbeddedOtelcol(
+        collector = stand.recipe.servers.otelcol(
             stand.owner,
             endpoint,
             name="shipped",
@@ -177,7 +178,7 @@ def _running(lab: ObservabilityLab, options: Options) -> Iterator[Probe]:
         client.execute(f"DROP DATABASE IF EXISTS {DATABASE}", in_database=False)
         try:
             collector.start()
-            yield _listening(collector.pid)
+            yield _listening(collector)
             yield from _kept(client)
         except ProvisionError as error:
             yield Probe(claim="listens", holds=False, seen=f"it does not start: {error.message}"[:300])
@@ -187,10 +188,10 @@ def _running(lab: ObservabilityLab, options: Options) -> Iterator[Probe]:
                 client.execute(f"DROP DATABASE IF EXISTS {DATABASE}", in_database=False)
 
 
-def _listening(pid: int | None) -> Probe:
-    """Ask the kernel where the collector listens."""
+def _listening(collector: "EmbeddedOtelcol") -> Probe:
+    """Ask the kernel where the collector listens; of a container, the engine where that is published."""
     try:
-        found = listeners(pid) if pid is not None else ()
+        found = collector.exposed(listeners(collector.pid) if collector.pid is not None else ())
     except OSError as error:  # only Linux tells it so
         return Probe(claim="listens", seen=f"the kernel does not tell: {error.strerror}")
     outside = [address for address in found if not on_loopback(address)]

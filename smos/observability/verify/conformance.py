@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Protocol
 
 import httpx
@@ -26,6 +27,7 @@ from smos.observability.verify.rows import IDENTITY, TABLES
 from smos.provision.embedded.clickhouse import EmbeddedClickHouse
 from smos.provision.owner import Owner
 from smos.provision.telemetry import Capabilities, ClickHouseEndpoint, Collector
+from smos.provision.telemetry_servers import EMBEDDED_TELEMETRY, TelemetryServers
 from smos.wait import wait_for
 
 ITEMS, MANY = 500, 20_000
@@ -44,18 +46,21 @@ class Make(Protocol):
 
 
 def otelcol(
-    owner: Owner, clickhouse: ClickHouseEndpoint, name: str, *, little_memory: bool = False
+    owner: Owner,
+    clickhouse: ClickHouseEndpoint,
+    name: str,
+    *,
+    little_memory: bool = False,
+    servers: TelemetryServers = EMBEDDED_TELEMETRY,
 ) -> Collector:
     """Make the real collector."""
-    from smos.provision.embedded.otelcol import EmbeddedOtelcol
-
-    return EmbeddedOtelcol(owner, clickhouse, name=name, environment=ENVIRONMENT if little_memory else None)
+    return servers.otelcol(owner, clickhouse, name=name, environment=ENVIRONMENT if little_memory else None)
 
 
 def rotel(
     owner: Owner, clickhouse: ClickHouseEndpoint, name: str, *, little_memory: bool = False
 ) -> Collector:
-    """Make rotel, which has no memory limit to set."""
+    """Make rotel, which has no memory limit to set and no image: it is always a program of this machine."""
     from smos.provision.embedded.rotel import EmbeddedRotel
 
     del little_memory
@@ -120,8 +125,8 @@ class _NotSoError(SmosError):
 
 def observe(lab: ObservabilityLab) -> ProbeFacts:
     """Try every capability that is declared. Raises ObservabilityError where live."""
-    lab.own()
-    options: Options = lab.options or Options()
+    own: Mapping[str, Make] = {**MAKES, REAL: partial(otelcol, servers=lab.own().recipe.servers)}
+    options: Options = lab.options or Options(makes=own)
     probes: list[Probe] = []
     details: dict[str, Any] = {}
     lab.owner()  # made here: the threads share it
@@ -173,7 +178,7 @@ def _tried(name: str, bench: Bench, only: Sequence[str]) -> Iterator[Probe]:
 @contextmanager
 def _bench(lab: ObservabilityLab, name: str, make: Make, arrive_s: float) -> Iterator[Bench]:
     owner = lab.owner()
-    clickhouse = EmbeddedClickHouse(owner, name=f"conformance-{name}-clickhouse")
+    clickhouse = lab.own().recipe.servers.clickhouse(owner, name=f"conformance-{name}-clickhouse")
     collector = make(owner, clickhouse.endpoint, f"conformance-{name}")
     try:
         clickhouse.start()

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from smos.observability.clickhouse import ClickHouse
@@ -11,6 +12,9 @@ from smos.observability.verify.known import BEFORE_S, send, wait_until_there
 from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.stand import Stand
 from smos.provision.telemetry import Capabilities, ClickHouseEndpoint
+
+if TYPE_CHECKING:
+    from smos.provision.embedded.otelcol import EmbeddedOtelcol
 
 DATABASE = "smos_known"
 
@@ -42,13 +46,15 @@ def known_tables(lab: ObservabilityLab) -> Iterator[tuple[KnownTables, ClickHous
 
 
 def _make(stand: Stand) -> KnownTables:
-    from smos.provision.embedded.otelcol import EmbeddedOtelcol
-    from smos.provision.embedded.otelcol_build import find_collector
     from smos.provision.embedded.rotel import EmbeddedRotel
 
     endpoint = replace(stand.clickhouse.endpoint, database=DATABASE)
-    make = EmbeddedRotel if find_collector() is None else EmbeddedOtelcol
-    collector = make(stand.owner, endpoint, name=f"{stand.name}-known")
+    servers, name = stand.recipe.servers, f"{stand.name}-known"
+    collector: EmbeddedRotel | EmbeddedOtelcol
+    if servers.has_otelcol():
+        collector = servers.otelcol(stand.owner, endpoint, name=name)
+    else:
+        collector = EmbeddedRotel(stand.owner, endpoint, name=name)
     collector.start()
     try:
         # Unix seconds: what is compared are time stamps, not durations.

@@ -132,13 +132,13 @@ def _drill(options: Options) -> Probe:
 
 
 def _vault(lab: ObservabilityLab, options: Options, details: dict[str, Any]) -> Iterator[Probe]:
-    from smos.provision.embedded.otelcol import EmbeddedOtelcol
-
     stand = lab.own()
     endpoint = replace(stand.clickhouse.endpoint, database=DATABASE)
     with _scraped_vault(lab) as (own_place, ca, token, ask), ClickHouse(endpoint) as client:
         client.execute(f"DROP DATABASE IF EXISTS {DATABASE}", in_database=False)
-        collector = EmbeddedOtelcol(stand.owner, endpoint, name="metrics", environment={"SSL_CERT_FILE": ca})
+        collector = stand.recipe.servers.otelcol(
+            stand.owner, endpoint, name="metrics", environment={"SSL_CERT_FILE": ca}
+        )
         before = options.before or (lambda place, scheme: (place, scheme))
         place, scheme = before(own_place, "https")
         shown = token.get_secret_value() if options.token is None else options.token
@@ -196,11 +196,11 @@ def _scraped_vault(
 ) -> Iterator[tuple[str, str, SecretStr, Callable[[], object]]]:
     """Yield a Vault's `host:port`, its authority's file, a token for its metrics, and a request that it counts."""
     from smos.provision.certificates import make_certificate
-    from smos.provision.embedded.openbao import EmbeddedOpenBao
 
     owner = lab.owner()
     tls = make_certificate(owner, owner.directory("scraped-tls", read_only=True))
-    server = EmbeddedOpenBao(owner, name="scraped", storage="inmem", memory=True, audit=False, tls=tls)
+    make = lab.own().recipe.servers.base.openbao
+    server = make(owner, name="scraped", storage="inmem", memory=True, audit=False, tls=tls)
     server.start()
     try:
         with opened(server.endpoint) as client:

@@ -15,6 +15,7 @@ from smos.observability.clickhouse import ClickHouse
 from smos.observability.verify.subject import Subject
 from smos.provision.owner import Owner
 from smos.provision.telemetry import ClickHouseEndpoint, Collector, CollectorEndpoint
+from smos.provision.telemetry_servers import EMBEDDED_TELEMETRY, TelemetryServers
 
 if TYPE_CHECKING:
     from smos.provision.embedded.bugsink import EmbeddedBugsink
@@ -31,6 +32,7 @@ class Recipe:
     environment: variables of the collector's configuration. configure: changes the parsed configuration in place.
     prepare: what is done to ClickHouse before the collector starts. between: puts something between collector and
     ClickHouse and gives the endpoint that the collector is told. front: likewise between senders and collector.
+    servers: programs of this machine, or containers.
     """
 
     ttl: str = TTL
@@ -39,6 +41,7 @@ class Recipe:
     prepare: Callable[[ClickHouse], object] | None = None
     between: Callable[[ClickHouseEndpoint], AbstractContextManager[ClickHouseEndpoint]] | None = None
     front: Callable[[CollectorEndpoint], AbstractContextManager[CollectorEndpoint]] | None = None
+    servers: TelemetryServers = EMBEDDED_TELEMETRY
 
 
 SHIPPED = Recipe()
@@ -57,9 +60,7 @@ class Stand:
     @cached_property
     def clickhouse(self) -> "EmbeddedClickHouse":
         """ClickHouse, started. Raises ProvisionError."""
-        from smos.provision.embedded.clickhouse import EmbeddedClickHouse
-
-        server = EmbeddedClickHouse(self.owner, name=f"{self.name}-clickhouse")
+        server = self.recipe.servers.clickhouse(self.owner, name=f"{self.name}-clickhouse")
         server.start()
         return server
 
@@ -76,8 +77,7 @@ class Stand:
     @cached_property
     def collector(self) -> Collector:
         """The collector, started after ClickHouse: the real one where it was built, else rotel."""
-        from smos.provision.embedded.otelcol import EmbeddedOtelcol
-        from smos.provision.embedded.otelcol_build import configuration, find_collector
+        from smos.provision.embedded.otelcol_build import configuration
         from smos.provision.embedded.rotel import EmbeddedRotel
 
         recipe, clickhouse = self.recipe, self.clickhouse.endpoint
@@ -87,7 +87,7 @@ class Stand:
         if recipe.between is not None:
             clickhouse = self._between.enter_context(recipe.between(clickhouse))
         server: Collector
-        if find_collector() is None:
+        if not recipe.servers.has_otelcol():
             server = EmbeddedRotel(self.owner, clickhouse, name=f"{self.name}-rotel", ttl=recipe.ttl)
         else:
             config = configuration()
@@ -95,7 +95,7 @@ class Stand:
                 config = self.owner.directory(f"{self.name}-config", read_only=True) / "config.yaml"
                 with config.open("w", encoding="utf-8") as file:
                     YAML().dump(self.configuration, file)
-            server = EmbeddedOtelcol(
+            server = recipe.servers.otelcol(
                 self.owner,
                 clickhouse,
                 name=f"{self.name}-otelcol",
@@ -121,18 +121,14 @@ class Stand:
     @cached_property
     def postgres(self) -> "EmbeddedPostgres":
         """A PostgreSQL for instrumented services, started."""
-        from smos.provision.embedded.postgres import EmbeddedPostgres
-
-        server = EmbeddedPostgres(self.owner, name=f"{self.name}-postgres")
+        server = self.recipe.servers.base.postgres(self.owner, name=f"{self.name}-postgres")
         server.start()
         return server
 
     @cached_property
     def bugsink(self) -> "EmbeddedBugsink":
         """A Sentry-protocol server, started."""
-        from smos.provision.embedded.bugsink import EmbeddedBugsink
-
-        server = EmbeddedBugsink(self.owner, name=f"{self.name}-bugsink")
+        server = self.recipe.servers.bugsink(self.owner, name=f"{self.name}-bugsink")
         server.start()
         return server
 

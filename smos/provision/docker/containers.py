@@ -5,6 +5,7 @@ only the directories that it is given, at the same paths as outside.
 """
 
 import contextlib
+import ipaddress
 import json
 import os
 import subprocess
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smos.errors import DeadlineError, ProvisionError
+from smos.provision.certificates import PRIVATE_DOMAIN
 from smos.provision.docker import watchdog
+from smos.provision.docker.door import Door
 from smos.provision.docker.engine import engine, engine_socket, told
 from smos.provision.docker.labels import identity
 from smos.provision.docker.process import ContainerProcess
@@ -69,6 +72,7 @@ class Containers:
         self._alter: Callable[[MutableMapping[str, Any]], object] | None = None
         self.authorities: dict[int, str] = {}
         """Published port to host:port in the private network, for servers that speak to each other."""
+        self._doors: dict[int, Door] = {}
         self._user = owner.user
         self.processes: deque[ContainerProcess] = deque(maxlen=REMEMBERED)
         self.reaped = reap_dead(self._engine, complain=_tell)
@@ -92,6 +96,25 @@ class Containers:
             if self._network is None:
                 self._network = self.make_network("private")
             return self._network
+
+    def reach(self, port: int) -> str:
+        """Return where containers of the private network reach what is on this port of 127.0.0.1: `host:port`.
+
+        A server of this owner's by its name; everything else on the network's gateway, where a door is opened to it.
+        """
+        if (authority := self.authorities.get(port)) is not None:
+            host, _, inside = authority.rpartition(":")
+            return f"{host}.{PRIVATE_DOMAIN}:{inside}"
+        network = self.network
+        with self._lock:
+            if port not in self._doors:
+                with told("tell the addresses of a network"):
+                    network.reload()
+                (where, *_) = network.attrs["IPAM"]["Config"]
+                inside_of = ipaddress.ip_network(where["Subnet"])
+                gateway = where.get("Gateway") or str(next(inside_of.hosts()))
+                self._doors[port] = Door(gateway, inside_of, port)
+            return self._doors[port].address
 
     def make_network(self, role: str) -> "Network":
         """Make a network of this owner's, without a way out."""
@@ -129,6 +152,7 @@ class Containers:
         ports: Mapping[int, int] | None = None,
         user: str | None = None,
         memory: int = MEMORY,
+        processes: int = PROCESSES,
         tmpfs: Mapping[str, str] | None = None,
         capabilities: Sequence[str] = (),
     ) -> ContainerProcess:
@@ -156,7 +180,8 @@ class Containers:
             options["network_mode"] = "none"
         else:
             net = self.network
-            endpoint = self._client.api.create_endpoint_config(aliases=[name])
+            aliases = [name, f"{name}.{PRIVATE_DOMAIN}"]
+            endpoint = self._client.api.create_endpoint_config(aliases=aliases)
             options |= {"network": net.name, "networking_config": {str(net.name): endpoint}}
             # Names of the private network are known without; the machine's resolver would be a way out.
             options["dns"] = ["127.0.0.1"]
@@ -178,7 +203,7 @@ class Containers:
             "security_opt": ["no-new-privileges:true"],
             "tmpfs": {"/tmp": SCRATCH, **(tmpfs or {})},  # noqa: S108  (inside)
             "ulimits": [Ulimit(name="core", soft=0, hard=0)],
-            "pids_limit": PROCESSES,
+            "pids_limit": processes,
             "mem_limit": memory,
             "memswap_limit": memory,
             "log_config": {"type": "json-file", "config": {"max-size": LOG_BYTES, "max-file": "2"}},
@@ -235,6 +260,8 @@ class Containers:
     def close(self) -> None:
         """Remove everything and let the watchdog go; may be called again."""
         with self._lock:
+            while self._doors:
+                self._doors.popitem()[1].close()
             pipe = self._watchdog.stdin
             if pipe is None or pipe.closed:
                 return

@@ -53,7 +53,7 @@ class EmbeddedBugsink(HttpServer):
 
     def __init__(self, owner: Owner, *, name: str = "bugsink", days: int = 3) -> None:
         super().__init__(owner, name=name)
-        self._packages = packages()
+        self._packages = self._find_packages()
         self._port = PortClaim()
         self._data = owner.directory(f"{name}-data")
         self._token = secrets.token_hex(20)
@@ -98,13 +98,7 @@ class EmbeddedBugsink(HttpServer):
             fresh = self._owner.directory("bugsink-template")
             self._configure(fresh)
             for database in ("default", "snappea"):
-                self._owner.run(
-                    self._command(MANAGE, "migrate", "--no-input", f"--database={database}"),
-                    timeout_s=MIGRATE_S,
-                    env=self._env(),
-                    cwd=self._work,
-                    as_service_user=self._python is not None,
-                )
+                self._manage(fresh, "migrate", "--no-input", f"--database={database}")
             for path in fresh.glob("*.sqlite3"):
                 with sqlite3.connect(path) as source, sqlite3.connect(content / path.name) as target:
                     source.backup(target)
@@ -112,10 +106,27 @@ class EmbeddedBugsink(HttpServer):
                 target.close()
                 (content / path.name).chmod(0o644)
 
-        template = cached("bugsink-database", f"{self._packages}", make)
+        template = cached("bugsink-database", self._made_by(), make)
         for path in template.glob("*.sqlite3"):
             shutil.copyfile(path, self._data / path.name)
             self._owner.give(self._data / path.name)
+
+    def _find_packages(self) -> Path:
+        return packages()
+
+    def _made_by(self) -> str:
+        """Return what the migrated database depends on."""
+        return str(self._packages)
+
+    def _manage(self, data: Path, *words: str) -> None:  # noqa: ARG002  (a container must be given it)
+        """Run a command of Bugsink's on the database in `data`. Raises ProvisionError."""
+        self._owner.run(
+            self._command(MANAGE, *words),
+            timeout_s=MIGRATE_S,
+            env=self._env(),
+            cwd=self._work,
+            as_service_user=self._python is not None,
+        )
 
     def _configure(self, data: Path) -> None:
         code = self._etc / "bugsinkapp"
@@ -158,7 +169,7 @@ class EmbeddedBugsink(HttpServer):
         return Launch(
             argv=self._command(
                 SERVE,
-                f"--bind={self._port.address}",
+                f"--bind={self._bound(self._port)}",
                 "--workers=1",
                 "--threads=4",
                 "--no-control-socket",

@@ -40,7 +40,7 @@ class EmbeddedClickHouse(HttpServer):
     def __init__(
         self, owner: Owner, *, name: str = "clickhouse", database: str = "otel", memory: bool = False
     ) -> None:
-        _packages()
+        self._require()
         super().__init__(owner, name=name)
         self._port = PortClaim()
         self._password = secrets.token_urlsafe(24)
@@ -53,6 +53,9 @@ class EmbeddedClickHouse(HttpServer):
         return ClickHouseEndpoint(
             url=f"http://{self._port.address}", user=USER, password=self._password, database=self._database
         )
+
+    def _require(self) -> None:
+        _packages()
 
     def _launch(self) -> Launch:
         code = self._etc / "clickhousefront"

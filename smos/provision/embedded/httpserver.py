@@ -9,7 +9,9 @@ import httpx
 
 from smos.errors import DeadlineError, ProvisionError
 from smos.http import trust
-from smos.provision.owner import OwnedProcess, Owner
+from smos.provision.base import ServerProcess
+from smos.provision.owner import Owner
+from smos.provision.ports import PortClaim
 from smos.wait import wait_for
 
 STOP_S = 20
@@ -37,7 +39,7 @@ class HttpServer:
     def __init__(self, owner: Owner, *, name: str) -> None:
         self.name = name
         self._owner = owner
-        self._process: OwnedProcess | None = None
+        self._process: ServerProcess | None = None
         self._etc = owner.directory(f"{name}-etc", read_only=True)
         self._work = owner.directory(f"{name}-work")
         self._log = owner.run_dir / f"{self._etc.name}.log"
@@ -56,17 +58,7 @@ class HttpServer:
         """Start it and return when it says that it is ready. Raises ProvisionError with the end of its log."""
         if self.running:
             return
-        launch = self._launch()
-        process = self._owner.spawn(
-            launch.argv,
-            name=f"{self.make} {self.name}",
-            log=self._log,
-            cwd=self._work,
-            env={"HOME": str(self._work), "TMPDIR": str(self._work), **launch.env},
-            as_service_user=launch.as_service_user,
-            stop_signal=signal.SIGKILL,  # when the run ends its data are thrown away
-        )
-        self._process = process
+        process = self._process = self._spawn(self._launch())
         with httpx.Client(trust_env=False, verify=trust(), timeout=ANSWER_S) as client:
 
             def ready() -> bool:
@@ -115,6 +107,29 @@ class HttpServer:
     def logs(self) -> str:
         """Return everything it has logged, over all its starts."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
+
+    def exposed(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Return where what listens on these addresses (`host:port`) is reached on this machine: just there."""
+        return tuple(addresses)
+
+    def _spawn(self, launch: Launch) -> ServerProcess:
+        return self._owner.spawn(
+            launch.argv,
+            name=f"{self.make} {self.name}",
+            log=self._log,
+            cwd=self._work,
+            env={"HOME": str(self._work), "TMPDIR": str(self._work), **launch.env},
+            as_service_user=launch.as_service_user,
+            stop_signal=signal.SIGKILL,  # when the run ends its data are thrown away
+        )
+
+    def _bound(self, claim: PortClaim) -> str:
+        """Return the address on which it listens to be reached at this claim's."""
+        return claim.address
+
+    def _reached(self, address: str) -> str:
+        """Return how it reaches what the harness reaches at this address or URL."""
+        return address
 
     def _launch(self) -> Launch:
         """Write its configuration and return how it is started."""

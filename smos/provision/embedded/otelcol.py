@@ -65,7 +65,7 @@ class EmbeddedOtelcol(HttpServer):
         program: Path | None = None,
     ) -> None:
         super().__init__(owner, name=name)
-        self._program = reachable_program(program or require_collector(), owner.user)
+        self._program = self._find_program(program)
         self._clickhouse = clickhouse
         self._config = config or configuration()
         self.ttl = ttl
@@ -89,7 +89,7 @@ class EmbeddedOtelcol(HttpServer):
     def scrape(self, targets: Sequence[str], token: str, *, scheme: str = "http") -> None:
         """Scrape these Vaults (`host:port`) with this token; also while it runs (it looks every 5 s)."""
         self._owner.write(self._token, token)
-        group = {"targets": list(targets), "labels": {"__scheme__": scheme}}
+        group = {"targets": [self._reached(place) for place in targets], "labels": {"__scheme__": scheme}}
         self._owner.write(self._targets, json.dumps([group] if targets else []))
 
     def validate(self) -> None:
@@ -108,15 +108,15 @@ class EmbeddedOtelcol(HttpServer):
         return Launch(
             argv=[self._program, "--config", f"file:{config}"],
             env={
-                "OTLP_GRPC_ENDPOINT": self._grpc.address,
-                "OTLP_HTTP_ENDPOINT": self._http.address,
-                "OTELCOL_HEALTH_ENDPOINT": self._health.address,
-                "OTELCOL_METRICS_HOST": "127.0.0.1",
+                "OTLP_GRPC_ENDPOINT": self._bound(self._grpc),
+                "OTLP_HTTP_ENDPOINT": self._bound(self._http),
+                "OTELCOL_HEALTH_ENDPOINT": self._bound(self._health),
+                "OTELCOL_METRICS_HOST": self._bound(self._metrics).rpartition(":")[0],
                 "OTELCOL_METRICS_PORT": str(self._metrics.port),
                 "OTELCOL_QUEUE_DIR": str(self.queue_dir),
                 "OTELCOL_SCRAPE_TARGETS": str(self._targets),
                 "VAULT_METRICS_TOKEN_FILE": str(self._token),
-                "CLICKHOUSE_ENDPOINT": self._clickhouse.url,
+                "CLICKHOUSE_ENDPOINT": self._reached(self._clickhouse.url),
                 "CLICKHOUSE_DATABASE": self._clickhouse.database,
                 "CLICKHOUSE_USER": self._clickhouse.user,
                 "CLICKHOUSE_PASSWORD": self._clickhouse.password,
@@ -124,6 +124,9 @@ class EmbeddedOtelcol(HttpServer):
                 **self.environment,
             },
         )
+
+    def _find_program(self, given: Path | None) -> Path:
+        return reachable_program(given or require_collector(), self._owner.user)
 
     def _ready_url(self) -> str:
         return self.endpoint.health

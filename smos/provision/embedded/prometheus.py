@@ -82,7 +82,7 @@ class EmbeddedAlertmanager(HttpServer):
         hasten: bool = True,
     ) -> None:
         super().__init__(owner, name=name)
-        self._program = reachable_program(require_alertmanager(), owner.user)
+        self._program = self._find_program()
         self._webhook = webhook
         self._hasten = hasten
         self._config = config or shipped("alertmanager.yml")
@@ -97,7 +97,7 @@ class EmbeddedAlertmanager(HttpServer):
     def _launch(self) -> Launch:
         config = self._etc / "alertmanager.yml"
         hook = self._etc / "webhook_url"
-        self._owner.write(hook, self._webhook)
+        self._owner.write(hook, self._reached(self._webhook))
         given = _loaded(self._config)
         if self._hasten:
             given["route"] |= {"group_wait": "0s", "group_interval": QUICK}
@@ -110,10 +110,13 @@ class EmbeddedAlertmanager(HttpServer):
                 self._program,
                 f"--config.file={config}",
                 f"--storage.path={self._data}",
-                f"--web.listen-address={self._port.address}",
+                f"--web.listen-address={self._bound(self._port)}",
                 "--cluster.listen-address=",  # no peers, so no second port
             ]
         )
+
+    def _find_program(self) -> Path:
+        return reachable_program(require_alertmanager(), self._owner.user)
 
     def _ready_url(self) -> str:
         return f"{self.endpoint.url}/-/ready"
@@ -142,8 +145,7 @@ class EmbeddedPrometheus(HttpServer):
         hasten: bool = True,
     ) -> None:
         super().__init__(owner, name=name)
-        program = fetch_program("prometheus", ("prometheus",))
-        self._program = reachable_program(program, owner.user)
+        self._program = self._find_program()
         self._targets = {job: list(places) for job, places in targets.items()}
         self._alertmanager = alertmanager
         self._token = token
@@ -181,7 +183,9 @@ class EmbeddedPrometheus(HttpServer):
             job.pop("file_sd_configs", None)
             if job["job_name"] in self._paths:
                 job["metrics_path"] = self._paths[job["job_name"]]
-            job["static_configs"] = [{"targets": self._targets[job["job_name"]]}]
+            job["static_configs"] = [
+                {"targets": [self._reached(place) for place in self._targets[job["job_name"]]]}
+            ]
             if "authorization" in job:
                 job["authorization"]["credentials_file"] = str(token)
         given["scrape_configs"] = jobs
@@ -189,7 +193,9 @@ class EmbeddedPrometheus(HttpServer):
             given.pop("alerting", None)
         else:
             given["alerting"] = {
-                "alertmanagers": [{"static_configs": [{"targets": [self._alertmanager.address]}]}]
+                "alertmanagers": [
+                    {"static_configs": [{"targets": [self._reached(self._alertmanager.address)]}]}
+                ]
             }
         config = self._etc / "prometheus.yml"
         self._owner.write(config, _dumped(given))
@@ -201,10 +207,13 @@ class EmbeddedPrometheus(HttpServer):
                 self._program,
                 f"--config.file={self._configure()}",
                 f"--storage.tsdb.path={self._data}",
-                f"--web.listen-address={self._port.address}",
+                f"--web.listen-address={self._bound(self._port)}",
                 "--log.level=warn",
             ]
         )
+
+    def _find_program(self) -> Path:
+        return reachable_program(fetch_program("prometheus", ("prometheus",)), self._owner.user)
 
     def _ready_url(self) -> str:
         return f"{self.endpoint.url}/-/ready"
