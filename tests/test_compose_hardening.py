@@ -102,6 +102,61 @@ def test_each_rule_finds_what_it_is_for_and_nothing_else(
     assert judgement.verdict is (Verdict.NOT_PROVEN if code == "compose-empty" else Verdict.FAIL)
 
 
+def top(kind: str, key: str, **options: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda stack: stack[kind].update({key: {"labels": LABELS, **options}})
+
+
+LABELS = {"cl.smarterbot.stack": "x", "cl.smarterbot.backup": "false"}
+SAFE = "no-new-privileges:true"
+EVASIONS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
+    "host-as-volume": (
+        "compose-host-mounted",
+        top("volumes", "all", driver_opts={"type": "none", "o": "bind", "device": "/"}),
+    ),
+    "volumes-from": ("compose-host-mounted", bad("demo-n8n", volumes_from=["container:production"])),
+    "socket-by-compose": ("compose-engine-socket", bad("demo-n8n", use_api_socket=True)),
+    "external-host-network": ("compose-namespace-shared", top("networks", "x", name="host", external=True)),
+    "macvlan": ("compose-namespace-shared", top("networks", "x", driver="macvlan")),
+    "pid-of-a-service": ("compose-namespace-shared", bad("demo-n8n", pid="service:demo-postgres")),
+    "privileged-hook": ("compose-privileged", bad("demo-n8n", post_start=[{"command": ["x"], "privileged": True}])),
+    "root-hook": ("compose-root-user", bad("demo-n8n", post_start=[{"command": ["x"], "user": "root"}])),
+    "root-by-zeros": ("compose-root-user", bad("demo-n8n", user="00:0")),
+    "device-rule": ("compose-device", bad("demo-n8n", device_cgroup_rules=["a *:* rwm"])),
+    "device-reserved": (
+        "compose-device",
+        bad("demo-seeder", deploy={"resources": {"reservations": {"devices": [{"count": 1}]}}}),
+    ),
+    "taken-back": ("compose-new-privileges", bad("demo-n8n", security_opt=[SAFE, "no-new-privileges:false"])),
+    "own-profile": ("compose-unconfined", bad("demo-n8n", security_opt=[SAFE, "seccomp:/tmp/everything.json"])),
+    "unmasked": ("compose-unconfined", bad("demo-n8n", security_opt=[SAFE, "systempaths=unconfined"])),
+    **{
+        f"hollow-{number}": (
+            "compose-health-hollow",
+            bad("demo-n8n", healthcheck={"test": ["CMD-SHELL", words]}),
+        )
+        for number, words in enumerate(
+            [":", "echo ok", "nc -z localhost 5678", "wget -q -O- http://x || exit  0", "test -f /etc/passwd"]
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVASIONS)
+def test_a_rule_is_not_evaded_by_another_spelling(stacks: dict[str, dict[str, Any]], name: str) -> None:
+    code, damage = EVASIONS[name]
+    stack = copy.deepcopy(stacks["demo"])
+    damage(stack)
+    assert {finding.code for finding in judge_stack(stack).findings} == {code}
+
+
+def test_a_service_that_starts_only_with_a_profile_is_rendered_and_judged(tmp_path: Path) -> None:
+    (tmp_path / "x.yml").write_text(
+        "services:\n  a: {image: 'x:1.2', profiles: [debug], privileged: true}\n", encoding="utf-8"
+    )
+    codes = {item.code for item in judge_stack(rendered(tmp_path / "x.yml")).findings}
+    assert "compose-privileged" in codes
+
+
 def test_health_asked_from_outside_counts_only_at_a_published_port(stacks: dict[str, dict[str, Any]]) -> None:
     stack = copy.deepcopy(stacks["observability"])
     stack["services"]["smarter-otelcol"]["labels"][HEALTH_LABEL] = "13134"

@@ -17,7 +17,13 @@ FIRST_UNPRIVILEGED_PORT = 1024
 STACK_LABEL, BACKUP_LABEL = "cl.smarterbot.stack", "cl.smarterbot.backup"
 HEALTH_LABEL = "cl.smarterbot.health-port"
 """For an image that has no program to ask from inside: the port of the container, published, where health is asked."""
-ROOT = frozenset({"0", "root"})
+SHARED = ("container:", "service:")
+DIRECT_NETWORKS = frozenset({"host", "macvlan", "ipvlan"})
+"""Drivers whose containers stand in the machine's own network: nothing that is published on loopback holds for them."""
+HOLLOW = re.compile(
+    r"\b(true|exit\s+0|pgrep|pidof|kill\s+-0|ps\s+-?\w*|nc\s+-\w*z\w*|/dev/tcp/\S+)(?!\S)|^\s*(:|echo\b.*|test\s+-[def]\s+\S+)\s*$"
+)
+"""Words of a health check that ask the process, the port or nobody; the application may be dead behind them."""
 Service = Mapping[str, Any]
 Rule = Callable[[str, Service], Iterator[Finding]]
 
@@ -33,13 +39,13 @@ def judge_stack(rendered: Mapping[str, Any], *, folder: str) -> Judgement:
         return Judgement((finding,))
     findings = [finding for name in services for rule in RULES for finding in rule(name, services[name])]
     findings += [finding for name in services for finding in _mounts(name, services[name], folder)]
-    findings += _volumes(rendered)
+    findings += [*_networks(rendered), *_volumes(rendered)]
     return Judgement(
         tuple(findings),
         {
             "services": sorted(services),
             "volumes": sorted(rendered.get("volumes") or {}),
-            "rules": len(RULES) + 1,
+            "rules": len(RULES) + 3,
         },
     )
 
@@ -47,8 +53,14 @@ def judge_stack(rendered: Mapping[str, Any], *, folder: str) -> Judgement:
 def _privileged(name: str, service: Service) -> Iterator[Finding]:  # CIS 5.5, 5.18
     if service.get("privileged"):
         yield fail("compose-privileged", f"{name} is privileged: it owns the host", "remove privileged")
-    if service.get("devices"):
+    reserved = ((service.get("deploy") or {}).get("resources") or {}).get("reservations") or {}
+    if any(service.get(key) for key in ("devices", "device_cgroup_rules", "gpus")) or reserved.get("devices"):
         yield fail("compose-device", f"{name} has devices of the host", "remove devices")
+    for key in ("post_start", "pre_stop"):
+        if any(hook.get("privileged") for hook in service.get(key) or ()):
+            yield fail(
+                "compose-privileged", f"{name} has a privileged {key}: it owns the host", "remove privileged"
+            )
 
 
 def _capabilities(name: str, service: Service) -> Iterator[Finding]:  # CIS 5.4
@@ -61,9 +73,16 @@ def _capabilities(name: str, service: Service) -> Iterator[Finding]:  # CIS 5.4
 
 def _confinement(name: str, service: Service) -> Iterator[Finding]:  # CIS 5.2, 5.3, 5.22, 5.26
     options = [str(option) for option in service.get("security_opt") or ()]
-    if not any(re.fullmatch(r"no-new-privileges(:true|=true)?", option) for option in options):
+    told = [option for option in options if option.startswith("no-new-privileges")]
+    if not told or not all(re.fullmatch(r"no-new-privileges([:=]true)?", option) for option in told):
         yield fail("compose-new-privileges", f"{name} may gain privileges", "no-new-privileges:true")
-    loose = [option for option in options if re.search(r"unconfined|label[:=]disable", option)]
+    loose = [
+        option
+        for option in options
+        if re.search(
+            r"unconfined|label[:=]disable|^seccomp[:=](?!builtin$)", option
+        )  # a profile may allow everything
+    ]
     if loose:
         yield fail("compose-unconfined", f"{name} has {', '.join(loose)}", "keep the engine's own profiles")
 
@@ -71,11 +90,19 @@ def _confinement(name: str, service: Service) -> Iterator[Finding]:  # CIS 5.2, 
 def _namespaces(name: str, service: Service) -> Iterator[Finding]:  # CIS 5.10, 5.16, 5.17, 5.21, 5.31
     for key in ("network_mode", "pid", "ipc", "uts", "userns_mode", "cgroup"):
         value = str(service.get(key) or "")
-        if value == "host" or value.startswith("container:"):
+        if value == "host" or value.startswith(SHARED):
             yield fail("compose-namespace-shared", f"{name} has {key}: {value}", f"remove {key}")
 
 
 def _mounts(name: str, service: Service, folder: str) -> Iterator[Finding]:  # CIS 5.6, 5.20, 5.32
+    if service.get("use_api_socket"):
+        yield fail(
+            "compose-engine-socket", f"{name} is given the engine's socket: it owns the host", "remove it"
+        )
+    if service.get("volumes_from"):
+        yield fail(
+            "compose-host-mounted", f"{name} has whatever another container has mounted", "name the volumes"
+        )
     for mount in service.get("volumes") or ():
         source, target = str(mount.get("source", "")), mount.get("target")
         if mount.get("type") != "bind":
@@ -135,12 +162,19 @@ def _ports(name: str, service: Service) -> Iterator[Finding]:  # CIS 5.8, 5.14
 
 def _user(name: str, service: Service) -> Iterator[Finding]:  # CIS 4.1
     user = str(service.get("user") or "").partition(":")[0]
-    if user in ROOT and (service.get("restart") != "no" or service.get("network_mode") != "none"):
+    hooks = [hook for key in ("post_start", "pre_stop") for hook in service.get(key) or ()]
+    if any(_is_root(str(hook.get("user") or "").partition(":")[0]) for hook in hooks):
+        yield fail("compose-root-user", f"{name} runs a hook as root", "name a user")
+    if _is_root(user) and (service.get("restart") != "no" or service.get("network_mode") != "none"):
         yield fail(
             "compose-root-user",
             f"{name} runs as root",
             "name a user; root only once, before, without a network",
         )
+
+
+def _is_root(user: str) -> bool:
+    return user == "root" or (user.isascii() and user.isdigit() and int(user) == 0)
 
 
 def _health(name: str, service: Service) -> Iterator[Finding]:  # CIS 5.27
@@ -154,7 +188,7 @@ def _health(name: str, service: Service) -> Iterator[Finding]:  # CIS 5.27
         yield fail(
             "compose-health-unknown", f"{name} has no health check", "ask the application, not the process"
         )
-    if asked and re.search(r"\b(true|exit 0|pgrep|pidof|kill -0)\b", " ".join(words[1:])):
+    if asked and HOLLOW.search(" ".join(map(str, words[1:]))):
         yield fail(
             "compose-health-hollow", f"{name} is healthy whatever the application says", "ask the application"
         )
@@ -166,6 +200,21 @@ def _image(name: str, service: Service) -> Iterator[Finding]:  # CIS 5.28
         yield fail("compose-image-floating", f"{name}: {image or 'no image'} is no exact version", "pin it")
 
 
+def _networks(rendered: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, network in (rendered.get("networks") or {}).items():
+        found = network or {}
+        kinds = {
+            str(found.get("driver") or ""),
+            str(found.get("name") or "") if found.get("external") else "",
+        }
+        if kinds & DIRECT_NETWORKS:
+            yield fail(
+                "compose-namespace-shared",
+                f"The network {name} is the machine's own",
+                "use a bridge of the stack's own",
+            )
+
+
 def _volumes(rendered: Mapping[str, Any]) -> Iterator[Finding]:
     for name, volume in (rendered.get("volumes") or {}).items():
         labels = (volume or {}).get("labels") or {}
@@ -174,6 +223,13 @@ def _volumes(rendered: Mapping[str, Any]) -> Iterator[Finding]:
                 "compose-volume-unlabelled",
                 f"The volume {name} does not say whose it is, and whether it is backed up",
                 f"label it {STACK_LABEL} and {BACKUP_LABEL}",
+            )
+        options = (volume or {}).get("driver_opts") or {}
+        if options.get("device") and str(options.get("type") or "none") != "tmpfs":
+            yield fail(
+                "compose-host-mounted",
+                f"The volume {name} is {options['device']} of the host",
+                "a volume without driver_opts",
             )
     for name, service in (rendered.get("services") or {}).items():
         for mount in service.get("volumes") or ():

@@ -42,7 +42,8 @@ def command(file: Path, *words: str, environment_files: Sequence[Path] = (), pro
 
 def rendered(file: Path, *, environment_files: Sequence[Path] = ()) -> dict[str, Any]:
     """Return the stack as Compose renders it, variables replaced. Raises ProvisionError with what Compose says."""
-    words = command(file, "config", environment_files=environment_files)
+    # What starts only with a profile is part of the stack as well.
+    words = command(file, "--profile", "*", "config", environment_files=environment_files)
     done = run(words, timeout_s=RENDER_S)
     if done.returncode != 0:
         raise ProvisionError(
