@@ -2,8 +2,11 @@
 
 import ast
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +33,13 @@ from smos.failover.facts import (
     Stall,
     Tally,
 )
-from smos.failover.ledger import Entry, Ledger, Row, newest_survivor, tally
+from smos.failover.ledger import STRAY, Entry, Ledger, Row, newest_survivor, tally
 from smos.failover.recommend import as_json, distribution, measure, recommend
+from smos.failover.strike import EXPECTED, process_state, witness
 from smos.provision.owner import Owner
 from smos.target import Objectives
 from smos.verdict import Judgement, Verdict
+from smos.wait import wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 HOUR = 3600.0
@@ -144,6 +149,7 @@ def failover(
         tally=Tally(
             attempted=40,
             acknowledged=30,
+            acknowledged_before=25,
             unknown=10,
             lost=20 * cut,
             acknowledged_after_cut=20 * cut,
@@ -169,6 +175,7 @@ def failover(
         ),
     )
     behind = "c" if mode is Mode.QUORUM else ""
+    changes = {"befell": EXPECTED[disaster], "writing": 3} | changes
     return replace(whole, **({"behind": behind} | changes))  # type: ignore[arg-type]
 
 
@@ -181,7 +188,29 @@ def campaign(*runs: Failover) -> Campaign:
     )
 
 
-WHOLE = campaign(*(failover(mode, disaster) for mode in Mode for disaster in (Disaster.KILL, Disaster.LAG)))
+WHOLE = campaign(*(failover(mode, disaster) for mode in Mode for disaster in Disaster))
+LOSS = LeaderLoss(
+    rto_s=1.0,
+    tally=Tally(acknowledged=9),
+    leaders=("y",),
+    old="x",
+    new="y",
+    rejoined=True,
+    gone=True,
+)
+REFUSED = QuorumLoss(
+    attempts=(Attempt(through="x", outcome=Outcome.REFUSED),),
+    recovered=True,
+    tally=Tally(acknowledged=9),
+    gone=2,
+)
+
+
+def every_disaster(**of_the_cut: object) -> Campaign:
+    """Return synchronous failovers after everything; the one after a cut of replication is as told."""
+    kinds = (Disaster.KILL, Disaster.FREEZE, Disaster.CUT)
+    lag = failover(Mode.SYNCHRONOUS, Disaster.LAG, **of_the_cut)
+    return campaign(*(failover(Mode.SYNCHRONOUS, kind) for kind in kinds), lag)
 
 
 def codes(judgement: Judgement) -> dict[str, Verdict]:
@@ -189,15 +218,11 @@ def codes(judgement: Judgement) -> dict[str, Verdict]:
 
 
 def all_of(record: Campaign, objectives: Objectives | None = None) -> dict[str, Judgement]:
-    loss = LeaderLoss(rto_s=1.0, tally=Tally(acknowledged=9), leaders=("y",), old="x", new="y", rejoined=True)
-    refused = QuorumLoss(
-        attempts=(Attempt(through="x", outcome=Outcome.REFUSED),), recovered=True, tally=Tally(acknowledged=9)
-    )
     lab = FailoverLab(
         objectives=objectives or Objectives(),
         campaign=lambda: record,
-        leaders=lambda: (loss,),
-        quorum=lambda: refused,
+        leaders=lambda: (LOSS,),
+        quorum=lambda: REFUSED,
     )
     return {check.id: exercise(check.id, lab) for check in CHECKS}
 
@@ -220,8 +245,14 @@ def test_nothing_that_was_not_tried_is_proven() -> None:
 
 
 def test_synchronous_modes_are_not_proven_without_a_cut() -> None:
-    record = campaign(failover(Mode.SYNCHRONOUS))
+    record = campaign(*every_disaster().failovers[:-1])
     assert codes(commits.judge_lossless(record, Mode.SYNCHRONOUS)) == {"cut-not-tried": Verdict.NOT_PROVEN}
+    for missing in range(3):
+        runs = every_disaster().failovers
+        record = campaign(*(runs[:missing] + runs[missing + 1 :]))
+        assert codes(commits.judge_lossless(record, Mode.SYNCHRONOUS)) == {
+            "disaster-not-tried": Verdict.NOT_PROVEN
+        }
 
 
 @pytest.mark.parametrize(
@@ -229,7 +260,12 @@ def test_synchronous_modes_are_not_proven_without_a_cut() -> None:
 )
 def test_a_counter_that_does_not_count_what_must_be_lost_is_refused(acknowledged: int, lost: int) -> None:
     counted = Tally(
-        attempted=30, acknowledged=30, acknowledged_after_cut=acknowledged, lost_after_cut=lost, lost=lost
+        attempted=30,
+        acknowledged=30,
+        acknowledged_before=30,
+        acknowledged_after_cut=acknowledged,
+        lost_after_cut=lost,
+        lost=lost,
     )
     record = campaign(failover(disaster=Disaster.LAG, tally=counted))
     assert codes(commits.judge_asynchronous(record, HOUR)) == {"loss-not-counted": Verdict.FAIL}
@@ -252,16 +288,14 @@ def test_a_quorum_is_not_proven_where_no_standby_was_left_behind() -> None:
 
 
 def test_a_standby_that_no_commit_waits_for_is_found() -> None:
-    run = failover(Mode.SYNCHRONOUS, Disaster.LAG, durability=replace(GOOD, states=(("b", "async"),)))
-    assert codes(commits.judge_lossless(campaign(run), Mode.SYNCHRONOUS)) == {
-        "no-synchronous-standby": Verdict.FAIL
-    }
+    record = every_disaster(durability=replace(GOOD, states=(("b", "async"),)))
+    assert codes(commits.judge_lossless(record, Mode.SYNCHRONOUS)) == {"no-synchronous-standby": Verdict.FAIL}
 
 
 def test_a_failover_without_a_write_fails_and_tells_nothing_of_losses() -> None:
-    run = failover(Mode.SYNCHRONOUS, Disaster.LAG, rto_s=None, timeline_after=None, error="nobody")
-    assert codes(rto.judge(campaign(run), HOUR)) == {"no-write-after-failover": Verdict.FAIL}
-    assert codes(commits.judge_lossless(campaign(run), Mode.SYNCHRONOUS)) == {
+    record = every_disaster(rto_s=None, timeline_after=None, error="nobody", tally=Tally(lost=9))
+    assert codes(rto.judge(record, HOUR)) == {"no-write-after-failover": Verdict.FAIL}
+    assert codes(commits.judge_lossless(record, Mode.SYNCHRONOUS)) == {
         "failover-unfinished": Verdict.NOT_PROVEN
     }
 
@@ -309,8 +343,110 @@ def test_a_standby_that_does_not_follow_or_was_not_compared_is_found() -> None:
     ],
 )
 def test_a_vault_cluster_with_another_fault_fails(changes: dict[str, object], code: str) -> None:
-    loss = LeaderLoss(rto_s=1.0, tally=Tally(acknowledged=9), leaders=("y",), old="x", new="y", rejoined=True)
-    assert codes(vault.judge_leader((replace(loss, **changes),), 60)) == {code: Verdict.FAIL}  # type: ignore[arg-type]
+    assert codes(vault.judge_leader((replace(LOSS, **changes),), 60)) == {code: Verdict.FAIL}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"gone": False}, {"leaders": ("x",), "new": "x"}], ids=["answers", "still-leads"]
+)
+def test_a_vault_leader_that_was_not_lost_proves_nothing(changes: dict[str, object]) -> None:
+    judgement = vault.judge_leader((replace(LOSS, **changes),), 60)  # type: ignore[arg-type]
+    assert codes(judgement) == {"leader-not-lost": Verdict.NOT_PROVEN}
+
+
+def test_a_write_that_is_refused_for_another_reason_than_the_quorum_proves_nothing() -> None:
+    forbidden = Attempt(through="x", outcome=Outcome.UNREACHABLE, detail="permission denied")
+    found = replace(REFUSED, attempts=(*REFUSED.attempts, forbidden))
+    assert codes(vault.judge_quorum(found)) == {"quorum-inconclusive": Verdict.NOT_PROVEN}
+    alive = replace(REFUSED, gone=1, attempts=(Attempt(through="x", outcome=Outcome.ACCEPTED),))
+    assert codes(vault.judge_quorum(alive)) == {"quorum-not-lost": Verdict.NOT_PROVEN}
+
+
+# --- what a drill must not pass on --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"befell": ""}, "disaster-not-seen"),
+        ({"befell": "network stopped"}, "disaster-not-seen"),
+        ({"writing": 0}, "load-ended"),
+        ({"latencies": ()}, "nothing-acknowledged"),
+        ({"tally": Tally(acknowledged=3, attempted=3)}, "nothing-acknowledged"),
+        ({"tally": Tally(acknowledged=3, attempted=3, acknowledged_before=2)}, "ledger-incomplete"),
+    ],
+    ids=["nothing-befell", "something-else-befell", "idle", "no-latency", "probe-only", "short-ledger"],
+)
+@pytest.mark.parametrize("mode", Mode)
+def test_a_drill_without_a_disaster_a_load_or_a_whole_ledger_proves_nothing(
+    mode: Mode, changes: dict[str, object], code: str
+) -> None:
+    record = campaign(*(failover(mode, kind) for kind in Disaster), failover(mode, **changes))
+    judgement = (
+        commits.judge_asynchronous(record, HOUR)
+        if mode is Mode.ASYNCHRONOUS
+        else commits.judge_lossless(record, mode)
+    )
+    assert codes(judgement).get(code) is Verdict.NOT_PROVEN
+    assert judgement.verdict is Verdict.NOT_PROVEN
+
+
+def test_one_old_primary_that_did_not_come_back_or_rejoin_leaves_the_claim_unproven() -> None:
+    record = campaign(failover(), failover(returned=None, rejoin=None))
+    assert codes(splitbrain.judge(record)) == {"return-not-tried": Verdict.NOT_PROVEN}
+    assert codes(rejoin.judge(record)) == {"rejoin-not-tried": Verdict.NOT_PROVEN}
+
+
+def test_an_old_primary_that_nobody_reached_was_not_seen_to_refuse() -> None:
+    served = Attempt(through="service", outcome=Outcome.ACCEPTED, node="b")
+    down = Attempt(through="old primary", outcome=Outcome.UNREACHABLE)
+    found = Return(fenced_before_promotion=True, running=False, attempts=(down, served))
+    assert codes(splitbrain.judge(campaign(failover(returned=found)))) == {
+        "old-never-answered": Verdict.NOT_PROVEN
+    }
+    full = Attempt(through="old primary", outcome=Outcome.UNREACHABLE, node="a", detail="no space left")
+    found = replace(found, running=True, attempts=(full, served))
+    assert codes(splitbrain.judge(campaign(failover(), failover(returned=found)))) == {
+        "attempt-inconclusive": Verdict.NOT_PROVEN
+    }
+
+
+def test_empty_tables_agree_and_prove_nothing() -> None:
+    empty = replace(failover().rejoin, digests=dict.fromkeys("abc", "0:"))  # type: ignore[type-var]
+    assert codes(rejoin.judge(campaign(failover(rejoin=empty)))) == {
+        "rejoin-not-compared": Verdict.NOT_PROVEN
+    }
+
+
+def test_what_is_lost_although_a_later_commit_is_there_is_a_hole() -> None:
+    own = tally(entries(1, 2, 3), rows(1, 3))
+    assert (own.lost, own.holes, own.examples["holes"]) == (1, 1, ("1/2",))
+    end = tally(entries(1, 2, 3), rows(1))
+    assert (end.lost, end.holes) == (2, 0)
+    other = tally([*entries(1, client=1), *entries(2, 3, client=2)], rows(2, 3, client=2))
+    assert (other.lost, other.holes) == (1, 1)  # client 2 began its second one after client 1 had its answer
+    overlap = tally([*entries(2, client=1), *entries(1, 3, client=2)], rows(1, 3, client=2))
+    assert (overlap.lost, overlap.holes) == (1, 0)
+
+
+def test_writes_on_the_new_primary_make_no_hole_of_what_was_lost_before() -> None:
+    later = [Entry(STRAY, 1, "t1", 8.0), Entry(STRAY, 2, "t2", 9.0)]
+    found = tally([*entries(1, 2), *later], [*rows(1), *rows(1, 2, client=STRAY)], declared=5.0)
+    assert (found.lost, found.holes, found.acknowledged_before) == (1, 0, 2)
+
+
+def test_the_system_says_whether_a_process_runs_is_stopped_or_gone() -> None:
+    with subprocess.Popen(["/bin/sleep", "600"]) as process:
+        try:
+            assert witness(process.pid, process.pid) == ""
+            process.send_signal(signal.SIGSTOP)
+            wait_for(lambda: process_state(process.pid) == "T", what="it is stopped", deadline_s=60)
+            assert witness(process.pid, os.getpid()) == "server stopped"
+        finally:
+            process.kill()
+        wait_for(lambda: process_state(process.pid) in {"Z", ""}, what="it has ended", deadline_s=60)
+        assert witness(process.pid, os.getpid()) == "server gone"
+    assert witness(os.getpid(), process.pid) == "network gone"
 
 
 def test_a_drill_that_breaks_off_leaves_the_check_unproven() -> None:
@@ -404,7 +540,13 @@ def test_every_code_of_a_failover_finding_is_documented() -> None:
         sorted(
             set(re.findall(r"^\| `([a-z-]+)`", text, re.MULTILINE))
             - made
-            - {"row-never-attempted", "row-duplicated", "row-altered", "row-disordered"}
+            - {
+                "row-never-attempted",
+                "row-duplicated",
+                "row-altered",
+                "row-disordered",
+                "acknowledged-missing-between",
+            }
         )
         == []
     )

@@ -12,7 +12,7 @@ import psycopg
 
 from smos.errors import ProvisionError
 from smos.failover.facts import Mode
-from smos.failover.node import Node
+from smos.failover.node import COPY_S, Node
 from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
 from smos.wait import wait_for
@@ -22,7 +22,6 @@ APPLICATION = "failover_app"
 REPLICATION = "failover_replica"
 ATTACH_S = 120.0
 """Seconds within which a standby is attached; a limit against hangs, some 0.2 s are usual."""
-COPY_S = 300.0
 AHEAD = 60
 """Rows that a standby lacks when it was left behind."""
 SCHEMA = f"""
@@ -41,7 +40,8 @@ ALTER TABLE drill.ledger OWNER TO {APPLICATION};
 class Cluster:
     """Three servers, one of which is the primary. Everything is removed with the owner.
 
-    memory: data on tmpfs where it has room; commits then cost less than they would.
+    memory: data on tmpfs where it has room; commits then cost less than they would, unless `log_on_disk` keeps the
+    write-ahead log, the only thing that a commit waits for, where files usually are.
     """
 
     def __init__(
@@ -51,7 +51,9 @@ class Cluster:
         name: str = "pg",
         installation: PostgresInstallation | None = None,
         memory: bool = False,
+        log_on_disk: bool = False,
     ) -> None:
+        self._log_on_disk = log_on_disk
         first = Node(owner, name=f"{name}0", installation=installation, memory=memory)
         others = [
             Node(owner, name=f"{name}{number}", installation=installation, memory=memory) for number in (1, 2)
@@ -85,6 +87,10 @@ class Cluster:
             )
             node.mark_standby()
             self.follow(node, first)
+        if self._log_on_disk:
+            for node in self.standbys:
+                node.put_log_on_disk()
+            first.put_log_on_disk()
         self._name_standbys()
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             for done in [pool.submit(node.start) for node in self.nodes]:

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 import psycopg
 
 from smos.errors import DeadlineError, SmosError
-from smos.failover import procedure as steps
 from smos.failover.cluster import APPLICATION, Cluster
 from smos.failover.facts import Disaster, Durability, Failover, Outcome, Return
 from smos.failover.ledger import LOCAL, PROBE, Entry, Ledger, Row, newest_survivor, tally
 from smos.failover.node import Node
+from smos.failover.patience import patience
 from smos.failover.procedure import Procedure
 from smos.failover.rejoin import rejoin
 from smos.failover.service import Attempts, Service
+from smos.failover.strike import await_witness
 from smos.failover.writers import INSERT, Load, Writer
 from smos.wait import wait_for
 
@@ -27,11 +28,17 @@ COMMITS_EACH = 50
 COMMITS_AFTER_CUT = 20
 """Commits beside the primary while replication is cut: with asynchronous replication just these must be lost."""
 CUT_S = 120.0
+WRITE_S = 30.0
+"""Seconds after which the first writer gives a commit up that waits for a standby, and tries again."""
 LOCAL_NAME = "failover-local"
 LOOKS = 5
 """How often in a row a commit must be seen to wait: one that is about to be acknowledged waits for a moment as well."""
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'SyncRep'"
-TRANSIENT = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction, psycopg.InterfaceError)
+TRANSIENT = (
+    psycopg.OperationalError,  # QueryCanceled is one of them
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.InterfaceError,
+)
 
 
 class Drill:
@@ -66,9 +73,11 @@ class Drill:
                 cluster.leave_behind(behind)
             durability = self._durability(load.writers)
             local = self._go_on_alone() if self._disaster is Disaster.LAG else None
-            latencies = load.latencies
+            latencies, writing = load.latencies, sum(writer.writes for writer in load.writers)
+            pids = old.pid(), old.relay.pid
             declared = self._mark = time.monotonic()
-            steps.strike(old, self._disaster)
+            self._steps.strike(old, self._disaster)
+            befell = await_witness(self._disaster, *pids, self._steps.seen_s)
             try:
                 new, rto, error = self._fail_over(service, before + 1, declared)
             finally:
@@ -78,7 +87,7 @@ class Drill:
         after = new.timeline() if rto is not None else None
         returned = self._bring_back(service, new) if after is not None and self._steps.returns else None
         entries, rows = self._audit(new)
-        counted = tally(entries, rows)
+        counted = tally(entries, rows, declared)
         survivor = newest_survivor(entries, rows, declared)
         rejoined = None
         if after is not None and after > before:  # on one timeline there is no telling who wrote what
@@ -101,6 +110,8 @@ class Drill:
             rejoin=rejoined,
             error=error,
             behind=behind.name if behind is not None else "",
+            befell=befell,
+            writing=writing,
         )
 
     def _load(self) -> Load:
@@ -178,19 +189,25 @@ class Drill:
         return new, self._mark - declared, ""
 
     def _first_write(self, service: Service, new: Node) -> None:
+        limit_s = min(WRITE_S, self._steps.promote_s)
         with self._ledger.journal(PROBE) as journal:
             made = 0
 
             def written() -> bool:
                 nonlocal made
-                with service.connect() as connection:
+                warned: list[str] = []
+                with service.connect() as connection, patience(connection, limit_s):
+                    connection.add_notice_handler(lambda said: warned.append(str(said.message_primary)))
                     made += 1
                     token = journal.attempt(made)
                     connection.execute(INSERT, (self._number, PROBE, made, token))
+                    if warned:  # no acknowledgement: it is on this server, and waits for another
+                        raise psycopg.OperationalError(warned[0])
+                    acknowledged = time.monotonic()
                     node = connection.execute("SHOW cluster_name").fetchone()
                     if node is None or node[0] != new.name:
                         return False  # it was the wrong one: no write on the new primary
-                    journal.acknowledge(made, time.monotonic())
+                    journal.acknowledge(made, acknowledged)
                 return True
 
             wait_for(
@@ -212,16 +229,22 @@ class Drill:
         except SmosError as problem:  # it does not even start: nobody can write to it
             error = problem.message
         near, plain = old.near(APPLICATION), "old primary"
+        for conninfo, through, statements in (
+            (near, plain, ()),
+            (near, f"{plain}, asking for read-write", READ_WRITE),
+            (old.near(), f"{plain}, as superuser", READ_WRITE),
+            (old.over_network(APPLICATION), f"{plain}, over the network", ()),
+        ):
+            tried.append(attempts.at(conninfo, through, statements))
+            if tried[-1].outcome is Outcome.WAITS:
+                break  # it takes commits, and each would wait as this one did
         tried += [
-            attempts.at(near, plain),
-            attempts.at(near, f"{plain}, asking for read-write", READ_WRITE),
-            attempts.at(old.near(), f"{plain}, as superuser", READ_WRITE),
-            attempts.at(old.over_network(APPLICATION), f"{plain}, over the network"),
             attempts.through_service(service),
             attempts.through_service(Service((old, new), service.timeline, guarded=service.guarded)),
         ]
         running = old.server.running
-        if running and not any(item.outcome is Outcome.ACCEPTED and item.node == old.name for item in tried):
+        taken = {Outcome.ACCEPTED, Outcome.WAITS}
+        if running and not any(item.outcome in taken and item.node == old.name for item in tried):
             try:
                 old.server.restart()
             except SmosError:  # PostgreSQL itself may refuse: its own timeline goes further than the branch

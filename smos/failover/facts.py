@@ -53,6 +53,8 @@ class Tally:
     attempted = acknowledged + refused + unknown. unknown: the connection broke before the answer, or the server
     warned that it might not be replicated; unknown_present: those that are there all the same. lost: acknowledged and
     not there. lost_after_cut, acknowledged_after_cut: of those, what was written after replication had been cut.
+    acknowledged_before: of the load's commits, those acknowledged before the disaster. holes: lost commits although one
+    that began later is there, which no replication lag explains.
     strangers: rows that nobody attempted, or that were refused. duplicates: surplus rows. altered: rows with another
     content. disordered: rows that stand before one that the same client wrote earlier. examples: `client/n` of some.
     """
@@ -63,8 +65,10 @@ class Tally:
     unknown: int = 0
     unknown_present: int = 0
     lost: int = 0
+    acknowledged_before: int = 0
     acknowledged_after_cut: int = 0
     lost_after_cut: int = 0
+    holes: int = 0
     strangers: int = 0
     duplicates: int = 0
     altered: int = 0
@@ -129,7 +133,9 @@ class Failover:
     rpo_s: declared minus the newest acknowledged commit that survived, 0 when none was lost. phases: seconds of
     fence, choose, promote, write. latencies: seconds of every acknowledged commit before the disaster.
     detection is excluded: the drill declares the disaster itself. behind: a standby that was off the stream and lacked
-    acknowledged commits when the disaster came, "" for none.
+    acknowledged commits when the disaster came, "" for none. befell: what the system said of the primary's process, or
+    of its network's, right after the disaster (see smos/failover/strike.py), "" when nobody looked. writing: clients of
+    the load that still wrote when it came.
     """
 
     number: int
@@ -149,6 +155,8 @@ class Failover:
     rejoin: Rejoin | None = None
     error: str = ""
     behind: str = ""
+    befell: str = ""
+    writing: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +186,7 @@ class Campaign:
 class LeaderLoss:
     """A Vault cluster lost its leader under load. rto_s: killed until the first acknowledged write.
 
-    stale: secrets whose value is not the last one that was acknowledged. leaders: nodes that call themselves the
-    leader afterwards.
+    leaders: nodes that call themselves the leader afterwards. gone: nobody answered at the old one after it was killed.
     """
 
     rto_s: float | None
@@ -189,16 +196,21 @@ class LeaderLoss:
     new: str
     rejoined: bool
     error: str = ""
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuorumLoss:
-    """Two of three Vault nodes were killed: what became of writes, and of everything once they were back."""
+    """Two of three Vault nodes were killed: what became of writes, and of everything once they were back.
+
+    gone: how many of them answered nobody while the writes were tried.
+    """
 
     attempts: tuple[Attempt, ...]
     recovered: bool
     tally: Tally
     error: str = ""
+    gone: int = 0
 
 
 Json = dict[str, Any]

@@ -20,6 +20,7 @@ EXAMPLES = 5
 PROBE, STRAY, LOCAL = 0, 900, 901
 """Clients that are no part of the load: the first writer on the new primary, the attempts on the old one, the one that
 goes on beside the primary while replication is cut."""
+OUTSIDERS = frozenset({PROBE, STRAY, LOCAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,11 @@ class Ledger:
         return tuple(entries.values())
 
 
-def tally(entries: Iterable[Entry], rows: Iterable[Row]) -> Tally:
-    """Hold the ledger against the rows: what is lost, what is there that should not be, what is out of order. Pure."""
+def tally(entries: Iterable[Entry], rows: Iterable[Row], declared: float | None = None) -> Tally:
+    """Hold the ledger against the rows: what is lost, what is there that should not be, what is out of order. Pure.
+
+    declared: when the disaster was, on the monotonic clock.
+    """
     known = {(entry.client, entry.n): entry for entry in entries}
     present: dict[tuple[int, int], list[Row]] = defaultdict(list)
     for row in rows:
@@ -124,6 +128,7 @@ def tally(entries: Iterable[Entry], rows: Iterable[Row]) -> Tally:
     refused = [entry for entry in known.values() if entry.refused]
     unknown = [entry for entry in known.values() if entry.at is None and not entry.refused]
     lost = [entry for entry in acknowledged if (entry.client, entry.n) not in present]
+    holes = list(_holes(known, present))
     strangers = [key for key in present if key not in known or known[key].refused]
     doubled = [key for key, found in present.items() if len(found) > 1]
     altered = [
@@ -139,8 +144,13 @@ def tally(entries: Iterable[Entry], rows: Iterable[Row]) -> Tally:
         unknown=len(unknown),
         unknown_present=sum((entry.client, entry.n) in present for entry in unknown),
         lost=len(lost),
+        acknowledged_before=sum(
+            entry.client not in OUTSIDERS and (declared is None or (entry.at or 0.0) <= declared)
+            for entry in acknowledged
+        ),
         acknowledged_after_cut=sum(entry.client == LOCAL for entry in acknowledged),
         lost_after_cut=sum(entry.client == LOCAL for entry in lost),
+        holes=len(holes),
         strangers=len(strangers),
         duplicates=sum(len(found) - 1 for found in present.values()),
         altered=len(altered),
@@ -149,6 +159,7 @@ def tally(entries: Iterable[Entry], rows: Iterable[Row]) -> Tally:
             name: tuple(f"{client}/{n}" for client, n in sorted(keys)[:EXAMPLES])
             for name, keys in (
                 ("lost", [(entry.client, entry.n) for entry in lost]),
+                ("holes", holes),
                 ("strangers", strangers),
                 ("duplicates", doubled),
                 ("altered", altered),
@@ -168,6 +179,27 @@ def newest_survivor(entries: Iterable[Entry], rows: Iterable[Row], before: float
         if entry.at is not None and entry.at <= before and (entry.client, entry.n) in present
     ]
     return max(times, default=None)
+
+
+def _holes(
+    known: dict[tuple[int, int], Entry], present: dict[tuple[int, int], list[Row]]
+) -> Iterator[tuple[int, int]]:
+    """Yield what is lost although a commit that began after its acknowledgement is there.
+
+    Replication keeps the order of commits: what a standby lacks is the end of the log, never something before it.
+    """
+    began = [
+        before.at
+        for client, n in present
+        if client not in {PROBE, STRAY}  # these two write on the new primary
+        and (before := known.get((client, n - 1))) is not None
+        and before.at is not None
+    ]
+    newest = max(began, default=None)
+    for key, entry in known.items():
+        lost = entry.at is not None and key not in present
+        if lost and newest is not None and entry.at is not None and entry.at <= newest:
+            yield key
 
 
 def _disordered(present: dict[tuple[int, int], list[Row]]) -> Iterator[tuple[int, int]]:

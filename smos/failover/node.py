@@ -4,6 +4,7 @@ Those settings (whom it follows, whom it waits for) lie in `postgresql.auto.conf
 restart and a rewound server can be given its own again.
 """
 
+import shutil
 from pathlib import Path
 
 import psycopg
@@ -14,11 +15,13 @@ from smos.provision.embedded.postgres import PORT, EmbeddedPostgres
 from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
 
+COPY_S = 300.0
 CONNECT_S = 10
 """Seconds for one connection of the administrator."""
 SETTINGS = {
     "wal_level": "replica",
     "max_wal_senders": "10",
+    "min_wal_size": "4MB",  # segments that are kept for use again
     "wal_keep_size": "96MB",  # for a standby that was away, and for pg_rewind
     # 5 s by default: a standby that has just lost its primary may sit them out before it is promoted.
     "wal_retrieve_retry_interval": "50ms",
@@ -28,6 +31,8 @@ SETTINGS = {
     "wal_receiver_timeout": "300s",
     "max_connections": "40",
 }
+SEGMENT_MB = 1
+"""Each promotion begins a segment, and pg_rewind copies all of them: with 16 MB that is most of what a drill writes."""
 STANDBY_MARK = "standby.signal"
 AUTO_CONF = "postgresql.auto.conf"
 
@@ -47,6 +52,7 @@ class Node:
             installation=installation,
             settings=SETTINGS | {"cluster_name": name},
             memory=memory,
+            segment_mb=SEGMENT_MB,
         )
         self._link = owner.socket_directory(f"{name}-net")
         self.relay = Relay(
@@ -111,6 +117,18 @@ class Node:
         self._owner.give(fresh)
         fresh.replace(path)
 
+    def put_log_on_disk(self) -> None:
+        """Move the write-ahead log of a stopped server away from its data: commits wait for this directory."""
+        log = self._owner.directory(f"{self.name}-wal")
+        place = self.server.data_dir / "pg_wal"
+        self._owner.run(["/bin/cp", "-R", f"{place}/.", log], timeout_s=COPY_S)
+        if place.is_symlink():  # of the server that this one is a copy of
+            place.unlink()
+        else:
+            shutil.rmtree(place)
+        place.symlink_to(log)
+        self._owner.give(place)
+
     def mark_standby(self) -> None:
         """Let every later start of this server be that of a standby: read-only."""
         mark = self.server.data_dir / STANDBY_MARK
@@ -120,6 +138,10 @@ class Node:
     def unmark_standby(self) -> None:
         """Take the mark away."""
         (self.server.data_dir / STANDBY_MARK).unlink(missing_ok=True)
+
+    def pid(self) -> int:
+        """Return the process id of its postmaster, as that wrote it down."""
+        return int((self.server.data_dir / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
 
     def timeline(self) -> int:
         """Return the timeline: of what it writes, or, for a standby, of what it replays."""

@@ -11,6 +11,7 @@ from smos.failover.cluster import Cluster
 from smos.failover.facts import Disaster
 from smos.failover.node import Node
 from smos.failover.service import Service
+from smos.failover.strike import strike
 
 REWIND_S = 300.0
 
@@ -65,9 +66,10 @@ class Procedure:
 
     before: runs while the load runs, before the disaster. audited: runs on the new primary before its rows are read.
     session: statements that every client's session begins with. guarded: clients look at the timeline.
-    start_rejoined: how the rewound server is started. promote_s: seconds within which a write must succeed.
+    promote_s: seconds within which a write must succeed. seen_s: seconds within which the disaster must be seen.
     """
 
+    strike: Callable[[Node, Disaster], None] = strike
     fence: Callable[[Cluster, Node], None] = fence
     choose: Callable[[Cluster], Node] = choose
     promote: Callable[[Cluster, Node], None] = promote
@@ -80,19 +82,10 @@ class Procedure:
     session: tuple[str, ...] = ()
     guarded: bool = True
     promote_s: float = 120.0
+    seen_s: float = 60.0
     laggard: bool = False
     """Whether one standby is left behind before the disaster."""
     returns: bool = True
     """Whether the old primary comes back, and writes to both are tried, before it is rewound."""
     forgetful: bool = False
     """The ledger of what was written while replication was cut is lost, as one that the primary keeps would be."""
-
-
-def strike(node: Node, disaster: Disaster) -> None:
-    """Let a disaster befall a node."""
-    if disaster in {Disaster.KILL, Disaster.LAG}:
-        node.server.kill()
-    elif disaster is Disaster.FREEZE:
-        node.server.pause()
-    else:
-        node.relay.cut()

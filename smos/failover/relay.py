@@ -46,6 +46,11 @@ class Relay:
             on_timeout=process.log_tail,
         )
 
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 where there is none."""
+        return self._process.pid if self._process is not None else 0
+
     def cut(self) -> None:
         """Let nothing pass any more, silently: connections stay open, nobody answers."""
         if self._process is not None:

@@ -5,7 +5,7 @@ knows the timeline that was published last, and refuses a server on an older one
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -15,18 +15,21 @@ from smos.failover.cluster import APPLICATION
 from smos.failover.facts import Attempt, Outcome
 from smos.failover.ledger import STRAY, Ledger
 from smos.failover.node import Node
+from smos.failover.patience import patience
 from smos.failover.writers import INSERT
 
 TIMELINE = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int"
 ATTEMPT_S = 3
 """Seconds for one connection of an attempt (libpq counts whole ones, 2 at least)."""
-STATEMENT_MS = 4000
+QUICK_S, SLOW_S = 2.0, 60.0
+"""Seconds of patience: a commit that waits for standbys is known after the first; a machine may be slow."""
 REFUSALS = (
     psycopg.errors.ReadOnlySqlTransaction,
     psycopg.errors.FeatureNotSupported,
     psycopg.errors.ObjectNotInPrerequisiteState,
 )
 """How a server says that it takes no writes: read-only, or in recovery."""
+Connect = Callable[[], "psycopg.Connection[tuple[object, ...]]"]
 
 
 class StaleServerError(psycopg.OperationalError):
@@ -74,7 +77,8 @@ class Service:
         return connection
 
     def _trust(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
-        row = connection.execute(TIMELINE).fetchone() if self.guarded else None
+        with patience(connection, SLOW_S):
+            row = connection.execute(TIMELINE).fetchone() if self.guarded else None
         found = int(str(row[0])) if row else self.timeline
         if found < self.timeline:
             raise StaleServerError(f"it is on timeline {found}, {self.timeline} was published")
@@ -93,24 +97,45 @@ class Attempts:
     def through_service(self, service: Service) -> Attempt:
         """Try as every client does."""
         try:
-            connection = service.connect()
+            return self._patiently(service.connect, "service", ())
         except StaleServerError as error:
             return Attempt(through="service", outcome=Outcome.REFUSED, detail=str(error))
         except psycopg.OperationalError as error:
             return Attempt(through="service", outcome=Outcome.UNREACHABLE, detail=_first(error))
-        with connection:
-            return self._write(connection, "service", ())
 
     def at(self, conninfo: str, through: str, statements: Sequence[str] = ()) -> Attempt:
         """Try at one server. statements: run first."""
+        words = make_conninfo(conninfo, connect_timeout=ATTEMPT_S)
         try:
-            connection = psycopg.connect(make_conninfo(conninfo, connect_timeout=ATTEMPT_S), autocommit=True)
+            return self._patiently(lambda: psycopg.connect(words, autocommit=True), through, statements)
         except psycopg.OperationalError as error:
             return Attempt(through=through, outcome=Outcome.UNREACHABLE, detail=_first(error))
-        with connection:
-            return self._write(connection, through, statements)
+
+    def _patiently(self, connect: Connect, through: str, statements: Sequence[str]) -> Attempt:
+        """Try, and where the server took its time without having taken the commit, try once more with patience."""
+        with connect() as connection:
+            found = self._write(connection, through, statements, QUICK_S)
+        if found is None:
+            with connect() as connection:
+                found = self._write(connection, through, statements, SLOW_S)
+        return found or Attempt(
+            through=through, outcome=Outcome.UNREACHABLE, node="?", detail="it took too long"
+        )
 
     def _write(
+        self,
+        connection: "psycopg.Connection[tuple[object, ...]]",
+        through: str,
+        statements: Sequence[str],
+        limit_s: float,
+    ) -> Attempt | None:
+        """Write once. None: the statement was cancelled before it was taken."""
+        with patience(connection, limit_s) as lost:
+            found = self._insert(connection, through, statements)
+        cancelled = found.outcome is Outcome.UNREACHABLE and lost.is_set()
+        return None if cancelled else found
+
+    def _insert(
         self, connection: "psycopg.Connection[tuple[object, ...]]", through: str, statements: Sequence[str]
     ) -> Attempt:
         warned: list[str] = []
@@ -121,7 +146,6 @@ class Attempts:
         try:
             row = connection.execute("SHOW cluster_name").fetchone()
             node = str(row[0]) if row else ""
-            connection.execute(f"SET statement_timeout = {STATEMENT_MS}".encode())
             for statement in statements:
                 connection.execute(statement.encode())
             with self.ledger.journal(STRAY) as journal:
@@ -137,8 +161,6 @@ class Attempts:
                 with self.ledger.journal(STRAY) as journal:
                     journal.refuse(self.made)
             return Attempt(through=through, outcome=Outcome.REFUSED, node=node, detail=_first(error))
-        except psycopg.errors.QueryCanceled as error:
-            return Attempt(through=through, outcome=Outcome.WAITS, node=node, detail=_first(error))
         except psycopg.Error as error:
             return Attempt(through=through, outcome=Outcome.UNREACHABLE, node=node, detail=_first(error))
         return Attempt(through=through, outcome=Outcome.ACCEPTED, node=node)

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import requests
 
@@ -12,6 +12,7 @@ from smos.failover.facts import Attempt, LeaderLoss, Outcome, QuorumLoss, Tally
 from smos.failover.ledger import PROBE, STRAY, Journal, Ledger, Row, tally
 from smos.failover.vaultcluster import MOUNT, VaultCluster, VaultNode
 from smos.vault.model import CLIENT_ERRORS
+from smos.vault.verify.bare import health_status
 from smos.vault.verify.probe import ask
 from smos.wait import wait_for
 
@@ -52,8 +53,20 @@ class _Writer:
                 self.acknowledged += 1
 
 
-def lose_leader(cluster: VaultCluster, first_write_s: float = FIRST_WRITE_S) -> LeaderLoss:
-    """Kill the leader under load; return what was seen once the node is back. Raises SmosError."""
+def kill(node: VaultNode) -> None:
+    """Kill a node."""
+    node.server.kill()
+
+
+def lose_leader(
+    cluster: VaultCluster,
+    first_write_s: float = FIRST_WRITE_S,
+    strike: Callable[[VaultNode], None] = kill,
+) -> LeaderLoss:
+    """Kill the leader under load; return what was seen once the node is back. Raises SmosError.
+
+    strike: what befalls the leader; a negative control leaves it out.
+    """
     run, ledger = _begin(cluster)
     old = cluster.leader()
     writers = [_Writer(cluster, old, ledger, run, PROBE + 1 + number) for number in range(CLIENTS)]
@@ -64,7 +77,8 @@ def lose_leader(cluster: VaultCluster, first_write_s: float = FIRST_WRITE_S) -> 
             writer.thread.start()
         _await_load(writers)
         declared = time.monotonic()
-        old.server.kill()
+        strike(old)
+        gone = not answers(old)
         try:
             rto = _first_write(cluster, old, ledger, run, first_write_s) - declared
         except DeadlineError as problem:
@@ -83,6 +97,7 @@ def lose_leader(cluster: VaultCluster, first_write_s: float = FIRST_WRITE_S) -> 
         new=leaders[0] if leaders else "",
         rejoined=old.status in {200, 429},
         error=error,
+        gone=gone,
     )
 
 
@@ -98,20 +113,34 @@ def lose_quorum(cluster: VaultCluster) -> QuorumLoss:
     finally:
         writer.stop()
     for node in others:
-        node.server.kill()
+        kill(node)
+    gone = sum(not answers(node) for node in others)
     attempts = []
     with ledger.journal(STRAY) as journal:
         for number in range(1, ATTEMPTS + 1):
             status, reason = _write(cluster, leader, journal, run, number)
-            outcome = Outcome.ACCEPTED if status == 200 else Outcome.REFUSED if status else Outcome.WAITS
-            attempts.append(Attempt(through=leader.name, outcome=outcome, detail=reason))
+            attempts.append(Attempt(through=leader.name, outcome=_outcome(status), detail=reason))
     error, recovered = "", True
     try:
         cluster.bring_back(*others)
         counted = _audit(cluster, ledger, run)
     except SmosError as problem:
         recovered, error, counted = False, problem.message, Tally()
-    return QuorumLoss(attempts=tuple(attempts), recovered=recovered, tally=counted, error=error)
+    return QuorumLoss(attempts=tuple(attempts), recovered=recovered, tally=counted, error=error, gone=gone)
+
+
+def answers(node: VaultNode) -> bool:
+    """Whether somebody takes connections where a node listens: asked of the socket, not of who killed it."""
+    return health_status(node.server.endpoint) is not None
+
+
+def _outcome(status: int | None) -> Outcome:
+    """Return what an HTTP status says of a write: for want of a quorum the server itself is in trouble (5xx)."""
+    if status is None:
+        return Outcome.WAITS
+    if status < 300:
+        return Outcome.ACCEPTED
+    return Outcome.REFUSED if status >= 500 else Outcome.UNREACHABLE
 
 
 def _begin(cluster: VaultCluster) -> tuple[int, Ledger]:

@@ -1,8 +1,5 @@
 """The load: clients that commit one row after the other and keep a ledger of what was acknowledged."""
 
-import contextlib
-import os
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -13,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from smos.errors import SmosError
 from smos.failover.ledger import Journal, Ledger
+from smos.failover.patience import break_off
 from smos.wait import wait_for
 
 INSERT = "INSERT INTO drill.ledger (drill, client, n, token) VALUES (%s, %s, %s, %s)"
@@ -64,13 +62,8 @@ class Writer:
     def stop(self) -> None:
         """End it, whatever it waits for: its connection is broken off, so that a commit under way stays unknown."""
         self._stop.set()
-        connection = self._connection
-        if connection is not None:
-            with (
-                contextlib.suppress(OSError, psycopg.Error),  # it has ended by itself
-                socket.socket(fileno=os.dup(connection.fileno())) as line,
-            ):
-                line.shutdown(socket.SHUT_RDWR)
+        if self._connection is not None:
+            break_off(self._connection)
         if self._thread.ident is not None:
             self._thread.join(END_S)
         if self._thread.is_alive():

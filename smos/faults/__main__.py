@@ -47,7 +47,7 @@ then makes a key without derivation. The function gets a `VaultWork`: `with_root
 
 ## Failover
 
-F73, F74 and F450 to F477 leave out or spoil a step of the drill's procedure (`FailoverWork.steps`: the fence, the
+F73, F74 and F450 to F479 leave out or spoil a step of the drill's procedure (`FailoverWork.steps`: the fence, the
 choice, the promotion, what clients are told, the rewind), change what commits wait for, or change rows on the new
 primary; the load, the disaster and the servers are real. For a Vault cluster the wire lies.
 

@@ -4,10 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from smos.failover.facts import Campaign, Disaster, Failover, Mode, Tally
 from smos.failover.recommend import distribution
+from smos.failover.strike import EXPECTED
 from smos.verdict import Finding, Judgement, fail, not_proven, note
 
 STRONG = ("on", "remote_apply")
 """Values of `synchronous_commit` with which an acknowledgement means: flushed by a standby."""
+BEFALLS = (Disaster.KILL, Disaster.FREEZE, Disaster.CUT)
+"""What FAILOVER-02 must have seen besides a cut of replication, which has a finding of its own."""
 LOOK = "find out what wrote to the table besides the drill, then run it again"
 SYNC = (
     "set synchronous_standby_names on every node that may become the primary, and synchronous_commit = on for every"
@@ -45,6 +48,8 @@ def judge_lossless(campaign: Campaign, mode: Mode) -> Judgement:
     findings = [*_whole(runs, mode)]
     for run in runs:
         findings += _waited(run)
+        if run.rto_s is None:
+            continue  # a standby that was not promoted may have more than it shows yet
         if run.tally.lost:
             findings.append(
                 fail(
@@ -69,6 +74,15 @@ def judge_lossless(campaign: Campaign, mode: Mode) -> Judgement:
                 "cut-not-tried", "no failover took place after replication was cut", "run the drill again"
             )
         )
+    untried = [kind.value for kind in BEFALLS if not any(run.disaster is kind for run in runs)]
+    if runs and mode is Mode.SYNCHRONOUS and untried:
+        findings.append(
+            not_proven(
+                "disaster-not-tried",
+                f"no failover took place after: {', '.join(untried)}",
+                "run the drill again",
+            )
+        )
     if runs and mode is Mode.QUORUM and not any(run.behind for run in runs):
         findings.append(
             not_proven(
@@ -78,6 +92,17 @@ def judge_lossless(campaign: Campaign, mode: Mode) -> Judgement:
             )
         )
     return Judgement(tuple(findings), _facts(runs))
+
+
+def unseen(run: Failover) -> Iterator[Finding]:
+    """Judge whether the primary was lost at all."""
+    if run.befell != EXPECTED[run.disaster]:
+        yield not_proven(
+            "disaster-not-seen",
+            f"{_name(run)}: right after it {run.befell or 'server and network run'}, expected"
+            f" {EXPECTED[run.disaster]}",
+            "look how the drill kills, freezes or cuts off the primary, then run it again",
+        )
 
 
 def _counted(cut: Sequence[Failover]) -> Iterator[Finding]:
@@ -105,15 +130,36 @@ def _whole(runs: Sequence[Failover], mode: Mode) -> Iterator[Finding]:
         )
     for run in runs:
         tally = run.tally
+        yield from unseen(run)
         if run.rto_s is None:
             yield not_proven(
                 "failover-unfinished",
                 f"{_name(run)}: no write was acknowledged afterwards, so nothing is known of what was lost",
                 "see FAILOVER-04",
             )
-        if not tally.acknowledged:
-            yield not_proven("nothing-acknowledged", f"{_name(run)}: no commit was acknowledged", LOOK)
+            continue
+        if not tally.acknowledged_before or not run.latencies:
+            yield not_proven(
+                "nothing-acknowledged", f"{_name(run)}: no commit was acknowledged before the disaster", LOOK
+            )
+        elif not run.writing:
+            yield not_proven(
+                "load-ended", f"{_name(run)}: no client wrote any more when the disaster came", LOOK
+            )
+        if tally.acknowledged_before < len(run.latencies):
+            yield not_proven(
+                "ledger-incomplete",
+                f"{_name(run)}: the clients had {len(run.latencies)} acknowledgements before the disaster, and the"
+                f" ledger holds {tally.acknowledged_before}",
+                "keep the ledger on a disk of the client's that is not full",
+            )
         for code, number, kind, text in (
+            (
+                "acknowledged-missing-between",
+                tally.holes,
+                "holes",
+                "acknowledged commits are not there although later ones are: no replication lag does that",
+            ),
             (
                 "row-never-attempted",
                 tally.strangers,
@@ -177,6 +223,9 @@ def _facts(runs: Sequence[Failover]) -> dict[str, object]:
             {
                 "number": run.number,
                 "disaster": run.disaster.value,
+                "seen": run.befell,
+                "clients": run.writing,
+                "acknowledged_before": run.tally.acknowledged_before,
                 "acknowledged": run.tally.acknowledged,
                 "unknown": run.tally.unknown,
                 "unknown_present": run.tally.unknown_present,

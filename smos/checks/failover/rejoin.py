@@ -15,9 +15,9 @@ def judge(campaign: Campaign) -> Judgement:
     """Judge how every old primary came back."""
     findings = [finding for run in campaign.failovers for finding in _of(run)]
     rejoined = [run for run in campaign.failovers if run.rejoin]
-    if not rejoined:
+    if not campaign.failovers:
         findings.append(not_proven("rejoin-not-tried", "no old primary was to rejoin", "see FAILOVER-04"))
-    elif not any(run.rejoin and run.rejoin.needed for run in rejoined):
+    elif rejoined and not any(run.rejoin and run.rejoin.needed for run in rejoined):
         findings.append(
             not_proven(
                 "nothing-to-rewind",
@@ -45,9 +45,10 @@ def judge(campaign: Campaign) -> Judgement:
 
 def _of(run: Failover) -> Iterator[Finding]:
     found = run.rejoin
-    if found is None:
-        return
     name = f"{run.mode} failover {run.number} ({run.disaster})"
+    if found is None:
+        yield not_proven("rejoin-not-tried", f"{name}: {run.old} was not to rejoin", "see FAILOVER-04")
+        return
     if found.error:
         yield fail("rejoin-failed", f"{name}: {run.old} did not rejoin: {found.error}", REWIND)
     elif found.diverged:
@@ -65,5 +66,11 @@ def _of(run: Failover) -> Iterator[Finding]:
             f"{name}: the content of {', '.join(odd)} differs from that of {run.new}",
             "take a new base backup of it; find out what wrote to it",
         )
-    elif not found.error and run.old not in found.digests:
-        yield not_proven("rejoin-not-compared", f"{name}: the content of {run.old} was not compared", REWIND)
+    elif not found.error and not {run.old, run.new} < found.digests.keys():
+        yield not_proven(
+            "rejoin-not-compared",
+            f"{name}: the contents of {run.old}, {run.new} and another standby were not compared",
+            REWIND,
+        )
+    elif found.digests.get(run.new, "").startswith("0:"):
+        yield not_proven("rejoin-not-compared", f"{name}: there was no row to compare", "run the drill again")

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from smos.checks.failover.commits import unseen
 from smos.failover.facts import Campaign
 from smos.failover.recommend import distribution
 from smos.verdict import Finding, Judgement, fail, not_proven
@@ -20,6 +21,7 @@ def judge(campaign: Campaign, rto_s: float) -> Judgement:
         findings.append(not_proven("failover-not-tried", "no failover took place", "run the drill again"))
     for run in campaign.failovers:
         name = f"{run.mode} failover {run.number} ({run.disaster})"
+        findings += unseen(run)
         if run.rto_s is None:
             findings.append(
                 fail(

@@ -16,8 +16,22 @@ TAKES = (Outcome.ACCEPTED, Outcome.WAITS)
 def judge(campaign: Campaign) -> Judgement:
     """Judge what became of the old primaries."""
     findings = [finding for run in campaign.failovers for finding in _of(run)]
-    if not any(run.returned for run in campaign.failovers):
+    if not campaign.failovers:
         findings.append(not_proven("return-not-tried", "no old primary was brought back", "see FAILOVER-04"))
+    answered = any(
+        item.outcome is Outcome.REFUSED and item.node == run.old
+        for run in campaign.failovers
+        if run.returned
+        for item in run.returned.attempts
+    )
+    if not findings and not answered:
+        findings.append(
+            not_proven(
+                "old-never-answered",
+                "no old primary could be reached after its return, so none was seen to refuse a write",
+                "look at the old primaries' logs: why did none start?",
+            )
+        )
     return Judgement(
         tuple(findings),
         {
@@ -37,9 +51,10 @@ def judge(campaign: Campaign) -> Judgement:
 
 def _of(run: Failover) -> Iterator[Finding]:
     found = run.returned
-    if found is None:
-        return
     name = f"{run.mode} failover {run.number} ({run.disaster})"
+    if found is None:
+        yield not_proven("return-not-tried", f"{name}: {run.old} was not brought back", "see FAILOVER-04")
+        return
     if not found.fenced_before_promotion:
         yield fail("fence-missing", f"{name}: {run.old} was not fenced when {run.new} was promoted", FENCE)
     taken = [
@@ -49,6 +64,17 @@ def _of(run: Failover) -> Iterator[Finding]:
         ways = ", ".join(item.through.removeprefix("old primary").lstrip(", ") or "plainly" for item in taken)
         yield fail(
             "split-brain", f"{name}: {run.old} still takes writes after {run.new} was promoted: {ways}", FENCE
+        )
+    vague = [
+        item
+        for item in found.attempts
+        if item.outcome is Outcome.UNREACHABLE and item.node and item.through.startswith("old primary")
+    ]
+    if vague:
+        yield not_proven(
+            "attempt-inconclusive",
+            f"{name}: {run.old} answered, and neither took nor refused a write: {vague[0].detail or 'no reason'}",
+            "look at the old primary's log",
         )
     service = [item for item in found.attempts if item.through == "service"]
     if any(item.outcome in TAKES and item.node != run.new for item in service):

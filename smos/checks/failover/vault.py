@@ -8,6 +8,9 @@ from smos.verdict import Finding, Judgement, fail, not_proven
 
 RAFT = "look at the raft configuration: three voters, storage on disks of their own; then at what lies before Vault"
 
+LOST = 2
+"""Nodes of three without which there is no quorum."""
+
 
 def judge_leader(losses: Sequence[LeaderLoss], rto_s: float) -> Judgement:
     """Judge FAILOVER-07. rto_s: the objective, seconds."""
@@ -16,6 +19,15 @@ def judge_leader(losses: Sequence[LeaderLoss], rto_s: float) -> Judgement:
         findings.append(not_proven("leader-not-lost", "no leader was killed", "run the drill again"))
     for number, loss in enumerate(losses, 1):
         name = f"loss {number} of a leader ({loss.old})"
+        if not loss.gone or loss.leaders == (loss.old,):
+            findings.append(
+                not_proven(
+                    "leader-not-lost",
+                    f"{name}: it still {'leads' if loss.old in loss.leaders else 'answered'} after it was killed",
+                    "look how the drill kills the leader, then run it again",
+                )
+            )
+            continue
         if loss.rto_s is None:
             findings.append(
                 fail("vault-no-leader", f"{name}: no write was acknowledged afterwards: {loss.error}", RAFT)
@@ -67,6 +79,24 @@ def judge_quorum(loss: QuorumLoss) -> Judgement:
     if not loss.attempts:
         findings.append(
             not_proven("quorum-not-tried", "no write was tried without a quorum", "run the drill again")
+        )
+    if loss.gone < LOST:
+        findings.append(
+            not_proven(
+                "quorum-not-lost",
+                f"{loss.gone} of {LOST} killed nodes were gone while writes were tried",
+                "look how the drill kills the nodes, then run it again",
+            )
+        )
+        return Judgement(tuple(findings))
+    vague = [item for item in loss.attempts if item.outcome is Outcome.UNREACHABLE]
+    if vague:
+        findings.append(
+            not_proven(
+                "quorum-inconclusive",
+                f"{len(vague)} of {len(loss.attempts)} writes were refused for another reason: {vague[0].detail}",
+                "look at the token and the mount that the drill writes with",
+            )
         )
     accepted = sum(item.outcome is Outcome.ACCEPTED for item in loss.attempts)
     if accepted:

@@ -1,12 +1,16 @@
-"""F73, F450 to F460, F477: acknowledged commits that are lost, and settings with which they will be."""
+"""F73, F450 to F462, F477 to F479: acknowledged commits that are lost, and settings with which they will be."""
 
+from smos.failover import procedure as right
 from smos.failover.cluster import APPLICATION, Cluster
-from smos.failover.facts import Disaster
+from smos.failover.facts import Disaster, Mode
 from smos.failover.node import Node
 from smos.faults.failover.work import FailoverWork
 from smos.faults.registry import caught, fault
+from smos.verdict import Verdict
 
 ASYNCHRONOUS, SYNCHRONOUS, QUORUM = "FAILOVER-01", "FAILOVER-02", "FAILOVER-03"
+PROMOTE_S = 3.0
+"""Seconds that a failover gets which leads to no write."""
 TINY_H = 1e-9
 """Hours: an objective that nothing can meet."""
 
@@ -32,6 +36,17 @@ def emptied(work: FailoverWork) -> None:
 def laggard(work: FailoverWork) -> None:
     """Take one standby off the stream, let the other acknowledge alone, and promote the first."""
     work.steps(laggard=True, choose=lambda cluster: cluster.standbys[-1])
+
+
+@fault(
+    "F73b",
+    "Acknowledged commits are missing from among those that are there",
+    "rows",
+    caught(ASYNCHRONOUS, "acknowledged-missing-between", "1/7"),
+)
+def between(work: FailoverWork) -> None:
+    """Take one away that no replication lag explains: the client's next commits are there."""
+    work.on_new_primary("DELETE FROM drill.ledger WHERE drill = {drill} AND client = 1 AND n = 7")
 
 
 @fault(
@@ -157,7 +172,7 @@ def rto(work: FailoverWork) -> None:
 @fault("F461", "The standby is never promoted", "promotion", caught("FAILOVER-04", "no-write-after-failover"))
 def never(work: FailoverWork) -> None:
     """Forget the step."""
-    work.steps(promote=lambda _cluster, _new: None, promote_s=3.0)
+    work.steps(promote=lambda _cluster, _new: None, promote_s=PROMOTE_S)
 
 
 @fault(
@@ -184,3 +199,33 @@ def same_timeline(work: FailoverWork) -> None:
 def no_mode(work: FailoverWork) -> None:
     """Allow no time."""
     work.expect(rto_hours=TINY_H)
+
+
+@fault(
+    "F478",
+    "The disaster did not happen",
+    "disaster",
+    caught("FAILOVER-04", "disaster-not-seen", "server and network run", verdict=Verdict.NOT_PROVEN),
+)
+def no_disaster(work: FailoverWork) -> None:
+    """Declare it and kill nobody: what follows is a switchover that was prepared."""
+    work.steps(strike=lambda _node, _disaster: None, seen_s=0.0)
+
+
+@fault(
+    "F479",
+    "The standby that is left hangs, so commits on the new primary wait for ever",
+    "promotion",
+    caught("FAILOVER-04", "no-write-after-failover", "synchronous replication"),
+)
+def hangs(work: FailoverWork) -> None:
+    """Freeze it right after the promotion, in the mode whose commits wait for it."""
+
+    def promote(cluster: Cluster, new: Node) -> None:
+        right.promote(cluster, new)
+        for node in cluster.standbys:
+            if node is not new:
+                node.server.pause()
+
+    work.mode = Mode.SYNCHRONOUS
+    work.steps(promote=promote, promote_s=PROMOTE_S)

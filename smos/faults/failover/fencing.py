@@ -2,7 +2,7 @@
 
 from smos.failover import procedure as right
 from smos.failover.cluster import Cluster
-from smos.failover.facts import Disaster
+from smos.failover.facts import Disaster, Mode
 from smos.failover.node import Node
 from smos.failover.service import Service
 from smos.faults.failover.work import FailoverWork
@@ -38,6 +38,19 @@ def thawed(work: FailoverWork) -> None:
 )
 def behind_the_cut(work: FailoverWork) -> None:
     """Leave the fence out; the primary could not be reached, and lives."""
+    work.disaster = Disaster.CUT
+    work.steps(fence=_no_fence)
+
+
+@fault(
+    "F74c",
+    "The old primary lives on and takes commits that wait for standbys",
+    "fence",
+    caught(CHECK, "split-brain", "before it is back"),
+)
+def waits(work: FailoverWork) -> None:
+    """Leave the fence out in a synchronous mode: the client hears nothing, and its row is there all the same."""
+    work.mode = Mode.SYNCHRONOUS
     work.disaster = Disaster.CUT
     work.steps(fence=_no_fence)
 

@@ -57,7 +57,10 @@ class Servers:
                 self._cluster = None
 
     def campaign(self) -> Campaign:
-        """Return the record of whole drills: each mode loses its primary once, and once after a cut."""
+        """Return the record of whole drills: each mode loses its primary once, and once after a cut.
+
+        The synchronous one, which is to withstand whatever befalls the primary, loses it in every way.
+        """
         if self._campaign is None:
             failovers: list[Failover] = []
             stalls: list[Stall] = []
@@ -66,7 +69,8 @@ class Servers:
                 stalls.append(observe_stall(self.cluster()))
                 first = Procedure(laggard=mode is Mode.QUORUM)
                 failovers.append(self.fail_over(mode, Disaster.KILL, first))
-                failovers.append(self.fail_over(mode, Disaster.LAG, Procedure()))
+                others = (Disaster.FREEZE, Disaster.CUT) if mode is Mode.SYNCHRONOUS else ()
+                failovers += [self.fail_over(mode, kind, Procedure()) for kind in (*others, Disaster.LAG)]
             version = self.cluster().version
             self._campaign = Campaign(
                 version=version, load=CLIENTS, failovers=tuple(failovers), stalls=tuple(stalls)

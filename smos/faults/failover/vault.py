@@ -5,6 +5,7 @@ from smos.failover.vaultcluster import MOUNT
 from smos.faults.failover.work import FailoverWork
 from smos.faults.registry import caught, fault
 from smos.faults.vault.wire import Meddler, Message, Reply
+from smos.verdict import Verdict
 
 LEADER, QUORUM = "FAILOVER-07", "FAILOVER-08"
 DONE = Reply(200, {"data": {}})
@@ -65,6 +66,17 @@ def another(work: FailoverWork) -> None:
 def slow(work: FailoverWork) -> None:
     """Allow no time."""
     work.expect(rto_hours=1e-9)
+
+
+@fault(
+    "F474",
+    "The leader was not killed",
+    "leader",
+    caught(LEADER, "leader-not-lost", "still leads", verdict=Verdict.NOT_PROVEN),
+)
+def not_killed(work: FailoverWork) -> None:
+    """Leave it alone: the others pass every write on to it."""
+    work.lose_leader = lambda _node: None
 
 
 @fault(

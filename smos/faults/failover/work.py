@@ -9,7 +9,8 @@ from smos.checks.failover.exercise import exercise
 from smos.failover.cluster import Cluster
 from smos.failover.facts import Campaign, Disaster, LeaderLoss, Mode
 from smos.failover.procedure import Procedure
-from smos.failover.vaultdrill import FIRST_WRITE_S, lose_leader
+from smos.failover.vaultcluster import VaultNode
+from smos.failover.vaultdrill import FIRST_WRITE_S, kill, lose_leader
 from smos.faults.failover.servers import Servers
 from smos.faults.vault.wire import Meddled, Meddler
 from smos.target import Objectives
@@ -23,7 +24,8 @@ MODES = {"FAILOVER-02": Mode.SYNCHRONOUS, "FAILOVER-03": Mode.QUORUM}
 class FailoverWork:
     """One case. disaster: what befalls the primary. drills: False: the record of whole drills is judged.
 
-    first_write_s: seconds within which a Vault must take a write after its leader was lost.
+    first_write_s: seconds within which a Vault must take a write after its leader was lost. mode: another one than that
+    of which the check speaks. lose_leader: what befalls a Vault's leader.
     """
 
     servers: Servers
@@ -32,6 +34,8 @@ class FailoverWork:
     objectives: Objectives = field(default_factory=Objectives)
     drills: bool = True
     first_write_s: float = FIRST_WRITE_S
+    mode: Mode | None = None
+    lose_leader: Callable[[VaultNode], None] = kill
     undo: ExitStack = field(default_factory=ExitStack)
 
     def steps(self, **changes: Any) -> None:
@@ -75,13 +79,13 @@ class FailoverWork:
         return exercise(check_id, lab)
 
     def _campaign(self, check_id: str) -> Campaign:
-        mode = MODES.get(check_id, Mode.ASYNCHRONOUS)
+        mode = self.mode or MODES.get(check_id, Mode.ASYNCHRONOUS)
         procedure = replace(self.procedure, returns=check_id == "FAILOVER-05")
         run = self.servers.fail_over(mode, self.disaster, procedure)
         return Campaign(version="", load=0, failovers=(run,))
 
     def _leaders(self) -> tuple[LeaderLoss, ...]:
-        return (lose_leader(self.servers.vault(), self.first_write_s),)
+        return (lose_leader(self.servers.vault(), self.first_write_s, self.lose_leader),)
 
 
 @contextmanager

@@ -58,6 +58,7 @@ class EmbeddedPostgres:
     data_dir: an existing cluster (of the service user's, 0700), or an empty directory for a new one. Its
     `postgresql.auto.conf` is still read, below `settings` and FORCED; one that names what this build lacks
     (`ssl = on` without OpenSSL) stops the start, so whoever restores a physical backup sets it aside.
+    segment_mb: size of a segment of the write-ahead log (a power of 2; PostgreSQL's default is 16), for a new cluster.
     launcher: a program and its arguments, started as the harness' user, that ends by executing the server as the
     service user (see smos/instant/enter.py).
     """
@@ -77,6 +78,7 @@ class EmbeddedPostgres:
         locale_provider: str | None = None,
         data_dir: Path | None = None,
         launcher: Sequence[str] = (),
+        segment_mb: int | None = None,
     ) -> None:
         self.name = name
         self.hba = HBA
@@ -88,6 +90,7 @@ class EmbeddedPostgres:
         self._launcher = tuple(launcher)
         self._superuser = superuser
         self._encoding, self._locale, self._provider = encoding, locale, locale_provider
+        self._segment_mb = segment_mb
         self._process: ServerProcess | None = None
         self._isolation = CONFIGURED
         self._home = owner.directory(f"{name}-etc", read_only=True)
@@ -202,6 +205,8 @@ class EmbeddedPostgres:
     def _initialise(self) -> None:
         words = ["--username", self._superuser, "--auth", "trust", "--no-sync", "--no-instructions"]
         words += ["--data-checksums", "--encoding", self._encoding]
+        if self._segment_mb is not None:
+            words += ["--wal-segsize", str(self._segment_mb)]
         provider, locale = self._provider, self._locale
         if platform.system() == "Darwin" and locale == "C.UTF-8" and provider is None:
             provider = "builtin"  # macOS has no such locale; PostgreSQL 17 and newer bring it along
