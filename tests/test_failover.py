@@ -7,13 +7,17 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter
 
+from fixtures.backups import run_dir_key
 from smos.checks.failover import CHECKS, commits, recommendation, rejoin, rto, splitbrain, vault
 from smos.checks.failover.exercise import FailoverLab, exercise
 from smos.errors import SmosError
@@ -460,6 +464,35 @@ def test_a_drill_that_breaks_off_leaves_the_check_unproven() -> None:
         quorum=lambda: QuorumLoss(attempts=(), recovered=True, tally=Tally()),
     )
     assert codes(exercise("FAILOVER-02", lab)) == {"failover-stopped": Verdict.NOT_PROVEN}
+
+
+def test_a_drill_that_does_not_end_is_not_made_again_by_every_check(tmp_path: Path) -> None:
+    from fixtures import failover as fixture
+
+    config = SimpleNamespace(stash={run_dir_key: tmp_path})
+    made = []
+
+    def hang() -> int:
+        made.append(1)
+        pytest.fail("Timeout >480.0s")
+
+    with pytest.raises(pytest.fail.Exception):
+        fixture._once(config, "record.json", TypeAdapter(int), hang)
+    with pytest.raises(SmosError, match=r"did not end: Timeout >480"):
+        fixture._once(config, "record.json", TypeAdapter(int), hang)
+    assert made == [1]
+
+
+def test_fewer_failovers_than_kinds_of_disaster_are_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-m", "failover", "--failovers", "2", "--collect-only", "-q"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "at least 3" in done.stderr
 
 
 # --- the recommendation ------------------------------------------------------------------------------------
