@@ -61,6 +61,7 @@ MODULES = (
     "observability.metrics",
     "observability.selfwatch",
     "observability.conformance",
+    "observability.containers",
     "containers.made",
     "containers.struck",
     "pitr.backups",
