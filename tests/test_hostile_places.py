@@ -14,8 +14,10 @@ from smos.backup.signing import verify_manifest
 from smos.backup.state import directory_state
 from smos.checks.registry import not_provided
 from smos.drill.content import _roles as compare_restored_roles
+from smos.drill.leftout import excuse
 from smos.drill.restore_facts import WithheldRole
 from smos.errors import SmosError, TargetError
+from smos.postgres.difference import Difference
 from smos.target import Provision, check_places, load_target, parse_target, resolve_settings
 from smos.vault.escrow import read_escrow
 
@@ -100,10 +102,9 @@ def test_names_can_not_write_to_the_terminal() -> None:
         parse_target({"schema": 1, "name": "a\x1b[2Jb"}, origin="test")
 
 
-@pytest.mark.parametrize("how", ["docker", "live"])
-def test_a_provisioner_of_a_later_version_is_refused_before_anything_starts(how: str) -> None:
-    provision = resolve_settings(provision=how, environ={}).provision
-    assert not_provided(provision, ["dr"]) == ("dr",)
+def test_a_provisioner_that_a_suite_lacks_is_refused_before_anything_starts() -> None:
+    provision = resolve_settings(provision="docker", environ={}).provision
+    assert not_provided(provision, ["dr", "rls"]) == ("rls",)
     assert not_provided(Provision.AUTO, ["dr"]) == not_provided(Provision.EMBEDDED, ["dr"]) == ()
 
 
@@ -122,6 +123,55 @@ def test_a_role_that_the_globals_elevate_beyond_the_manifest_is_found(
     plan = SimpleNamespace(manifest=SimpleNamespace(roles=roles))
     found = compare_restored_roles(None, plan, restore)  # type: ignore[arg-type]
     assert [(item.code, item.object) for item in found] == [("role-changed", "role:app")]
+
+
+def test_rights_that_the_source_had_and_the_sandbox_withheld_are_no_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = {
+        "role": "pg_execute_server_program",
+        "member": "ops",
+        "admin": True,
+        "inherit": True,
+        "set": True,
+    }
+    manifest = {
+        "roles": {"dba": {"superuser": True}, "ops": {"superuser": False}, "late": {"superuser": True}},
+        "memberships": [program, {**program, "member": "late"}],
+    }
+    sandbox = {"roles": {name: {"superuser": False} for name in manifest["roles"]}, "memberships": []}
+    monkeypatch.setattr("smos.drill.content._read_roles", lambda _sandbox: sandbox)
+    restore = SimpleNamespace(
+        roles_withheld=(
+            WithheldRole(name="dba", attributes=("SUPERUSER",)),
+            WithheldRole(name="ops", attributes=(), roles=("pg_execute_server_program",)),
+        ),
+        harness_roles=(),
+    )
+    plan = SimpleNamespace(manifest=SimpleNamespace(roles=manifest))
+    found = compare_restored_roles(None, plan, restore)  # type: ignore[arg-type]
+    assert {(item.code, item.object) for item in found} == {
+        ("role-changed", "role:late"),
+        ("membership-missing", "membership:late in pg_execute_server_program"),
+    }, "what the globals do not hold is lost"
+
+
+def test_what_the_sandbox_left_out_proves_nothing_against_the_backup() -> None:
+    missing = [
+        Difference("event-trigger-missing", "event-trigger:guard", ""),
+        Difference("comment-differs", "comment:event-trigger guard", ""),
+        Difference("function-missing", "function:app.f(integer)", ""),
+        Difference("object-missing", "cast:(text AS app.colour)", ""),
+    ]
+    others = [
+        Difference("table-missing", "table:app.guards", ""),
+        Difference("event-trigger-missing", "event-trigger:guard2", ""),
+        Difference("function-differs", "function:app.f(integer)", ""),
+    ]
+    left_out = ("EVENT TRIGGER guard", "FUNCTION app . f ( integer )", "CAST (textASapp.colour)")
+    found = excuse([*missing, *others], left_out)
+    assert [item.uncertain for item in found] == [True] * 4 + [False] * 3
+    assert not any(item.uncertain for item in excuse(missing, ()))
 
 
 def test_a_manifest_without_roles_proves_nothing_about_roles() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from smos.drill.leftout import excuse
 from smos.drill.plan import RestorePlan
 from smos.drill.record import DatabaseContentFacts
 from smos.drill.restore import RestoreFacts
@@ -80,6 +81,8 @@ def read_and_compare(
         except ValueError:
             contradictions[entry.name] = (UNREADABLE,)
 
+    left_out = {item.name: item.left_out for item in restore.databases}
+
     def read(name: str) -> tuple[DatabaseContentFacts, DatabaseContent, int]:
         started = time.monotonic()
         conninfo = sandbox.endpoint.conninfo(name)
@@ -90,7 +93,8 @@ def read_and_compare(
         compared_with = "nothing"
         if name in expected:
             try:
-                differences, compared_with = compare_content(expected[name], content), "manifest"
+                found = compare_content(expected[name], content)
+                differences, compared_with = excuse(found, left_out.get(name, ())), "manifest"
             except UNEXPECTED:
                 contradictions[name] = (UNREADABLE,)
         elif name in last_verified:
@@ -166,20 +170,32 @@ def _roles(sandbox: EmbeddedPostgres, plan: RestorePlan, restore: RestoreFacts) 
 
 
 def _compare_roles(
-    expected: Mapping[str, Any], actual: Mapping[str, object], restore: RestoreFacts
+    expected: Mapping[str, Any], actual: Mapping[str, Any], restore: RestoreFacts
 ) -> tuple[Difference, ...]:
-    known = expected["roles"]
-    elevated = tuple(
-        Difference(
-            "role-changed", f"role:{role.name}", f"the globals give it {attribute}, the manifest does not"
-        )
-        for role in restore.roles_withheld
-        for attribute in role.attributes
-        if not known.get(role.name, {}).get(ATTRIBUTES.get(attribute, ""), False)
-    )
-    return (*elevated, *compare_roles(expected, actual, ignore=restore.harness_roles))
+    """Compare roles as the globals describe them: what the sandbox withheld was backed up, and is no loss."""
+    return compare_roles(expected, _as_described(expected, actual, restore), ignore=restore.harness_roles)
 
 
-def _read_roles(sandbox: EmbeddedPostgres) -> dict[str, object]:
+def _as_described(
+    expected: Mapping[str, Any], actual: Mapping[str, Any], restore: RestoreFacts
+) -> dict[str, Any]:
+    """Return the sandbox's roles with the rights that the globals give and that no backup gets here.
+
+    The options of a membership that was not granted are unknown, so they count as in the manifest; rights that the
+    manifest does not know differ from it like any other.
+    """
+    roles = {name: dict(role) for name, role in actual.get("roles", {}).items()}
+    memberships = list(actual.get("memberships", ()))
+    known = expected.get("memberships", ())
+    for item in restore.roles_withheld:
+        found = roles.setdefault(item.name, {})
+        found |= {ATTRIBUTES[attribute]: True for attribute in item.attributes if attribute in ATTRIBUTES}
+        for role in item.roles:
+            same = [one for one in known if (one["role"], one["member"]) == (role, item.name)]
+            memberships += same or [{"role": role, "member": item.name, "admin": False}]
+    return {**actual, "roles": roles, "memberships": memberships}
+
+
+def _read_roles(sandbox: EmbeddedPostgres) -> dict[str, Any]:
     with psycopg.connect(sandbox.endpoint.conninfo("postgres")) as connection:
         return read_roles(connection)

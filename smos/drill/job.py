@@ -27,6 +27,7 @@ from smos.errors import DeadlineError
 from smos.verdict import Problem
 
 MOST = 50
+MOST_LEFT_OUT = 10_000
 DELIBERATE = frozenset({
     "refused", "truncated", "template", "version-gap", "client-encoding", "duplicate", "interrupted",
 })  # fmt: skip
@@ -67,6 +68,7 @@ class Job:
         self._gaps: list[Problem] = []
         self._notes: list[Problem] = []
         self._skipped: set[str] = set()
+        self._left_out: dict[str, None] = {}
         self._grants: list[Statement] = []
         self._early = True
         self._copying = False
@@ -134,6 +136,9 @@ class Job:
         reason, gap = explain(failure, codes, newer_tool=tool, limit_s=self.context.limits.restore_seconds)
         if gap is not None:
             self.record(gap)
+        # Only what the dump itself creates: a statement on something that it lacks fails as well.
+        if reason and failure.subject and failure.kind.startswith("CREATE "):
+            self._left_out[failure.subject] = None
         return RestoreError(
             code=failure.code,
             kind=failure.kind,
@@ -229,6 +234,7 @@ class Job:
             (self.gap if ruling.action is Action.GAP else self.note)(ruling.code, where)
             if ruling.subject:
                 self._skipped.add(ruling.subject)
+                self._left_out[ruling.subject] = None
         elif ruling.action is Action.GRANT:
             self._later(statement, ruling)
         elif ruling.action is Action.FEED:
@@ -391,6 +397,7 @@ class Job:
             errors=tuple(self._errors), refused=tuple(self._refused), gaps=tuple(dict.fromkeys(self._gaps)),
             notes=tuple(dict.fromkeys(self._notes)), dumped_from=self.dumped_from, dump_tool=self.dump_tool,
             server_version=f"{self.context.version // 10000}.{self.context.version % 10000}",
+            left_out=tuple(self._left_out)[:MOST_LEFT_OUT],
         )  # fmt: skip
 
 

@@ -47,7 +47,8 @@ class DatabaseRestore:
     artifact: file name. restored: everything was executed without an error. complete: the dump was whole (trailer,
     or every part of the archive was read); None where it was not read to its end. seconds: from the first byte until
     the owner and rights were set. bytes_read: of SQL text, or of the archive as stored. errors, refused, gaps, notes:
-    at most 50 each. dumped_from, dump_tool: versions as the dump names them, empty when it does not.
+    at most 50 each. dumped_from, dump_tool: versions as the dump names them, empty when it does not. left_out:
+    objects that the dump creates and a gap of the sandbox left out, as "KIND name"; at most 10,000.
     """
 
     name: str
@@ -64,6 +65,7 @@ class DatabaseRestore:
     dumped_from: str
     dump_tool: str
     server_version: str
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
