@@ -70,6 +70,10 @@ _LOCKED_OUT = (
     "too many connections for",
 )
 """Words of a server that is up and will never let us in."""
+_COMING_UP = ("the database system is", "No such file or directory", "Connection refused", "timeout expired")
+"""Words of a server that is on its way, however long that takes."""
+REFUSALS = 20
+"""Other refusals in a row after which it is not: a catalogue that is damaged refuses every session."""
 
 
 class SuperuserError(ProvisionError):
@@ -197,6 +201,8 @@ class SandboxPostgres(EmbeddedPostgres):
         self._process = process = self._launch()
         self._isolation = process.isolation
 
+        turned_away: list[bool] = []
+
         def answers() -> bool:
             if (code := process.poll()) is not None:
                 raise ProvisionError(
@@ -218,6 +224,14 @@ class SandboxPostgres(EmbeddedPostgres):
                     raise SuperuserError(
                         f"The recovered cluster does not let {self.endpoint.superuser!r} in (database template1)",
                         remedy="name a superuser that may log in (physical.superuser) and connect to template1",
+                    ) from error
+                refused = not any(words in str(error) for words in _COMING_UP)
+                turned_away.append(refused)
+                if len(turned_away) >= REFUSALS and all(turned_away[-REFUSALS:]):
+                    raise ProvisionError(
+                        "PostgreSQL is up and nobody can enter template1",
+                        remedy="the reason is in the log below",
+                        log=process.log_tail(),
                     ) from error
                 raise
 
