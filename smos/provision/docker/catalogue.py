@@ -6,6 +6,7 @@ digest of it, for the record of the run.
 
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ PINS = {
 """The stack's file that names the public image, and its variable: what users run is what is verified."""
 SERVERS = ("openbao", "postgres")
 """What the suites start."""
+TELEMETRY = ("clickhouse", "otelcol", "bugsink", "prometheus", "alertmanager")
+"""What the observability suite starts beside them."""
 REMEDY = "build it from Debian packages and wheels: make images"
 
 
@@ -62,14 +65,16 @@ def used_images() -> tuple[Image, ...]:
         return tuple(dict.fromkeys(_USED.values()))
 
 
-def recorded() -> str:
+def recorded(kinds: Sequence[str] = SERVERS) -> str:
     """Return why this run has containers, and which images they come from, for its record."""
-    try:
-        for kind in SERVERS:
+    problems: list[str] = []
+    for kind in kinds:
+        try:
             image_of(kind)
-    except ProvisionError as error:
-        return f"asked for; {error.message}"
-    return "asked for; " + "; ".join(image.words for image in used_images())
+        except ProvisionError as error:
+            problems.append(error.message)
+    found = [image.words for image in used_images()]
+    return "; ".join(["asked for", *dict.fromkeys(problems), *found])
 
 
 def pinned(kind: str) -> str | None:
