@@ -90,6 +90,25 @@ class Stack:
         state: dict[str, object] = engine().containers.get(f"{self.project}-{service}").attrs["State"]
         return state
 
+    def weaknesses(self) -> set[tuple[str, str]]:
+        """Return (service, code) of all that CONTAINER-01 to 03 find in what runs now; only `no-network` is not asked."""
+        from smos.checks.containers.rules import judge
+        from smos.containers.inside import of_running
+        from smos.provision.docker.engine import engine
+
+        running = engine().containers.list(filters={"label": f"{STACK}={self.project}"})
+        assert running
+        ports: dict[str, frozenset[int]] = {}
+        for one in running:
+            inside = one.attrs["Config"].get("ExposedPorts") or {}
+            ports[str(one.name)] = frozenset(int(port.partition("/")[0]) for port in inside)
+        found: set[tuple[str, str]] = set()
+        for check_id, seen in of_running(running, ports=ports).items():
+            for finding in judge(check_id, seen, without=("no-network", "data-private")).findings:
+                service = finding.message.rpartition(f"({self.project}-")[2].partition(":")[0]
+                found.add((service, finding.code))
+        return found
+
     def left(self) -> list[str]:
         """Return the names of its containers, networks and volumes on the engine."""
         from smos.provision.docker.engine import engine

@@ -5,18 +5,33 @@ tells of the first process, what can really be written and executed, which ports
 """
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from smos.containers.lab import ContainerLab, Subject
 from smos.containers.observation import Observation, Observations
 from smos.errors import ProvisionError
+from smos.evidence.redact import redact
 from smos.provision.docker.engine import told
+from smos.provision.docker.labels import OWNER
+from smos.provision.docker.process import ContainerProcess
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
 
 Look = Callable[[Subject, Any, dict[str, Any]], Iterator[Observation]]
 SECRET_NAME = re.compile(r"(?i)passw|secret|token|private|credential|api_?key")
-LISTENS = "0A"
-"""The state LISTEN in /proc/net/tcp."""
+OF_A_FILE = re.compile(r"_(?:FILE|PATH|DIR)$")
+LISTENS, UNCONNECTED = "0A", "07"
+"""The state LISTEN in /proc/net/tcp; that of a UDP socket that takes from everybody, in /proc/net/udp."""
+FIRST_EPHEMERAL = 32768
+"""UDP ports from here on are those of clients that ask for names."""
+NOT_FOUND = frozenset({126, 127})
+"""Exit codes of a shell that could not run the tool: nothing was tried."""
+ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+MODES = ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "NetworkMode")
+POWERS = ("Devices", "DeviceRequests", "DeviceCgroupRules", "VolumesFrom")
+MASKS = ("CapPrm", "CapEff", "CapBnd", "CapAmb")
 LOOPBACK_6 = "00000000000000000000000001000000"
 MAPPED_4 = "0000000000000000FFFF0000"
 """How tcp6 writes ::1, and how an IPv4 address in an IPv6 one begins."""
@@ -42,57 +57,93 @@ def surroundings(lab: ContainerLab) -> Observations:
     return _each(lab, _surroundings)
 
 
+def of_running(
+    containers: Sequence["Container"], *, ports: Mapping[str, frozenset[int]]
+) -> dict[str, Observations]:
+    """Look at containers that somebody else started, as far as it shows without knowing them: CONTAINER-01 to 03.
+
+    ports: container to the ports that it may listen on. Probe files are made and removed again. Raises ProvisionError.
+    """
+    subjects = [
+        Subject(
+            name=str(one.name),
+            process=ContainerProcess(one, name=str(one.name), log=None, no_network=False),
+            ports=ports.get(str(one.name), frozenset()),
+            places=tuple(mount["Destination"] for mount in one.attrs["Mounts"]),
+        )
+        for one in containers
+    ]
+    return {
+        "CONTAINER-01": _looked_at(subjects, _privileges),
+        "CONTAINER-02": _looked_at(subjects, _files),
+        "CONTAINER-03": _looked_at(subjects, _network),
+    }
+
+
 def _each(lab: ContainerLab, look: Look) -> Observations:
+    with lab.subjects() as subjects:
+        return _looked_at(subjects, look)
+
+
+def _looked_at(subjects: Sequence[Subject], look: Look) -> Observations:
     import testinfra
 
     found: list[Observation] = []
     details: dict[str, Any] = {}
-    with lab.subjects() as subjects:
-        for item in subjects:
-            with told(f"describe {item.name}"):
-                facts = item.process.container.client.api.inspect_container(item.process.container.id)
-            host = testinfra.get_host(f"docker://{facts['Name'].lstrip('/')}")
-            if host.run("true").rc != 0:
-                raise ProvisionError(
-                    f"Nothing can be run inside of {item.name}",
-                    remedy="install Docker's command-line client, and use an image that has a shell",
-                )
-            seen = list(look(item, host, facts))
-            found += seen
-            details[item.name] = {one.claim: one.seen for one in seen}
+    for item in subjects:
+        container = item.process.container
+        with told(f"describe {item.name}"):
+            facts = container.client.api.inspect_container(container.id)
+        host = testinfra.get_host(f"docker://{facts['Name'].lstrip('/')}")
+        if host.run("true").rc != 0:
+            raise ProvisionError(
+                f"Nothing can be run inside of {item.name}",
+                remedy="install Docker's command-line client, and use an image that has a shell",
+            )
+        seen = list(look(item, host, facts))
+        found += seen
+        details[item.name] = {one.claim: one.seen for one in seen}
     return Observations(observed=tuple(found), details=details)
 
 
 def _privileges(item: Subject, host: Any, facts: dict[str, Any]) -> Iterator[Observation]:
-    status = dict(
-        line.split(":", 1) for line in host.file("/proc/1/status").content_string.splitlines() if ":" in line
-    )
-
     def saw(claim: str, holds: bool | None, seen: str) -> Observation:  # noqa: FBT001  (a fact)
         return Observation(claim=claim, subject=item.name, holds=holds, seen=seen)
 
-    uids = [int(word) for word in status["Uid"].split()]
-    yield saw("user", 0 not in uids and host.user().uid != 0, f"user {uids[0]}")
-    masks = {
-        name: int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb") if name in status
-    }
-    had = {name: f"{mask:x}" for name, mask in masks.items() if mask}
-    yield saw("capabilities", not had, ", ".join(f"{k} {v}" for k, v in had.items()) or "none")
-    yield saw(
-        "no-new-privileges",
-        status.get("NoNewPrivs", "").strip() == "1",
-        f"NoNewPrivs{status.get('NoNewPrivs')}",
-    )
-    yield saw("seccomp", status.get("Seccomp", "").strip() == "2", f"Seccomp{status.get('Seccomp')}")
+    processes = _processes(host.run("cat /proc/[0-9]*/status").stdout)
+    if not any(status.get("Pid") == "1" for status in processes):
+        raise ProvisionError(
+            f"The processes of {item.name} can't be read", remedy="use an image that has a shell and cat"
+        )
+    users = {int(word): status for status in processes for word in status["Uid"].split()}
+    named = f"user {min(users)}" + (f" ({users[0].get('Name', '?')})" if 0 in users else "")
+    yield saw("user", 0 not in users, named)
+    masks = {(name, status.get(name)) for status in processes for name in MASKS}
+    had = sorted(f"{name} {mask.lstrip('0')}" for name, mask in masks if mask and int(mask, 16))
+    unknown = any(mask is None for _, mask in masks)
+    yield saw("capabilities", False if had else None if unknown else True, ", ".join(had) or "none")
+    for claim, key, wanted in (("no-new-privileges", "NoNewPrivs", "1"), ("seccomp", "Seccomp", "2")):
+        told_of = sorted({status.get(key, "unknown") for status in processes})
+        yield saw(claim, told_of == [wanted], f"{key}: {', '.join(told_of)}")
     config = facts["HostConfig"]
-    shared = [
-        name
-        for name in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "NetworkMode", "CgroupnsMode")
-        if config.get(name) == "host" and name != "CgroupnsMode"
-    ]
-    powers = [*shared, *(["privileged"] if config.get("Privileged") else [])]
-    powers += ["devices"] if config.get("Devices") else []
+    powers = [name for name in MODES if str(config.get(name)).partition(":")[0] in {"host", "container"}]
+    powers += ["privileged"] if config.get("Privileged") else []
+    powers += [name for name in POWERS if config.get(name)]
+    if "MaskedPaths" in config and not config["MaskedPaths"]:
+        powers.append("the kernel's files in /proc and /sys")
     yield saw("own-namespaces", not powers, ", ".join(powers) or "nothing of the host's is shared")
+
+
+def _processes(text: str) -> list[dict[str, str]]:
+    """Return the fields of every process of which `/proc/PID/status` was read, the probe's own among them."""
+    found: list[dict[str, str]] = []
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if key == "Name" and colon:
+            found.append({})
+        if found and colon:
+            found[-1][key] = value.strip()
+    return [one for one in found if "Uid" in one]
 
 
 def _files(item: Subject, host: Any, _facts: dict[str, Any]) -> Iterator[Observation]:
@@ -102,25 +153,30 @@ def _files(item: Subject, host: Any, _facts: dict[str, Any]) -> Iterator[Observa
     mounts = _mounts(host.file("/proc/mounts").content_string)
     root = mounts.get("/", ())
     yield saw("root-read-only", "ro" in root, f"/ is {'ro' if 'ro' in root else 'rw'}")
-    written = [
-        place for place in ("", "/etc", "/usr/local/bin", "/var") if _writes(host, f"{place}/.smos-probe")
-    ]
+    tried = {place: _writes(host, f"{place}/.smos-probe") for place in ("", "/etc", "/usr/local/bin", "/var")}
+    written = [place or "/" for place, made in tried.items() if made]
+    untried = None in tried.values()
     yield saw(
-        "root-unwritable", not written, ", ".join(place or "/" for place in written) or "nothing was written"
+        "root-unwritable",
+        False if written else None if untried else True,
+        ", ".join(written) or "nothing was written",
     )
-    run = host.run("cp /bin/true /tmp/smos-probe && /tmp/smos-probe")
-    host.run("rm -f /tmp/smos-probe")
-    tried = run.rc not in {0, 1}  # 126: the kernel refused; 1: it could not be copied, which shows nothing
-    yield saw(
-        "scratch-not-executable",
-        False if run.rc == 0 else tried or None,
-        f"run in its scratch space: exit code {run.rc}",
-    )
+    own = (*item.places, "/dev", "/proc", "/sys")
+    scratch = [place for place, options in mounts.items() if "tmpfs" in options and "rw" in options]
+    for place in ["/tmp", *(each for each in scratch if each != "/tmp" and not _below(each, own))]:  # noqa: S108  (inside)
+        code = _runs(host, f"{place}/.smos-program")
+        if code == 1 and place != "/tmp":  # noqa: S108  (inside)
+            continue  # it can't write there
+        yield saw(
+            "scratch-not-executable",
+            {0: False, 1: None, 127: None}.get(code, True),
+            f"run in {place}: exit code {code}",
+        )
     program = host.file(host.check_output("readlink /proc/1/exe"))
     mine = program.user == "root" and not program.mode & 0o022
     yield saw("program-unchangeable", mine, f"{program.path}: {program.user} {program.mode:04o}")
-    data = host.file(str(item.server.data_dir))
-    if data.exists:
+    data = host.file(item.data) if item.data else None
+    if data is not None and data.exists:
         yield saw("data-private", not data.mode & 0o077, f"mode {data.mode:04o}")
 
 
@@ -128,10 +184,15 @@ def _network(item: Subject, host: Any, facts: dict[str, Any]) -> Iterator[Observ
     def saw(claim: str, holds: bool | None, seen: str) -> Observation:  # noqa: FBT001  (a fact)
         return Observation(claim=claim, subject=item.name, holds=holds, seen=seen)
 
-    text = host.check_output("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true")
+    text = host.run("cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6").stdout
     open_ports = sorted({port for address, port in _listening(text) if not _is_loopback(address)})
     extra = [port for port in open_ports if port not in item.ports]
-    yield saw("ports", not extra, f"listens on {', '.join(map(str, open_ports)) or 'nothing'}")
+    readable = text.count("local_address") >= 2  # the heads of TCP's and UDP's list; IPv6 may be switched off
+    yield saw(
+        "ports",
+        False if extra else True if readable else None,
+        f"listens on {', '.join(map(str, open_ports)) or 'nothing'}",
+    )
     published = facts["NetworkSettings"]["Ports"] or {}
     places = [f"{bind['HostIp']}:{bind['HostPort']}" for binds in published.values() for bind in binds or ()]
     wide = [place for place in places if not place.startswith(("127.0.0.1:", "::1:"))]
@@ -149,13 +210,21 @@ def _surroundings(item: Subject, host: Any, facts: dict[str, Any]) -> Iterator[O
 
     binds = [mount for mount in facts["Mounts"] if mount["Type"] == "bind"]
     foreign = [mount["Source"] for mount in binds if not _below(mount["Source"], item.places)]
+    foreign += _foreign_volumes(item, facts)
     yield saw("mounts", not foreign, ", ".join(foreign) or f"{len(binds)} directories of this run's")
     sockets = [path for path in ("/var/run/docker.sock", "/run/docker.sock") if host.file(path).exists]
     sockets += [mount["Destination"] for mount in binds if mount["Source"].endswith("docker.sock")]
     yield saw("engine-socket", not sockets, ", ".join(sockets) or "not there")
-    config = str(item.server.configuration_dir)
-    writable = _writes(host, f"{config}/.smos-probe")
-    yield saw("configuration-read-only", not writable, f"{'can' if writable else 'can not'} be written")
+    if item.configuration:
+        made = _writes(host, f"{item.configuration}/.smos-probe")
+        look = 'for f in %s/*; do if [ -w "$f" ]; then echo "$f"; fi; done'
+        files = host.run(look, item.configuration).stdout.split()
+        writable = bool(made or files)
+        yield saw(
+            "configuration-read-only",
+            False if writable else None if made is None else True,
+            f"{'can' if writable else 'can not'} be written{': ' + files[0] if files else ''}",
+        )
     limits = facts["HostConfig"]
     memory, both, processes = limits["Memory"], limits["MemorySwap"], limits["PidsLimit"] or 0
     bounded = memory > 0 and memory == both and processes > 0
@@ -168,11 +237,39 @@ def _surroundings(item: Subject, host: Any, facts: dict[str, Any]) -> Iterator[O
         None if core is None else core[1] == "0",
         f"core limit {core[1] if core else 'unknown'}",
     )
-    named = [word.partition("=")[0] for word in facts["Config"]["Env"] or () if word.partition("=")[2]]
-    secret = [name for name in named if SECRET_NAME.search(name)]
-    yield saw(
-        "no-secrets", not secret, ", ".join(secret) or f"{len(named)} variables, none of a secret's name"
-    )
+    secret = list(_secrets(facts))
+    yield saw("no-secrets", not secret, ", ".join(secret) or "no variable, argument or label of a secret's")
+
+
+def _secrets(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield where the engine shows a secret to everybody who may ask it: names and places, never values."""
+    config = facts["Config"]
+    for word in config["Env"] or ():
+        name, _, value = word.partition("=")
+        in_file = OF_A_FILE.search(name) and value.startswith("/")
+        if value and not in_file and (SECRET_NAME.search(name) or redact(value) != value):
+            yield name
+    for number, word in enumerate((facts.get("Path") or "", *(facts.get("Args") or ()))):
+        if redact(word) != word:
+            yield f"argument {number}"
+    for name, value in (config["Labels"] or {}).items():
+        if redact(f"{name}={value}") != f"{name}={value}":
+            yield f"label {name}"
+
+
+def _foreign_volumes(item: Subject, facts: dict[str, Any]) -> Iterator[str]:
+    """Yield the volumes that are another owner's, or a directory of the machine in a volume's clothes."""
+    owner = (facts["Config"]["Labels"] or {}).get(OWNER)
+    for mount in facts["Mounts"]:
+        if mount["Type"] != "volume":
+            continue
+        with told(f"describe the volume {mount['Name']}"):
+            volume = item.process.container.client.api.inspect_volume(mount["Name"])
+        options = volume.get("Options") or {}
+        if options.get("device") and options.get("type") != "tmpfs":
+            yield f"{options['device']} as the volume {mount['Name']}"
+        elif not ANONYMOUS.fullmatch(mount["Name"]) and (volume.get("Labels") or {}).get(OWNER) != owner:
+            yield f"volume {mount['Name']}"
 
 
 def _below(path: str, places: tuple[str, ...]) -> bool:
@@ -186,18 +283,27 @@ def _is_loopback(address: str) -> bool:
     return address.endswith("7F")
 
 
-def _writes(host: Any, path: str) -> bool:
-    """Whether a file can be made there; it is removed again."""
-    made = bool(host.run("touch %s", path).rc == 0)
-    if made:
+def _writes(host: Any, path: str) -> bool | None:
+    """Whether a file can be made there; it is removed again. None: there is nothing to make one with."""
+    made = host.run("touch %s", path).rc
+    if made == 0:
         host.run("rm -f %s", path)
-    return made
+    return None if made in NOT_FOUND else bool(made == 0)
+
+
+def _runs(host: Any, path: str) -> int:
+    """Put a program there and start it; return its exit code. 126: refused; 1: it could not be put there."""
+    code = int(host.run("cp /bin/true %s || exit $?; %s", path, path).rc)
+    host.run("rm -f %s", path)
+    return code
 
 
 def _mounts(text: str) -> dict[str, tuple[str, ...]]:
-    """Return mount point to its options; the last of several on one point is the one that counts."""
+    """Return mount point to its type and options; the last of several on one point is the one that counts."""
     return {
-        words[1]: tuple(words[3].split(",")) for line in text.splitlines() if len(words := line.split()) > 3
+        words[1]: (words[2], *words[3].split(","))
+        for line in text.splitlines()
+        if len(words := line.split()) > 3
     }
 
 
@@ -205,6 +311,8 @@ def _listening(text: str) -> Iterator[tuple[str, int]]:
     """Return (address, port) of everything that listens, addresses as the kernel writes them."""
     for line in text.splitlines():
         words = line.split()
-        if len(words) > 3 and words[3] == LISTENS:
-            address, _, port = words[1].partition(":")
+        if len(words) < 4 or words[3] not in {LISTENS, UNCONNECTED}:
+            continue
+        address, _, port = words[1].partition(":")
+        if words[3] == LISTENS or (words[2].endswith(":0000") and int(port, 16) < FIRST_EPHEMERAL):
             yield address, int(port, 16)

@@ -32,14 +32,16 @@ OPENBAO, POSTGRES, SANDBOX = "openbao", "postgres", "sandbox"
 class Subject:
     """One container that is looked at. ports: those that it may listen on beyond its own loopback.
 
-    places: paths below which what it sees of the host may lie.
+    places: paths below which what it sees of the host may lie. data, configuration: its directories, as it sees them;
+    empty: it has none that is known.
     """
 
     name: str
-    server: Server
     process: ContainerProcess
     ports: frozenset[int]
     places: tuple[str, ...]
+    data: str = ""
+    configuration: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,14 @@ def subject(kind: str, server: Server) -> Subject:
         raise ProvisionError(f"The container of {server.name} does not run")
     ports = {OPENBAO: {8200, 8201}, POSTGRES: {5432}}.get(kind, set())
     directories = (str(server.data_dir), str(server.run_dir))
-    return Subject(name=kind, server=server, process=process, ports=frozenset(ports), places=directories)
+    return Subject(
+        name=kind,
+        process=process,
+        ports=frozenset(ports),
+        places=directories,
+        data=str(server.data_dir),
+        configuration=str(server.configuration_dir),
+    )
 
 
 def health(server: Server) -> tuple[bool | None, str]:

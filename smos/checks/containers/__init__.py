@@ -10,7 +10,7 @@ CHECKS = (
     ),
     Check(
         "CONTAINER-02",
-        "A container can change neither its programs nor its root file system, nor run what it wrote",
+        "A container can change neither its programs nor its root file system, nor run what it put into scratch space",
     ),
     Check(
         "CONTAINER-03", "Containers listen where they are declared to, and are published on loopback alone"

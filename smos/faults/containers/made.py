@@ -91,6 +91,17 @@ def executable_scratch(work: ContainerWork) -> None:
 
 
 @fault(
+    "F482b",
+    "What a container wrote can be run in a second scratch space",
+    "files",
+    caught("CONTAINER-02", "container-scratch-executable", "run in /scratch: exit code 0"),
+)
+def second_scratch(work: ContainerWork) -> None:
+    """Mount one beside /tmp, without noexec."""
+    work.created_with(lambda found: found["tmpfs"].update({"/scratch": "rw,exec,mode=1777,size=16m"}))
+
+
+@fault(
     "F483",
     "A container is published on every interface",
     "network",
@@ -144,6 +155,26 @@ def machine_mounted(work: ContainerWork) -> None:
 
 
 @fault(
+    "F484b",
+    "A directory of the machine is mounted as a volume",
+    "mounts",
+    caught("CONTAINER-04", "container-mount-foreign", "/etc as the volume"),
+)
+def machine_as_volume(work: ContainerWork) -> None:
+    """Let the local driver bind it: the container's list of mounts then names a volume alone."""
+    options = {"type": "none", "o": "bind", "device": "/etc"}
+    volume = work.lab.containers.make_volume("machine", options=options)
+    work.undo.callback(volume.remove, force=True)
+
+    def more(found: Arguments) -> None:
+        from docker.types import Mount
+
+        found["mounts"] = [*found["mounts"], Mount("/host-etc", volume.name, type="volume", read_only=True)]
+
+    work.created_with(more)
+
+
+@fault(
     "F485",
     "A container can change its configuration",
     "mounts",
@@ -191,6 +222,18 @@ def core_dumps(work: ContainerWork) -> None:
 def secret_in_environment(work: ContainerWork) -> None:
     """Give a password as a variable, as most images ask for."""
     work.created_with(lambda found: found["environment"].update(POSTGRES_PASSWORD="not-a-real-one"))  # noqa: S106  (that is the fault)
+
+
+@fault(
+    "F488a",
+    "A secret stands in an address in a container's environment",
+    "environment",
+    caught("CONTAINER-04", "container-secret-in-environment", "DATABASE_URL"),
+)
+def secret_in_address(work: ContainerWork) -> None:
+    """Give a connection string with its password, under a name that tells nothing."""
+    address = "postgres://app:not-a-real-one@db/app"
+    work.created_with(lambda found: found["environment"].update(DATABASE_URL=address))
 
 
 def _mount(work: ContainerWork, source: str, target: str) -> None:
