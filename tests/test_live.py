@@ -1,6 +1,7 @@
 """Live targets against a real sshd: what is run on the host, how backups come over, and what a hostile host gets."""
 
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -15,10 +16,10 @@ from smos.live.commands import allow_list, argv
 from smos.live.declared import HostSource, HostTarget, Service, Ssh
 from smos.live.errors import REMEDIES, LiveError
 from smos.live.fetch import Fetcher
-from smos.live.host import Host
+from smos.live.host import Answer, Host
 from smos.live.observe import observe, state_of
 from smos.live.sources import open_source
-from smos.live.transport import transport_of
+from smos.live.transport import quoted, transport_of
 from smos.provision.owner import Owner
 from smos.target import Limits
 from tests._sshd_kit import Sshd, host, needs_sshd
@@ -128,6 +129,72 @@ def test_the_host_sees_the_commands_of_the_list_and_no_other(
     ]
 
 
+HOSTILE_WORDS = [
+    "a b'c;$(touch evil)",
+    "x\\'$(touch evil)\"'",
+    "back\\\\slash\\",
+    "line\nbreak`touch evil`",
+    "-oProxyCommand=x",
+    "ñ*?{a,b}~!%&|<>#",
+    "",
+]
+
+
+@pytest.mark.parametrize(
+    "shell", ["sh", "bash", "dash", pytest.param("fish", marks=pytest.mark.skipif(
+        not shutil.which("fish"), reason="fish is not installed"))],
+)  # fmt: skip
+def test_names_reach_the_command_as_they_are_whatever_shell_logs_in(shell: str, tmp_path: Path) -> None:
+    line = " ".join(quoted(word) for word in ("printf", "%s\\0", *HOSTILE_WORDS))
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        [shell, "-c", line], cwd=tmp_path, env=env, capture_output=True, check=True, timeout=60
+    )
+    assert done.stdout.decode().split("\0")[:-1] == HOSTILE_WORDS
+    assert not (tmp_path / "evil").exists()
+
+
+def test_no_backslash_is_left_where_a_shell_could_read_it_as_an_escape() -> None:
+    # fish reads \' and \\ within single quotes; within double quotes it and POSIX shells agree on \\.
+    assert quoted("a\\'b") == "'a'\"\\\\'\"'b'"
+    assert shlex.split(quoted("a\\'b")) == ["a\\'b"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ssh://-oProxyCommand=x@h", "ssh://-F/tmp/x", "ssh://a@-oProxyCommand=x", "ssh://a;touch@h", "docker://-it",
+        "ssh://h:99999", "ssh://h:0", "ssh://[::::]", "ssh://h/etc", "local:///x",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_none_is_an_error_of_the_target(address: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        HostTarget(address=address)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("container", '{"Status":"running","Running":true,"StartedAt":"2026-13-99T99:00:00Z"} 0'),
+        ("unit", f"LoadState=loaded\nActiveState=active\nSubState=exited\nNRestarts={'9' * 9000}"),
+        (
+            "unit",
+            f"LoadState=loaded\nActiveState=active\nSubState=x\nActiveEnterTimestampMonotonic={'9' * 500}",
+        ),
+    ],
+)
+def test_numbers_and_times_that_no_machine_has_are_no_health_and_no_crash(name: str, text: str) -> None:
+    class Lying:
+        def ask(self, asked: str, **_: str) -> Answer:
+            said = "1000.0 1.0" if asked == "uptime" else text
+            return Answer(code=0, out=said.encode(), said="", began_s=0.0, took_s=0.0)
+
+    kind = "systemd" if name == "unit" else name
+    state = state_of(Lying(), Service(name="it", kind=kind), NOW)  # type: ignore[arg-type]  # asked, nothing else
+    assert state.healthy is None
+    assert state.running_s is None
+
+
 # --- the host's key -------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +232,7 @@ def test_a_host_that_is_not_the_known_one_gets_nothing(
     assert raised.value.code == code
     assert raised.value.remedy == REMEDIES[code]
     assert fresh.commands == []
+    assert "is not there" not in str(raised.value)
     assert hosts.read_bytes() == before  # nothing was learnt on the way
 
 
@@ -204,6 +272,7 @@ def test_a_connection_that_drops_in_the_middle_is_taken_up_where_it_broke(
         ({"tail": 'cat "$3"; exec cat /dev/zero'}, "source-changed"),
         ({"tail": "echo no >&2; exit 1"}, "file-unreadable"),
         ({"find": "exec yes evil"}, "host-answer-unreadable"),
+        ({"find": 'echo "Welcome!"; exec /usr/bin/find "$@"'}, "host-answer-unreadable"),  # as a .bashrc does
         ({"find": "while :; do printf 'f\\t1\\t1\\t1\\t1\\0f%s\\0\\0' $((i=i+1)); done"}, "listing-too-long"),
         ({"find": "printf 'f\\t1\\t1\\t1\\t1\\0../../evil\\0\\0'"}, "unsafe-name"),
         ({"find": "printf 'f\\t1\\t1\\t1\\t1\\0/etc/evil\\0\\0'"}, "unsafe-name"),

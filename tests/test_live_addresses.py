@@ -1,6 +1,7 @@
 """Public addresses, with an authority of our own: chain, name, days, and the answer that only a healthy service gives."""
 
 import http.server
+import socketserver
 import ssl
 import threading
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ import pytest
 import trustme
 
 from smos.clock import SystemClock
+from smos.live import addresses
 from smos.live.addresses import ask_address
 from smos.live.declared import Service
+from smos.vault.health import HealthState, read_health
 
 NOW = SystemClock()
 ANSWERS = {
@@ -105,3 +108,44 @@ def test_a_chain_that_ends_elsewhere_and_another_name_are_told_apart(site: tuple
     assert (named.healthy, named.code) == (False, "certificate-name")
     plain = ask_address(Service(name="it", kind="http", url=url.replace("https", "http")), NOW)
     assert plain.healthy is not True
+
+
+class Dripping(socketserver.BaseRequestHandler):
+    """Sends one byte of a header now and then, until it is hung up on."""
+
+    def handle(self) -> None:
+        """Drip."""
+        try:
+            self.request.sendall(b"HTTP/1.1 200 OK\r\nx-endless: ")
+            while True:
+                self.request.sendall(b"a")
+                self.request.settimeout(0.1)
+                try:
+                    if self.request.recv(4096) == b"":
+                        return
+                except TimeoutError:
+                    continue
+        except OSError:
+            return
+
+
+class Tap(socketserver.ThreadingTCPServer):
+    """One thread a client."""
+
+    daemon_threads = True
+
+
+def test_headers_that_drip_for_ever_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Tap(("127.0.0.1", 0), Dripping) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            monkeypatch.setattr(addresses, "LIMIT_S", 1.0)
+            state = ask_address(Service(name="it", kind="http", url=url), NOW)
+            vault = read_health(url, limit_s=0.5)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (state.healthy, state.code) == (None, "address-unreachable")
+    assert vault.state is HealthState.TIMED_OUT

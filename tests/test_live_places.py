@@ -223,7 +223,7 @@ def into_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path, owner:
     ],
 )
 def test_history_and_signed_runs_outlive_runners_that_forget(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path, owner: Owner
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = into_store(kind, request, tmp_path, owner)
     private, public = keys(tmp_path)
@@ -233,7 +233,8 @@ def test_history_and_signed_runs_outlive_runners_that_forget(
         pulled = evidence_store.pull(runner, "one", store)
         assert pulled.history_lines == month - 1
         bundle = sealed(runner, private, run_id=f"run{month}", minute=month)
-        evidence_store.push(runner, "one", store)
+        monkeypatch.chdir(tmp_path)  # `smos evidence push reports`: a relative path, as people write it
+        evidence_store.push(Path(runner.name), "one", store)
         evidence_store.push(runner, "one", store)  # again: nothing is written twice
     lines = store.read(f"one/{FILE_NAME}")[f"one/{FILE_NAME}"].split(b"\n")
     assert len([line for line in lines if line]) == 3
@@ -266,6 +267,30 @@ def test_another_history_is_never_overwritten_and_the_run_is_kept_all_the_same(
     assert len(runs) == 2
     for run in runs:
         subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=run, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("damage", ["noise", "a line is gone", "a line was changed"])
+def test_a_history_that_is_damaged_or_not_ours_is_not_taken_over(
+    tmp_path: Path, owner: Owner, damage: str
+) -> None:
+    store = into_store("directory", None, tmp_path, owner)  # type: ignore[arg-type]  # needs no request
+    for name in ("one", "two", "three"):
+        evidence_store.push(run_into(tmp_path / "reports", run_id=name), "shop", store)
+    kept = tmp_path / "kept" / "shop" / FILE_NAME
+    lines = kept.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 3
+    kept.write_bytes(
+        {
+            "noise": b"\x00\xff\n" * 99,
+            "a line is gone": lines[0] + lines[2],
+            "a line was changed": lines[0] + lines[1].replace(b"two", b"owt") + lines[2],
+        }[damage]
+    )
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    with pytest.raises(SmosError, match="damaged or not ours"):
+        evidence_store.pull(fresh, "shop", store)
+    assert list(fresh.iterdir()) == []
 
 
 def test_a_store_that_is_gone_is_told_and_loses_nothing(tmp_path: Path, owner: Owner) -> None:

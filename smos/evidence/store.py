@@ -4,6 +4,7 @@ Layout there: `<target>/history.jsonl`, `<target>/baseline.json`, `<target>/evid
 `<target>/runs/<moment>-<run>/…` for others, `<target>/LATEST`. A run that is there is never written again.
 """
 
+import json
 import re
 import tempfile
 from collections.abc import Iterator
@@ -54,7 +55,8 @@ def slug(target_name: str) -> str:
 def pull(reports: Path, target_name: str, store: StoreAccess) -> Moved:
     """Take history, baseline and the last signed bundle from the store, where they are newer than what is here.
 
-    Raises SmosError (LiveError) where the store can't be read, or holds another history than the one here.
+    Raises SmosError (LiveError) where the store can't be read, or holds another history than the one here, or none
+    that a run of ours wrote: whose chain is broken is not taken over.
     """
     base = slug(target_name)
     files = 0
@@ -63,6 +65,7 @@ def pull(reports: Path, target_name: str, store: StoreAccess) -> Moved:
     there, here = found.get(names[history.FILE_NAME]), _read(reports / history.FILE_NAME)
     if there is not None and there != here:
         if not here or there.startswith(here):
+            _require_chain(there, store)
             write_atomic(reports / history.FILE_NAME, there)
             files += 1
         elif not here.startswith(there):
@@ -187,6 +190,26 @@ def _diverged(reports: Path, store: StoreAccess) -> SmosError:
         remedy="keep one reports directory for each target; `smos evidence pull` into an empty one takes over the"
         " store's history, and the run that is here stays here",
     )
+
+
+def _require_chain(data: bytes, store: StoreAccess) -> None:
+    lines = data.split(b"\n")
+    problems = history.chain_problems(lines)
+    if not any(_is_run(line) for line in lines):
+        problems = ["no line of it is of a run"]
+    if problems:
+        raise SmosError(
+            f"The history in {store.shown} is damaged or not ours, and was not taken over: {problems[0]}",
+            remedy="find out who wrote there; signed bundles beside it hold what it was: `smos evidence verify`",
+        )
+
+
+def _is_run(line: bytes) -> bool:
+    try:
+        run = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(run, dict) and "run_id" in run
 
 
 def _read(path: Path) -> bytes:

@@ -2,7 +2,6 @@
 
 import json
 import ssl
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ import httpx
 
 from smos.backup.names import printable
 from smos.clock import Clock
+from smos.http import Deadline
 from smos.live.declared import Service
 from smos.live.facts import CertificateFacts
 from smos.vault.health import HealthState, failure
@@ -53,31 +53,38 @@ def ask_address(service: Service, clock: Clock) -> AddressState:  # noqa: PLR091
         context = ssl.create_default_context(cafile=str(service.ca_file) if service.ca_file else None)
     except (OSError, ssl.SSLError) as error:
         return AddressState(healthy=None, detail=f"{service.ca_file} can't be used: {type(error).__name__}")
-    began = time.monotonic()
     url = service.url.rstrip("/") + ROUTES.get(service.kind, "") if service.kind in ROUTES else service.url
     method, content = ("POST", b"{}") if service.kind == "otlp" else ("GET", None)
     headers = {"accept-encoding": "identity"} | ({"content-type": "application/json"} if content else {})
+    limit = Deadline(LIMIT_S)
     try:
         with (
+            limit,
             httpx.Client(verify=context, timeout=LIMIT_S / 2, trust_env=False, headers=headers) as client,
-            client.stream(method, url, content=content) as answer,
+            client.stream(method, url, content=content, extensions=limit.extensions) as answer,
         ):
             certificate = _certificate(service, answer, clock)
             body = b""
             for block in answer.iter_raw():
                 body += block
-                if len(body) > LARGEST or time.monotonic() - began > LIMIT_S:
-                    body = b""
+                if len(body) > LARGEST or limit.over:
                     break
             else:
-                healthy, detail = _judge(service, answer, body)
-                return AddressState(healthy=healthy, detail=detail, certificate=certificate)
+                if not limit.over:  # an answer without a length ends with its connection, whoever ends that
+                    healthy, detail = _judge(service, answer, body)
+                    return AddressState(healthy=healthy, detail=detail, certificate=certificate)
             return AddressState(healthy=None, detail="its answer does not end", certificate=certificate)
     except httpx.TimeoutException:
         return AddressState(
             healthy=None, detail=f"no answer within {LIMIT_S / 2:g} s", code="address-unreachable"
         )
     except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
+        if limit.over:
+            return AddressState(
+                healthy=None,
+                detail=f"its answer does not end within {LIMIT_S:g} s",
+                code="address-unreachable",
+            )
         state, detail = failure(error)
         if state in _CODES:
             code = _CODES[state]

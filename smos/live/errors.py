@@ -37,7 +37,8 @@ REMEDIES = {
     " docs/live.md",
     "host-command-failed": "let the read-only account do what docs/live.md lists; nothing more",
     "host-answer-too-long": "find out what answers in the command's place: this one is short",
-    "host-answer-unreadable": "find out what answers in the command's place",
+    "host-answer-unreadable": "find out what answers in the command's place: the account's shell must start silently"
+    " (`ssh HOST true` prints nothing; look at its .bashrc)",
     "backup-directory-unreadable": "correct backups.source in the target, or let the read-only account list it",
     "listing-incomplete": "let the read-only account enter every folder below the backup directory",
     "listing-too-long": "move what is no backup out of the directory, or raise limits.files",

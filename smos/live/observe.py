@@ -116,7 +116,7 @@ def _memory(text: str) -> tuple[int, int]:
     return int(values["MemTotal"]) * 1024, int(values["MemAvailable"]) * 1024
 
 
-_DF = re.compile(r"^\S.*?\s+(\d+)\s+(\d+)\s+(-?\d+)\s+(\d+%|-)\s+(/.*)$")
+_DF = re.compile(r"^\S.*?\s+(\d{1,18})\s+(\d{1,18})\s+(-?\d{1,18})\s+(\d{1,9}%|-)\s+(/.*)$")
 
 
 def _room(host: Host, path: str) -> RoomFacts:
@@ -189,9 +189,13 @@ def _since(started: str, clock: Clock) -> float | None:
     match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)", started)
     if match is None:
         return None
-    return clock.now().timestamp() - datetime.fromisoformat(f"{match[1]}{match[2]}").timestamp()
+    try:
+        return clock.now().timestamp() - datetime.fromisoformat(f"{match[1]}{match[2]}").timestamp()
+    except (ValueError, OverflowError):  # a month 13, a year that no clock has
+        return None
 
 
+_COUNT = re.compile(r"[0-9]{1,18}")
 _POSITIVE = {"running", "listening", "waiting", "mounted"}
 """Sub-states of an active unit that say that it does its work: services, sockets, timers, mounts."""
 
@@ -205,9 +209,9 @@ def _unit(answer: Answer, uptime: float) -> ServiceState:
     if not {"LoadState", "ActiveState", "SubState"} <= set(values):
         raise _unreadable("unit")
     active, sub = printable(values["ActiveState"])[:40], printable(values["SubState"])[:40]
-    restarts = int(values["NRestarts"]) if values.get("NRestarts", "").isdecimal() else None
-    since = values.get("ActiveEnterTimestampMonotonic", "")
-    running_s = uptime - int(since) / 1e6 if since.isdecimal() and since != "0" else None
+    counted, since = values.get("NRestarts", ""), values.get("ActiveEnterTimestampMonotonic", "")
+    restarts = int(counted) if _COUNT.fullmatch(counted) else None
+    running_s = uptime - int(since) / 1e6 if _COUNT.fullmatch(since) and since != "0" else None
     seen = ServiceState(
         healthy=None, detail="", restarts=restarts, running_s=running_s, started=f"{since} {restarts}"
     )

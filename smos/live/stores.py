@@ -100,7 +100,10 @@ class Sftp:
             return {name: _content(copy) for name, copy in copies.items() if copy.is_file()}
 
     def write(self, files: Mapping[str, Path]) -> None:
-        """Put each file beside its name and rename it there, in one connection."""
+        """Put each file beside its name and rename it there, in one connection.
+
+        Names here are made absolute: sftp runs in a working directory of its own.
+        """
         folders = dict.fromkeys(
             str(parent) for name in files for parent in reversed(Path(name).parents) if str(parent) != "."
         )
@@ -108,7 +111,7 @@ class Sftp:
         for name, source in files.items():
             there = f"{self._base}/{name}"
             lines += [
-                f"put {_word(str(source))} {_word(f'{there}.partial')}",
+                f"put {_word(str(source.absolute()))} {_word(f'{there}.partial')}",
                 f"rename {_word(f'{there}.partial')} {_word(there)}",
             ]
         self._batch(lines, ask=self._base)
@@ -132,7 +135,7 @@ class Sftp:
                 code = _drained(stream)
                 if code != 0:
                     kind = "store-unreachable" if code == 255 else "store-refused"
-                    raise live_error(kind, f"{self.shown}: {_last(stream.said)}")
+                    raise live_error(kind, f"{self.shown}: {_last(stream.said).rstrip('?')}")
 
 
 class BucketStore:

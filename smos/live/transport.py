@@ -116,7 +116,7 @@ class DockerExec:
         """Tell what the engine says apart from what the command says."""
         if code in {126, COMMAND_NOT_FOUND} and "exec failed" in said:
             return live_error("host-command-missing", f"the container has no such command: {_last(said)}")
-        if re.search(
+        if code != 0 and re.search(
             r"No such container|is not running|Cannot connect to the Docker|permission denied", said
         ):
             return live_error("host-unreachable", f"the container can't be entered: {_last(said)}")
@@ -180,7 +180,7 @@ class SshTransport:
 
     def words(self, argv: list[str]) -> list[str]:
         """Run it in the user's shell there, every word quoted; over the open connection, or else a new one."""
-        line = " ".join(shlex.quote(word) for word in argv)
+        line = " ".join(quoted(word) for word in argv)
         return [
             program("ssh", "ssh-missing"),
             *self.options,
@@ -201,7 +201,15 @@ class SshTransport:
     def _failed(self, said: str) -> LiveError:
         for pattern, code in _SSH_SAID:
             if re.search(pattern, said):
-                return live_error(code, f"{self.shown}: {_WORDS[code]}", transient=code == "host-unreachable")
+                known = self._ssh.known_hosts
+                why = (
+                    f" ({known.name} is not there)"
+                    if code == "host-key-unknown" and known and not known.exists()
+                    else ""
+                )
+                return live_error(
+                    code, f"{self.shown}: {_WORDS[code]}{why}", transient=code == "host-unreachable"
+                )
         detail = f": {_last(said)}" if said.strip() else ""
         return live_error("connection-lost", f"{self.shown}: the connection was lost{detail}", transient=True)
 
@@ -244,6 +252,17 @@ def ssh_options(ssh: Ssh) -> list[str]:
         options += [f"IdentityFile={_quoted(ssh.identity_file)}", "IdentitiesOnly=yes"]
     config = ["-F", str(ssh.config_file)] if ssh.config_file is not None else []
     return [*config, *(word for option in options for word in ("-o", option))]
+
+
+def quoted(word: str) -> str:
+    """Quote a word for a POSIX shell and for fish, where a backslash escapes within single quotes as well.
+
+    Names of files come from the host's own listing: whoever may write there must not run commands as our account.
+    """
+    if shlex.quote(word) == word:
+        return word
+    between = re.sub(r"['\\]+", lambda found: "'\"" + found[0].replace("\\", "\\\\") + "\"'", word)
+    return f"'{between}'"
 
 
 def _quoted(path: Path) -> str:

@@ -4,6 +4,7 @@ Source of the status codes: the API's documentation of /sys/health (200 active, 
 disaster-recovery secondary, 473 performance standby, 501 not initialised, 503 sealed).
 """
 
+import json
 import socket
 import ssl
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx
+
+from smos.http import Deadline
 
 LIMIT_S = 5.0
 LARGEST_ANSWER_BYTES = 64 * 1024
@@ -87,22 +90,34 @@ def read_health(url: str, *, ca: Path | None = None, limit_s: float = LIMIT_S) -
         state = HealthState.UNREACHABLE if split.scheme == "http+unix" else HealthState.TLS_FAILED
         what = "socket" if state is HealthState.UNREACHABLE else "CA file"
         return HealthFacts(url=shown, state=state, detail=f"the {what} can't be used: {type(error).__name__}")
-    with httpx.Client(transport=transport, timeout=limit_s, trust_env=False) as client:
+    body = b""
+    # Each read within limit_s, all of it within twice that.
+    with (
+        Deadline(2 * limit_s) as whole,
+        httpx.Client(transport=transport, timeout=limit_s, trust_env=False) as client,
+    ):
         try:
-            answer = client.get(f"{address}/v1/sys/health")
+            with client.stream("GET", f"{address}/v1/sys/health", extensions=whole.extensions) as answer:
+                for block in answer.iter_bytes():
+                    body += block
+                    if len(body) > LARGEST_ANSWER_BYTES:
+                        break
         except httpx.TimeoutException as error:
             return HealthFacts(
                 url=shown, state=HealthState.TIMED_OUT, detail=f"{type(error).__name__} after {limit_s:g} s"
             )
-        except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
+        except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL, UnicodeError) as error:
+            if whole.over:
+                return HealthFacts(
+                    url=shown, state=HealthState.TIMED_OUT, detail=f"no whole answer after {2 * limit_s:g} s"
+                )
             state, detail = failure(error)
             return HealthFacts(url=shown, state=state, detail=detail)
-    return _answer(shown, answer)
+    return _answer(shown, answer.status_code, body)
 
 
-def _answer(url: str, answer: httpx.Response) -> HealthFacts:
-    status = answer.status_code
-    if status == 400 and b"HTTPS server" in answer.content[:200]:
+def _answer(url: str, status: int, body: bytes) -> HealthFacts:
+    if status == 400 and b"HTTPS server" in body[:200]:
         return HealthFacts(
             url=url,
             state=HealthState.NO_TLS,
@@ -111,10 +126,10 @@ def _answer(url: str, answer: httpx.Response) -> HealthFacts:
         )
     state = _STATES.get(status, HealthState.NOT_VAULT)
     data: object = None
-    if len(answer.content) <= LARGEST_ANSWER_BYTES:
+    if len(body) <= LARGEST_ANSWER_BYTES:
         try:
-            data = answer.json()
-        except ValueError:
+            data = json.loads(body)
+        except (ValueError, RecursionError):
             data = None
     # Any web server may answer 200 or 503: only the two words of a Vault's own answer make it one.
     if not isinstance(data, dict) or not {"initialized", "sealed"} <= set(data):

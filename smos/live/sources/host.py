@@ -102,7 +102,7 @@ def entry_of(facts: bytes, path: bytes, link: bytes, shown: str) -> Entry:
         kind, size, inode, modified, changed = facts.decode("ascii").split("\t")
         return Entry(
             path=os.fsdecode(path),
-            kind=kind,
+            kind=_letter(kind),
             size=int(size),
             modified=float(modified),
             mark=f"{inode} {size} {modified} {changed}",
@@ -112,3 +112,10 @@ def entry_of(facts: bytes, path: bytes, link: bytes, shown: str) -> Entry:
         raise live_error(
             "host-answer-unreadable", f"{shown}: the listing is not what `find` writes"
         ) from None
+
+
+def _letter(kind: str) -> str:
+    """Take one letter and nothing before it: what a .bashrc says stands before the first entry."""
+    if len(kind) != 1:
+        raise ValueError(kind)
+    return kind
