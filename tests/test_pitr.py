@@ -19,7 +19,7 @@ from smos.clock import SystemClock
 from smos.faults.pitr.kinds import Kind
 from smos.faults.pitr.pages import PAGE, page_checksum
 from smos.faults.pitr.workspace import workspace
-from smos.physical import archive_wal
+from smos.physical import archive_wal, observe
 from smos.physical.archive import read_archive
 from smos.physical.choose import choose_moment
 from smos.physical.coverage import cover
@@ -34,6 +34,7 @@ from smos.physical.facts import (
     SurveyFacts,
 )
 from smos.physical.label import LabelError, read_label, read_manifest_head, read_moment
+from smos.physical.run import drill_target
 from smos.physical.sandbox import GuardedEndpoint
 from smos.physical.wal import lsn_number, read_history, segment_name, split_name
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -341,6 +342,89 @@ def test_what_a_database_of_the_backup_asks_to_load_is_not_loaded(owner: Owner) 
         )
         with psycopg.connect(guarded.conninfo()) as connection:
             assert connection.execute("SHOW session_preload_libraries").fetchone() == ("",)
+
+
+def test_what_a_role_of_the_backup_asks_for_changes_nothing_and_its_triggers_and_functions_run_nothing(
+    owner: Owner,
+) -> None:
+    """Before PostgreSQL 17 no setting turns event triggers off, and installing amcheck fires them."""
+    with psycopg_server(owner) as server:
+        plain = server.endpoint
+        with psycopg.connect(plain.conninfo(), autocommit=True) as connection:
+            for statement in HOSTILE:
+                connection.execute(statement)
+        older = GuardedEndpoint(
+            host=plain.host, port=plain.port, superuser=plain.superuser, version_num=160000
+        )
+        observe._silence(older, "postgres")
+        with psycopg.connect(older.conninfo(), autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION amcheck SCHEMA pg_catalog")
+            connection.execute("SELECT to_regclass('smos.heartbeat'), now()").fetchone()
+            assert connection.execute("SHOW zero_damaged_pages").fetchone() == ("off",)
+            assert connection.execute("SELECT current_user").fetchone() == (plain.superuser,)
+            assert connection.execute("SELECT count(*) FROM evil.ran").fetchone() == (0,)
+            assert not observe._has(connection, "evil.beats", "at", "timestamptz")
+            assert observe._has(connection, "evil.ran", "at", "timestamptz")
+
+
+HOSTILE = (
+    b"CREATE SCHEMA evil",
+    b"CREATE TABLE evil.ran (at timestamptz)",
+    b"CREATE TABLE evil.beats (at text)",
+    (
+        b"CREATE FUNCTION evil.fired() RETURNS event_trigger LANGUAGE plpgsql"
+        b" AS 'BEGIN INSERT INTO evil.ran VALUES (now()); END'"
+    ),
+    (
+        b"CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE sql"
+        b" AS 'INSERT INTO evil.ran VALUES (pg_catalog.now()) RETURNING at'"
+    ),
+    b"CREATE ROLE weak",
+    b"ALTER ROLE postgres SET search_path = evil, pg_catalog",
+    b"ALTER ROLE postgres SET DateStyle = 'SQL, DMY'",
+    b"ALTER ROLE postgres SET zero_damaged_pages = on",
+    b"ALTER ROLE postgres SET role = weak",
+    b"CREATE EVENT TRIGGER always ON ddl_command_start EXECUTE FUNCTION evil.fired()",
+    b"ALTER EVENT TRIGGER always ENABLE ALWAYS",
+)
+
+
+def test_a_catalogue_that_lets_nobody_in_is_a_failed_recovery_and_not_a_long_wait(
+    material: PitrMaterial, owner: Owner
+) -> None:
+    with workspace(owner, material) as work:
+        path = work.backup() / "base" / "1" / "1259"
+        data = bytearray(path.read_bytes())
+        data[4000:4100] = b"\xff" * 100
+        path.write_bytes(data)
+        work.rehash()
+        judgement = work.exercise("PITR-02")
+        assert [finding.code for finding in judgement.findings] == ["replay-failed"]
+        assert judgement.verdict is Verdict.FAIL
+
+
+def test_a_tree_without_end_is_listed_and_not_copied_and_a_part_says_nothing_of_the_whole(
+    material: PitrMaterial, owner: Owner
+) -> None:
+    with workspace(owner, material) as work:
+        place = work.backup() / "base"
+        deep = os.open(place, os.O_RDONLY)
+        for _ in range(1100):  # deeper than Python's stack
+            os.mkdir("d", dir_fd=deep)
+            below = os.open("d", os.O_RDONLY, dir_fd=deep)
+            os.close(deep)
+            deep = below
+        os.close(deep)
+        codes = {finding.code for finding in work.exercise("PITR-01").findings}
+        assert codes == {"entry-refused"}
+        subprocess.run(["rm", "-rf", place / "d"], check=True, timeout=120)
+        target = parse_target(
+            {"name": "p", "physical": {"path": str(work.backup())}, "limits": {"bytes": 1 << 20}}, origin="t"
+        )
+        record_ = drill_target(owner, target, SystemClock(), ["PITR-01"])
+        judgement = judge("PITR-01", record_, Objectives())
+        assert judgement.verdict is Verdict.NOT_PROVEN  # our limit, and no word of missing files
+        assert "limit-exceeded" in {finding.code for finding in judgement.findings}
 
 
 @contextmanager

@@ -25,7 +25,7 @@ CHECKS = (
     ),
     Check(
         "PITR-07",
-        "The drill writes nothing to backups or archive, and executes nothing that the backup brings along",
+        "The drill writes nothing to backups or archive, and obeys no setting, command or library of the backup",
     ),
     Check("PITR-08", "The recovered databases equal what the source held at that moment, row by row"),
 )

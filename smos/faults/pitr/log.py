@@ -4,13 +4,15 @@
 # ruff: noqa: D401
 
 import gzip
+import json
 import shutil
 from pathlib import Path
 
 from smos.faults.pitr.kinds import Kind
 from smos.faults.pitr.workspace import SEGMENT, PitrWorkspace
 from smos.faults.registry import caught, fault
-from smos.selftest.pitr import DIRECTORY
+from smos.physical.wal import lsn_number, segment_name
+from smos.selftest.pitr import DIRECTORY, TAR
 from smos.target import Objectives
 from smos.verdict import Verdict
 
@@ -215,3 +217,16 @@ def own_log_damaged(work: PitrWorkspace) -> None:
 def nothing_recovered(work: PitrWorkspace) -> None:
     """Where nothing is recovered, nothing can be compared."""
     segment_headless(work)
+
+
+@fault("F409", "A segment of the archive is damaged, and the backup brings a sound copy of it", "log",
+       caught("PITR-02", ("replay-short", "replay-failed")))  # fmt: skip
+def copy_hides_damage(work: PitrWorkspace) -> None:
+    """A server takes its own copy without a word; whoever starts from an older backup has none."""
+    work.use(Kind.TAR)
+    manifest = json.loads((work.backup(TAR) / "backup_manifest").read_bytes())
+    start = lsn_number(manifest["WAL-Ranges"][0]["Start-LSN"])
+    path = work.wal / segment_name(manifest["WAL-Ranges"][0]["Timeline"], start // SEGMENT, SEGMENT)
+    data = bytearray(path.read_bytes())
+    data[start % SEGMENT + 20] ^= 0xFF  # in the record's checksum
+    path.write_bytes(data)
