@@ -18,11 +18,12 @@ from smos.backup.catalog import read_catalog
 from smos.backup.retention import ASIDE, judge_sets, prune, put_aside_before
 from smos.backup.verified import verifications
 from smos.clock import SystemClock
+from smos.errors import BackupError
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
 from smos.restore.deferred import may_run
 from smos.restore.journal import Journal, SwappedDatabase, SwappedVolume, write_journal
-from smos.restore.mend import Where, mend
+from smos.restore.mend import Where, finish, held, mend, undo
 from smos.restore.server import ServerFacts, read_server
 from smos.restore.swap import Names, swap
 from smos.target import Limits
@@ -252,6 +253,78 @@ def test_volumes_that_were_exchanged_without_the_databases_are_put_back(place: P
     assert [item.name for item in live.iterdir()] == ["old"]
     assert not folder.exists()
     place.ask('DROP DATABASE "rich__smos_restore_11111111"', "postgres")
+
+
+def kept(root: Path, id_: str, now: Path | None) -> Journal:
+    """Keep the old state of a restore of volume v (it holds "old"); `now` took the place of what was restored since."""
+    live, staged = root / "data", root / f".smos-restore-{id_}-v" / "content" / "v"
+    staged.mkdir(parents=True)
+    (staged / "old").touch()
+    (staged.parent.parent / "swapped").touch()
+    live.mkdir()
+    inode = live.stat().st_ino
+    if now is not None:
+        live.rename(root / "restored")
+        now.rename(live)
+    volume = SwappedVolume(name="v", place=live, staged=staged, inode=inode, exists=True)
+    journal = Journal(id=id_, set_id="s", identifier=None, volumes=(volume,))
+    write_journal(root / "journals", journal)
+    return journal
+
+
+def test_what_took_a_restored_volumes_place_since_stays_there(tmp_path: Path) -> None:
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    (newer / "today").touch()
+    journal = kept(tmp_path, "22222222", newer)
+    only_volumes = Where(
+        endpoint=None, installation=None, server=None, journals=tmp_path / "journals",
+        limits=Limits(), clock=SystemClock(),
+    )  # fmt: skip
+    told: list[str] = []
+    mend(only_volumes, {"v": tmp_path / "data"}, told.append)
+    assert told == []
+    with pytest.raises(BackupError, match="was replaced since"):
+        undo(only_volumes, journal.id)
+    assert (tmp_path / "data" / "today").exists()
+    assert (journal.volumes[0].staged / "old").exists()
+    finish(only_volumes, journal.id)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["data", "journals", "restored"]
+
+
+def test_what_another_restore_is_filling_is_not_removed(tmp_path: Path) -> None:
+    folder = tmp_path / ".smos-restore-33333333-v"
+    folder.mkdir()
+    only_volumes = Where(
+        endpoint=None, installation=None, server=None, journals=tmp_path / "journals",
+        limits=Limits(), clock=SystemClock(),
+    )  # fmt: skip
+    with held(folder):
+        mend(only_volumes, {"v": tmp_path / "data"}, lambda _text: None)
+        assert folder.exists()
+    mend(only_volumes, {"v": tmp_path / "data"}, lambda _text: None)
+    assert not folder.exists()
+
+
+def test_an_old_database_that_cant_be_removed_is_told_and_can_be_finished_later(place: Place) -> None:
+    place.damage()
+    place.ask(
+        "CREATE SUBSCRIPTION held CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE)"
+    )
+    done = place.restore("--yes", "--no-safety", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["not_carried_over"] == [{"database": "rich", "what": "subscription held"}]
+    assert any(f"--finish {document['id']}" in note for note in document["notes"])
+    (old,) = [name for name in place.left() if "__smos_old_" in name]
+    again = place.restore("--dry-run", "--json")  # and it stands in nobody's way
+    assert again.returncode == 0, again.stderr
+    words = ("restore", "--host", place.server.endpoint.host, "--finish", document["id"], "--yes")
+    assert place.smos(*words).returncode == 1
+    place.ask("DROP SUBSCRIPTION held", old)
+    done = place.smos(*words)
+    assert done.returncode == 0, done.stderr
+    assert (place.state, place.left()) == ("new", [])
 
 
 def where(place: Place, facts: ServerFacts, journals: Path) -> Where:

@@ -42,14 +42,18 @@ def judge_sets(
     """Return a ruling for every set, in the catalogue's order. keep: how long sets are kept; now: UTC."""
     dated = [item for item in catalog.sets if item.stamp is not None and item.stamp <= now + FUTURE_TOLERANCE]
     newest = dated[-1].id if dated else None
-    proven = next((item.id for item in reversed(dated) if item.id in verified), None)
+    proofs = [item for item in reversed(dated) if item.id in verified]
+    # One that has lost files since it was verified counts for nothing: the newest one that has not is kept as well.
+    proven = {item.id for item in proofs[:1]} | {
+        item.id for item in [p for p in proofs if not p.problems][:1]
+    }
 
     def rule(item: BackupSet) -> tuple[bool, str]:
         if item.stamp is None:
             return False, "nobody can tell its age"
         if item.stamp > now + FUTURE_TOLERANCE:
             return False, "its time stamp lies in the future"
-        if item.id == proven:
+        if item.id in proven:
             return False, "the newest set that was verified"
         if item.id == newest:
             return False, "the newest set"

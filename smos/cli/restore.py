@@ -106,13 +106,14 @@ def _after(
     from smos.restore import mend
 
     where = _where(host, port, user, needs_server=host is not None)
-    mend.mend(where, {}, console.say)
-    if undo:
-        console.confirm(f"Put back what was in use before restore {undo}?", yes=yes)
-        names = mend.undo(where, undo)
-    else:
-        console.confirm(f"Remove the old state that restore {finish} kept, for good?", yes=yes)
-        names = mend.finish(where, finish or "")
+    with _lock(where):
+        if undo:
+            console.confirm(f"Put back what was in use before restore {undo}?", yes=yes)
+        else:
+            console.confirm(f"Remove the old state that restore {finish} kept, for good?", yes=yes)
+        if undo:
+            mend.mend(where, {}, console.say)
+        names = mend.undo(where, undo) if undo else mend.finish(where, finish or "")
     if as_json:
         console.print_json({"id": undo or finish, "done": "undone" if undo else "finished", "what": names})
     else:
@@ -138,8 +139,9 @@ def _restore(found: "Found", wanted: "_Wanted", *, dry_run: bool, yes: bool, as_
             databases = tuple(entry.name for entry in opened.manifest.databases if entry.name != "postgres")
         where = _where(wanted.host, wanted.port, wanted.user, needs_server=bool(databases))
         request = _request(wanted, databases, volumes)
-        mend.mend(where, volumes, console.say)
         with _lock(where):
+            if not dry_run:
+                mend.mend(where, volumes, console.say)
             where = _where(wanted.host, wanted.port, wanted.user, needs_server=bool(databases))
             plan = _plan(opened, request, where)
             if not as_json:
@@ -186,6 +188,8 @@ def _show_plan(plan: "RestorePlanned") -> None:
         )
     for item in plan.kept:
         console.say(f"{item.database} is kept from restore {item.id}: --finish or --undo {item.id}")
+    for database, what in plan.attached:
+        console.say(f"{database}: {what} stays with the old database and is lost with it: make it again")
     rows = [
         (number, step.action, step.subject, step.detail) for number, step in enumerate(plan.steps, start=1)
     ]

@@ -44,6 +44,19 @@ class SwappedVolume(BaseModel):
         except OSError:
             return False
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the restored directory still waits beside its place."""
+        try:
+            return self.staged.stat().st_ino == self.inode
+        except OSError:
+            return False
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the restored directory was in use, and is not any more: a later restore, or a person, changed it."""
+        return self.staged.exists() and not self.waiting and not self.exchanged
+
 
 class Journal(BaseModel):
     """One restore that has reached its swap. host, port, identifier: of the server; None where it has no databases."""

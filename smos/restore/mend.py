@@ -1,9 +1,14 @@
 """After a kill, or after a restore that kept the old state: to the end, or back; whole states are left alone."""
 
+import fcntl
+import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psycopg
 
 from smos.clock import Clock
 from smos.errors import BackupError
@@ -36,8 +41,8 @@ class Where:
 
 
 def put(volume: SwappedVolume) -> None:
-    """Put the restored directory in its place, unless it is there."""
-    if volume.exchanged:
+    """Put the restored directory in its place, if it still waits: whatever has come there since stays."""
+    if not volume.waiting:
         return
     if volume.place.exists():
         exchange(volume.staged, volume.place)
@@ -61,8 +66,26 @@ def remove_staged(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """Hold a directory of ours while it is filled; False where a restore that runs holds it. A kill lets it go."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
 def mend(where: Where, volumes: Mapping[str, Path], say: Say) -> None:
-    """Finish or take back what a killed run left between its journal and its end; whole states are left alone."""
+    """Finish or take back what a killed run left between its journal and its end; whole states are left alone.
+
+    The caller holds the server's lock, so that no restore of its databases runs.
+    """
     server = where.server
     for path, journal in read_journals(where.journals):
         if journal.databases and (server is None or server.system_identifier != journal.identifier):
@@ -79,12 +102,16 @@ def mend(where: Where, volumes: Mapping[str, Path], say: Say) -> None:
             say(
                 f"restore {journal.id} of {journal.set_id} had ended but for the removal of the old state: removed"
             )
-            _finish(where, path, journal)
+            try:
+                _finish(where, path, journal)
+            except BackupError as error:  # this one goes on all the same
+                say(error.message)
     for place in volumes.values():
         for folder in place.parent.glob(".smos-restore-*"):
-            if not (folder / SWAPPED).exists():
-                say(f"{folder}: left by an interrupted restore, removed")
-                remove_staged(folder)
+            with held(folder) as free:
+                if free and not (folder / SWAPPED).exists():
+                    say(f"{folder}: left by an interrupted restore, removed")
+                    remove_staged(folder)
 
 
 def committed(journal: Journal, server: ServerFacts | None) -> bool:
@@ -92,7 +119,7 @@ def committed(journal: Journal, server: ServerFacts | None) -> bool:
     if journal.databases and server is not None:
         new = Names(name=journal.databases[0].name, id=journal.id, exists=True).new
         return new not in server.databases
-    return any(volume.exchanged for volume in journal.volumes)
+    return any(volume.exchanged or volume.replaced for volume in journal.volumes)
 
 
 def _removal_begun(journal: Journal, server: ServerFacts | None) -> bool:
@@ -118,17 +145,29 @@ def _finish(where: Where, path: Path, journal: Journal) -> list[str]:
     removed = []
     for item in _of(journal):
         if item.exists and where.endpoint is not None:
-            drop_database(where.endpoint, item.old)
+            remove_old(where.endpoint, item.old)
             removed.append(item.old)
     removed += [f"the old directory of {volume.name}" for volume in journal.volumes if volume.exists]
     _forget(path, journal)
     return removed
 
 
+def remove_old(endpoint: PostgresEndpoint, name: str) -> None:
+    """Drop a database that was in use. Raises BackupError with what holds it: a slot in use, a subscription."""
+    try:
+        drop_database(endpoint, name)
+    except psycopg.Error as error:
+        raise BackupError(
+            f"{name} could not be removed: {str(error).strip()}",
+            remedy="end what uses it (subscriptions, logical replication), then give --finish",
+        ) from error
+
+
 def undo(where: Where, id_: str) -> list[str]:
     """Put back what was in use before a restore that kept it; what it had restored is removed."""
     path, journal = _find(where, id_)
     names = _of(journal)
+    _refuse_overtaken(where, path, journal)
     if names and where.server is not None:
         gone = [item.old for item in names if item.exists and item.old not in where.server.databases]
         if gone:
@@ -148,6 +187,25 @@ def undo(where: Where, id_: str) -> list[str]:
         exchange_back()
     _forget(path, journal)
     return [*(item.name for item in names), *(volume.name for volume in journal.volumes)]
+
+
+def _refuse_overtaken(where: Where, path: Path, journal: Journal) -> None:
+    """Refuse to undo what a later restore, or a person, has replaced since: what belongs together would be parted."""
+    mine = {item.name for item in journal.databases}
+    for other_path, other in read_journals(where.journals):
+        if other.id == journal.id or other.identifier != journal.identifier:
+            continue
+        later = other_path.stat().st_mtime_ns > path.stat().st_mtime_ns
+        if later and mine & {item.name for item in other.databases}:
+            raise BackupError(
+                f"Restore {other.id} came after {journal.id}", remedy=f"undo {other.id} first, or finish it"
+            )
+    gone = [str(volume.place) for volume in journal.volumes if volume.replaced]
+    if gone:
+        raise BackupError(
+            f"{', '.join(gone)} was replaced since restore {journal.id}",
+            remedy="undo the later restore first; or take the old directory from .smos-restore-… beside it",
+        )
 
 
 def _find(where: Where, id_: str) -> tuple[Path, Journal]:

@@ -51,6 +51,8 @@ class RestorePlanned:
     roles: tuple[str, ...]
     clean: tuple[Left, ...]
     kept: tuple[Left, ...]
+    attached: tuple[tuple[str, str], ...] = ()
+    """What hangs on a database that is replaced, and doesn't come back: its name, and a replication slot or so."""
     steps: tuple[Step, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
@@ -61,6 +63,7 @@ class RestorePlanned:
             "signature": self.signature,
             "steps": [asdict(step) for step in self.steps],
             "kept_from_earlier": [item.database for item in self.kept],
+            "not_carried_over": [{"database": name, "what": what} for name, what in self.attached],
         }
 
 
@@ -116,6 +119,7 @@ def make_restore_plan(
         roles=tuple(sorted(set(roles) - (server.roles if server else set()))) if request.databases else (),
         clean=tuple(item for item in left if item.state == "restore"),
         kept=tuple(item for item in left if item.state == "old"),
+        attached=tuple(item for item in (server.attached if server else ()) if item[0] in request.databases),
     )
     return _with_steps(planned)
 

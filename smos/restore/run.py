@@ -30,7 +30,7 @@ from smos.provision.owner import Owner
 from smos.restore.exchange import check_exchange
 from smos.restore.journal import Journal, SwappedDatabase, SwappedVolume, read_journals, write_journal
 from smos.restore.load import JOBS, Load
-from smos.restore.mend import SWAPPED, Say, Where, committed, put, remove_staged, take_back
+from smos.restore.mend import SWAPPED, Say, Where, committed, held, put, remove_old, remove_staged, take_back
 from smos.restore.plan import RestorePlanned, Step
 from smos.restore.server import connect, live_server, read_server
 from smos.restore.swap import Names, drop_database, swap
@@ -264,6 +264,7 @@ def _volumes(run: _Run, stack: ExitStack) -> Iterator[tuple[Restoration, str, Pa
     for source, place in run.plan.volumes:
         folder = place.parent / f".smos-restore-{run.plan.id}-{source.name}"
         folder.mkdir(mode=0o700)
+        stack.enter_context(held(folder))
         if place.exists():
             check_exchange(folder)
         restoration = stack.enter_context(
@@ -345,19 +346,22 @@ def _remove_old(run: _Run) -> None:
             f" `--undo {run.plan.id}` puts it back"
         )
         return
+    whole = True
     for _, names in run.plan.dumps:
         if not names.exists:
             continue
         try:
-            drop_database(run.endpoint, names.old)
-        except psycopg.Error as error:
-            run.notes.append(f"{names.old} could not be removed: {str(error).strip()}; remove it by hand")
+            remove_old(run.endpoint, names.old)
+        except BackupError as error:
+            whole = False
+            run.notes.append(f"{error.message}; {error.remedy} {run.plan.id}")
         run.step("remove-old", names.name)
     for source, place in run.plan.volumes:
         if any(step.action == "remove-old" and step.subject == source.name for step in run.plan.steps):
             run.step("remove-old", source.name)
         remove_staged(place.parent / f".smos-restore-{run.plan.id}-{source.name}")
-    (run.where.journals / f"{run.plan.id}.json").unlink(missing_ok=True)
+    if whole:
+        (run.where.journals / f"{run.plan.id}.json").unlink(missing_ok=True)
 
 
 def _leave_whole(run: _Run) -> None:

@@ -29,6 +29,11 @@ OLDEST = 130000
 CONNECT_S = 10
 UNFINISHED = "made by a restore of smos that has not ended"
 """The comment on a role that the server lacked, until the restore has ended."""
+_ATTACHED = (
+    "SELECT database, 'replication slot ' || slot_name FROM pg_replication_slots WHERE database IS NOT NULL"
+    " UNION ALL SELECT datname, 'subscription ' || subname FROM pg_subscription s"
+    " JOIN pg_database d ON d.oid = s.subdbid ORDER BY 1, 2"
+)
 _FINISHED = "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') IS DISTINCT FROM %s"
 _OWN = (
     "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s) OR shobj_description(oid, 'pg_authid') = %s"
@@ -66,6 +71,8 @@ class ServerFacts:
     databases: tuple[str, ...]
     roles: frozenset[str]
     extensions: tuple[str, ...]
+    attached: tuple[tuple[str, str], ...] = ()
+    """What hangs on a database and in no backup of it: (database, "replication slot NAME" or "subscription NAME")."""
 
 
 def connect(
@@ -116,6 +123,7 @@ def read_server(endpoint: PostgresEndpoint) -> ServerFacts:
             databases=_names(connection, "SELECT datname FROM pg_database ORDER BY 1"),
             roles=frozenset(_names(connection, _FINISHED, UNFINISHED)),
             extensions=_names(connection, "SELECT name FROM pg_available_extensions ORDER BY 1"),
+            attached=tuple((str(db), str(what)) for db, what in connection.execute(_ATTACHED).fetchall()),
         )
 
 
