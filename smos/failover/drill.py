@@ -222,7 +222,11 @@ class Drill:
         """Let the old primary come back and try to write to both, in every way that a client could."""
         old = self._old
         attempts = Attempts(self._ledger, self._number, new.name)
-        tried = [attempts.at(old.near(APPLICATION), "old primary, before it is back")]
+        tried = []
+        if (
+            self._disaster is not Disaster.FREEZE or not old.server.running
+        ):  # nobody hears from what is frozen
+            tried.append(attempts.at(old.near(APPLICATION), "old primary, before it is back"))
         error = ""
         try:
             self._steps.bring_back(self._cluster, old)

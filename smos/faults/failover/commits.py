@@ -1,15 +1,16 @@
 """F73, F450 to F462, F477 to F479: acknowledged commits that are lost, and settings with which they will be."""
 
 from smos.failover import procedure as right
-from smos.failover.cluster import APPLICATION, Cluster
+from smos.failover.cluster import APPLICATION, ATTACH_S, Cluster
 from smos.failover.facts import Disaster, Mode
 from smos.failover.node import Node
 from smos.faults.failover.work import FailoverWork
 from smos.faults.registry import caught, fault
 from smos.verdict import Verdict
+from smos.wait import wait_for
 
 ASYNCHRONOUS, SYNCHRONOUS, QUORUM = "FAILOVER-01", "FAILOVER-02", "FAILOVER-03"
-PROMOTE_S = 3.0
+PROMOTE_S = 1.0
 """Seconds that a failover gets which leads to no write."""
 TINY_H = 1e-9
 """Hours: an objective that nothing can meet."""
@@ -223,6 +224,7 @@ def hangs(work: FailoverWork) -> None:
 
     def promote(cluster: Cluster, new: Node) -> None:
         right.promote(cluster, new)
+        wait_for(lambda: not new.follows(), what=f"{new.name} is promoted", deadline_s=ATTACH_S)
         for node in cluster.standbys:
             if node is not new:
                 node.server.pause()

@@ -43,7 +43,7 @@ def no_leader(work: FailoverWork) -> None:
         refused = message.method == "PUT" and _client(message) == PROBE
         return Reply(503, {"errors": ["Vault is sealed"]}) if refused else None
 
-    work.first_write_s = 2.0
+    work.first_write_s = 0.5
     work.meddle(Meddler(instead=answer))
 
 
