@@ -7,24 +7,29 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from smos.checks.dr.production import of_all, of_newest
 from smos.clock import SystemClock
 from smos.live.commands import allow_list, argv
 from smos.live.declared import HostSource, HostTarget, Service, Ssh
 from smos.live.errors import REMEDIES, LiveError
+from smos.live.facts import FetchFacts, LiveFacts
 from smos.live.fetch import Fetcher
 from smos.live.host import Answer, Host
 from smos.live.observe import observe, state_of
 from smos.live.sources import open_source
 from smos.live.transport import quoted, transport_of
 from smos.provision.owner import Owner
-from smos.target import Limits
+from smos.target import Limits, load_target
+from smos.verdict import Judgement, fail
 from tests._sshd_kit import Sshd, host, needs_sshd
 
 NOW = SystemClock()
+ROOT = Path(__file__).resolve().parent.parent
 PATIENT = Limits(stall_seconds=60, fetch_seconds=240, files=1000)
 BRISK = PATIENT.model_copy(update={"stall_seconds": 1})
 
@@ -395,3 +400,23 @@ def test_only_the_newest_set_counts_for_recovery_time_and_a_change_meanwhile_is_
     assert fetcher.facts.newest_bytes == 6
     assert fetcher.facts.total_files == 6
     assert fetcher.facts.changed == ("postgres-20261103_020000.sql.gz",)
+    assert fetcher.facts.newest_changed == fetcher.facts.changed
+
+
+def test_a_backup_that_changed_while_it_was_read_is_neither_green_nor_blamed() -> None:
+    fetched = FetchFacts(
+        source="x", listed=2, listed_bytes=2, newest_files=1, newest_bytes=1, newest_s=1.0, total_files=2,
+        total_bytes=2, total_s=1.0, resumed=0, changed=("new", "old"), newest_changed=("new",),
+    )  # fmt: skip
+    target = load_target(ROOT / "targets" / "production.example.yml")
+    damaged = Judgement((fail("compression-corrupt", "the copy is damaged", "…"),))
+    for fetch, codes in (
+        (fetched, {"source-changed"}),
+        (replace(fetched, newest_changed=()), {"compression-corrupt"}),
+    ):
+        live = LiveFacts(host=None, fetch=fetch, certificates=(), vault=None)
+        seen = of_newest(live, lambda: damaged)
+        assert {one.code for one in seen.findings} == codes
+        every = {one.code for one in of_all(target, live, lambda: damaged).findings}
+        assert every >= codes | {"source-changed"}  # an older set that changed is never green either
+        assert ("compression-corrupt" in every) is ("compression-corrupt" in codes)

@@ -68,7 +68,8 @@ class FetchFacts:
     source: where, without secrets. listed, listed_bytes: files in the listing. newest_*: of the files of the newest
     set, read while the clock of RTO ran; total_*: of all. resumed: how often a file was taken up again in its middle.
     problem: why the newest set is not here whole; later: why an older one is not. notes: seen, and no hindrance.
-    changed: files that changed while they were read, so that the copy may be of two minds.
+    changed: files that changed while they were read, so that the copy may be of two minds; newest_changed: those of
+    the newest set.
     """
 
     source: str
@@ -85,6 +86,7 @@ class FetchFacts:
     later: Problem | None = None
     notes: tuple[Problem, ...] = ()
     changed: tuple[str, ...] = ()
+    newest_changed: tuple[str, ...] = ()
 
     @property
     def bytes_per_s(self) -> float | None:

@@ -54,6 +54,8 @@ class Fetcher:
     _problem: Problem | None = None
     _later: Problem | None = None
     _changed: tuple[str, ...] = ()
+    _newest_changed: tuple[str, ...] = ()
+    _of_newest: frozenset[str] = frozenset()
     _newest: tuple[int, int, float] = (0, 0, 0.0)
     _total: tuple[int, int, float] = (0, 0, 0.0)
     _resumed: int = 0
@@ -80,6 +82,7 @@ class Fetcher:
         names = newest_names((path.partition("/")[0] for path in self._files), now, ZoneInfo(timezone))
         wanted = [entry for path, entry in self._files.items() if path.partition("/")[0] in names]
         began = time.monotonic()
+        self._of_newest = frozenset(entry.path for entry in wanted)
         self._problem = self._bring(wanted)
         self._newest = self._total = (len(self._done), self._bytes(), time.monotonic() - began)
         if self._problem is not None:
@@ -116,6 +119,7 @@ class Fetcher:
             later=self._later,
             notes=tuple(self._notes),
             changed=self._changed,
+            newest_changed=self._newest_changed,
         )
 
     # --- the listing ------------------------------------------------------------------------------------------
@@ -298,11 +302,11 @@ class Fetcher:
         except LiveError as error:
             self._later = error.problem
             return
-        self._changed = tuple(
-            printable(path)
-            for path, entry in sorted(self._done.items())
-            if now.get(path, entry.mark) != entry.mark
-        )
+        changed = [
+            path for path, entry in sorted(self._done.items()) if now.get(path, entry.mark) != entry.mark
+        ]
+        self._changed = tuple(printable(path) for path in changed)
+        self._newest_changed = tuple(printable(path) for path in changed if path in self._of_newest)
 
     def _inside(self, path: str) -> Path:
         parts = local_parts(path)

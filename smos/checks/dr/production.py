@@ -29,10 +29,10 @@ def joined(*judgements: Judgement) -> Judgement:
 
 
 def of_newest(live: LiveFacts | None, judge: Callable[[], Judgement]) -> Judgement:
-    """Judge what needs the newest set; where it could not be fetched, nothing is said about the backups."""
+    """Judge what needs the newest set; where it was not fetched as it is, nothing is said about the backups."""
     fetch = live.fetch if live else None
-    if fetch is not None and fetch.problem is not None:
-        return Judgement((_not_fetched(fetch.problem, "the newest backup"),), {"fetch": _shown(fetch)})
+    if fetch is not None and (blocked := _blocked(fetch)) is not None:
+        return Judgement((_not_fetched(blocked, "the newest backup"),), {"fetch": _shown(fetch)})
     return judge()
 
 
@@ -41,9 +41,10 @@ def of_all(target: Target, live: LiveFacts | None, judge: Callable[[], Judgement
     fetch = live.fetch if live else None
     if fetch is None:
         return judge()
-    blocked = fetch.problem or fetch.later
+    newest = _blocked(fetch)
+    blocked = newest or fetch.later
     if blocked is not None:
-        what = "the newest backup" if fetch.problem else "every backup"
+        what = "the newest backup" if newest else "every backup"
         return Judgement((_not_fetched(blocked, what),), {"fetch": _shown(fetch)})
     return joined(judge(), judge_fetch(target, fetch))
 
@@ -55,7 +56,7 @@ def of_services(
     smoke: "tuple[SmokeFacts, ...]",
 ) -> Judgement:
     """Judge DR-05: services and questions in the sandbox, services and host of production."""
-    blocked = live.fetch.problem if live and live.fetch else None
+    blocked = _blocked(live.fetch) if live and live.fetch else None
     if blocked is None:
         seen = judge_services(target, services, smoke)
     else:  # the sandbox holds nothing, and that is no service's fault
@@ -131,6 +132,15 @@ def judge_vault_in_place(live: LiveFacts | None) -> Judgement:
             "vault_certificate": asdict(live.vault_certificate) if live.vault_certificate else None,
         },
     )
+
+
+def _blocked(fetch: FetchFacts) -> Problem | None:
+    """Say why what was restored is not the newest backup as it lies there; None where it is."""
+    if fetch.problem is None and fetch.newest_changed:
+        # A copy of two minds is damaged by the reading, perhaps: the backup itself can't be blamed for it.
+        names = ", ".join(fetch.newest_changed[:10])
+        return Problem("source-changed", f"these files of it changed while they were read: {names}")
+    return fetch.problem
 
 
 def _not_fetched(problem: Problem, what: str) -> Finding:
