@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from smos.errors import ProvisionError
+from smos.errors import AbsentError, ProvisionError
 from smos.provision.docker.presence import missing
 from smos.provision.owner import Owner
-from smos.target import Provision
+from smos.target import ObservabilityTarget, Provision
 
 IMAGES = ("clickhouse", "otelcol", "bugsink", "prometheus", "alertmanager")
 NOT_HERE = missing(*IMAGES)
@@ -168,6 +168,30 @@ def test_a_door_closes_with_its_owner() -> None:
             socket.create_connection((host, int(number)), timeout=3)
 
 
+def test_a_missing_image_is_told_as_a_missing_provisioner(
+    owner: Owner, servers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from smos.checks.observability.exercise import exercise
+    from smos.observability.verify.lab import ObservabilityLab
+    from smos.observability.verify.stand import Recipe, Stand
+    from smos.provision.docker import catalogue
+
+    monkeypatch.setattr(catalogue, "LABEL", "cl.smarterbot.nobody")
+    monkeypatch.setattr(catalogue, "_USED", {})
+    recipe = Recipe(servers=servers)
+    stand = Stand(owner, name="absent", recipe=recipe)
+    lab = ObservabilityLab(
+        find=lambda: stand.subject,
+        owner=lambda: owner,
+        target=ObservabilityTarget(),
+        stand=stand,
+        recipe=recipe,
+    )
+    with pytest.raises(AbsentError, match="clickhouse") as absent:
+        exercise("OBS-01", lab)
+    assert "make images" in absent.value.remedy
+
+
 def test_a_container_runs_no_program_of_this_machine(
     owner: Owner, servers: Any, clickhouse: Any, tmp_path: Path
 ) -> None:
@@ -178,11 +202,11 @@ def test_a_container_runs_no_program_of_this_machine(
 def test_a_collector_s_container_has_twice_the_room_of_its_own_limit(
     owner: Owner, servers: Any, clickhouse: Any
 ) -> None:
-    given = {"OTELCOL_MEMORY_LIMIT_MIB": "160"}
+    given = {"OTELCOL_MEMORY_LIMIT_MIB": "384"}
     server = servers.otelcol(owner, clickhouse.endpoint, name="limited", environment=given)
     server.start(START_S)
     try:
         settings = server.container.container.client.api.inspect_container(server.container.container.id)
-        assert settings["HostConfig"]["Memory"] == settings["HostConfig"]["MemorySwap"] == 320 * 2**20
+        assert settings["HostConfig"]["Memory"] == settings["HostConfig"]["MemorySwap"] == 768 * 2**20
     finally:
         server.kill()

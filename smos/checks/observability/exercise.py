@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from smos.errors import SmosError
+from smos.errors import AbsentError, SmosError
 from smos.observability.verify.probe import ObservabilityError
 from smos.verdict import Judgement, not_proven
 
@@ -32,7 +32,10 @@ NOT_INSTALLED = "observability-not-installed"
 
 
 def exercise(check_id: str, lab: "ObservabilityLab") -> Judgement:
-    """Run one check on what `lab` hands out. What stops the driver leaves the check unproven."""
+    """Run one check on what `lab` hands out. What stops the driver leaves the check unproven.
+
+    Raises AbsentError where the provisioner that was asked for is not here.
+    """
     area = AREAS[check_id]
     judge = import_module(f"smos.checks.observability.{area}").judge
     try:
@@ -43,6 +46,8 @@ def exercise(check_id: str, lab: "ObservabilityLab") -> Judgement:
         return _stopped(NOT_INSTALLED, f"the package {error.name} is missing", "make observability-deps")
     except ObservabilityError as error:
         return _stopped(error.code, error.message, error.remedy)
+    except AbsentError:
+        raise  # no engine, no image: that is told in one way for every suite (provisioner-absent)
     except SmosError as error:
         return _stopped(STOPPED, error.message, error.remedy)
     except httpx.HTTPError as error:
