@@ -1,5 +1,6 @@
 """Taking backups: atomic, standard formats, dates from the clock alone."""
 
+import stat
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -84,6 +85,21 @@ def test_the_data_files_are_what_zstd_and_pg_restore_understand(
 def test_a_read_only_directory_is_one_clear_message(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     with pytest.raises(BackupError, match="can't be written"):
         create_backup(source_of(postgres, "n8n"), tmp_path / "missing", clock=SystemClock())
+
+
+@pytest.mark.parametrize(("of_directory", "of_set"), [(0o2750, 0o750), (0o0755, 0o700), (0o2700, 0o700)])
+def test_a_group_that_the_directory_passes_on_may_read_the_set_and_others_may_not(
+    postgres: EmbeddedPostgres, tmp_path: Path, of_directory: int, of_set: int
+) -> None:
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    backups.chmod(of_directory)
+    path = create_backup(source_of(postgres, "n8n"), backups, clock=SystemClock())
+    assert stat.S_IMODE(path.stat().st_mode) == of_set
+    if of_directory == 0o2750:  # pg_dump makes its own folder 0700
+        folders = {stat.S_IMODE(item.stat().st_mode) for item in path.rglob("*") if item.is_dir()}
+        files = {stat.S_IMODE(item.stat().st_mode) for item in path.rglob("*") if item.is_file()}
+        assert (folders, files) == ({0o750}, {0o640})
 
 
 def test_dump_and_manifest_agree_while_others_write(postgres: EmbeddedPostgres, tmp_path: Path) -> None:

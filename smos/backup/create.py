@@ -10,6 +10,7 @@ which never sees plain text; there each file lies until it was encrypted.
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -154,11 +155,22 @@ def create_backup(
         _write_durably(work / MANIFEST_NAME, data)
         if signing_key:
             _write_durably(work / SIGNATURE_NAME, sign_manifest(data, signing_key))
+        _open_to_group(work, directory)
         for folder in (work, *(path for path in work.rglob("*") if path.is_dir())):
             _sync_directory(folder)
         work.rename(final)
         _sync_directory(directory)
     return final
+
+
+def _open_to_group(work: Path, directory: Path) -> None:
+    """Let the group read the set where the directory passes its own on (setgid): a drill's read-only account."""
+    mode = directory.stat().st_mode
+    if not mode & stat.S_ISGID:
+        return
+    for path in (*work.rglob("*"), work):
+        if not path.is_symlink():
+            path.chmod(0o700 | mode & 0o050 if path.is_dir() else 0o600 | mode & 0o040)
 
 
 @contextmanager
