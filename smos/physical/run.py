@@ -25,6 +25,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
 """Check to the recoveries that it is judged by."""
 ORDER = (END, MOMENT, POSITION, BEYOND, BEFORE)
 _SOUND = {"PITR-05"}
+_COMPARED_FILES = {"PITR-01", "PITR-05"}
+"""Checks that ask whether every file was compared with its manifest."""
 _COMPARED = {"PITR-05", "PITR-08"}
 
 
@@ -87,4 +89,6 @@ def drill_place(
     owner: Owner, place: Path, question: Question, clock: Clock, checks: Collection[str]
 ) -> PitrRecord:
     """Drill a directory of plain backups with its archive in `wal`: the built-in source's."""
-    return run_drill(owner, PlainStore(owner, place, place / "wal", Limits()), question, clock, checks)
+    compare = not _COMPARED_FILES.isdisjoint(checks)
+    store = PlainStore(owner, place, place / "wal", Limits(), compare=compare)
+    return run_drill(owner, store, question, clock, checks)
