@@ -617,9 +617,11 @@ def test_progress_is_silent_when_quiet(runs: Runs) -> None:
 def test_negative_controls_leave_evidence_but_no_verdict(runs: Runs) -> None:
     runs.checks()
     (runs.path / "suites" / "dr" / "test_negative.py").write_text(
-        "import pytest\n@pytest.mark.negative\n@pytest.mark.check('DR-03')\ndef test_fault(): pass\n",
+        "import pytest\n@pytest.mark.dr\n@pytest.mark.negative\n@pytest.mark.check('DR-03')\ndef test_fault(): pass\n",
         encoding="utf-8",
     )
+    assert runs.run("-m", "dr and negative", "--collect-only", "-q").ret == 0
+    assert "test_fault" not in runs.run("-m", "dr", "--collect-only", "-q").stdout.str()
     assert runs.run("-n2", "-m", "negative").ret == 0
     assert not (runs.reports / "verdict.json").exists()
     assert len(runs.allure()) == 1
