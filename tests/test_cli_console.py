@@ -38,6 +38,9 @@ def far(as_json: bool = typer.Option(False, "--json")):
 def table():
     console.print_table("Things", ["name", "state"], [["a" * 90, "[red]fine[/red]"]])
 @app.command()
+def name(as_json: bool = typer.Option(False, "--json")):
+    console.result("\u00d1and\u00fa", {"name": "\u00d1and\u00fa"}, as_json=as_json)
+@app.command()
 def wait():
     print("ready", flush=True)
     import time; time.sleep(60)
@@ -105,6 +108,13 @@ def test_with_json_stdout_parses_on_errors_too() -> None:
     done = run("far", "--json", "--nosuch")
     assert done.returncode == Exit.USAGE
     assert json.loads(done.stdout)["error"]["exit"] == 2
+
+
+def test_a_terminal_without_the_letters_of_a_message_gets_no_traceback() -> None:
+    done = run("name", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout) == (0, "\\xd1and\\xfa\n"), done.stderr
+    done = run("name", "--json", PYTHONIOENCODING="ascii")
+    assert json.loads(done.stdout) == {"name": "Ñandú"}
 
 
 def test_without_a_terminal_and_without_yes_nothing_is_destroyed() -> None:

@@ -324,6 +324,14 @@ def test_a_deployment_that_does_not_work_goes_back_to_the_image_before(
     (running,) = client.containers.list(filters={"label": f"com.docker.compose.project={project}"})
     assert running.image.id == good
     check_services(tmp_path, project)
+    # What the plan does not name is left alone: a service that has left the compose file.
+    client.images.get(f"{name}:good").tag(name, "now")
+    file.write_text(file.read_text().replace('"web"', '"other"'))
+    third = smos(tmp_path, *words, "--yes")
+    assert third.returncode == 0, third.stderr
+    assert json.loads(third.stdout)["orphans"] == ["web"]
+    running.reload()
+    assert running.status == "running"
 
 
 def test_the_back_end_may_be_in_a_docker_context(

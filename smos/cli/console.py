@@ -4,6 +4,7 @@ Results go to stdout, everything else (progress, questions, errors) to stderr. W
 document, on success and on error. Colour only on a terminal and without NO_COLOR (https://no-color.org).
 """
 
+import io
 import json
 import os
 import sys
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 def run(app: Callable[[], object]) -> NoReturn:
     """Run the command line and end the process with the documented code; an expected error is one clear message."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal can't show must not end in a traceback
+            stream.reconfigure(errors="backslashreplace")
     wants_json = "--json" in sys.argv[1:]
     use(choose_language(sys.argv[1:], os.environ))
     try:
@@ -70,7 +74,8 @@ def error_document(error: SmosError) -> dict[str, Any]:
 
 def print_json(document: Any, *, lines: bool = False) -> None:
     """Print one JSON document to stdout. lines: on a line of its own, for one document after the other."""
-    text = json.dumps(document, indent=None if lines else 1, ensure_ascii=False, default=str)
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    text = json.dumps(document, indent=None if lines else 1, ensure_ascii=plain, default=str)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

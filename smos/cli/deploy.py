@@ -187,3 +187,5 @@ def _value(name: str) -> str | None:
 
 def _show(plan: "DeployPlan") -> None:
     console.print_table("", ("Step", "What", "How"), [(s.action, s.subject, s.detail) for s in plan.steps])
+    if plan.orphans:
+        console.say(f"{', '.join(plan.orphans)}: not in the compose file, left alone")

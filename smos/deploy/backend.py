@@ -28,7 +28,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployPlan:
-    """What will be done. before: the image that each service runs now (empty: it does not run)."""
+    """What will be done. before: the image that each service runs now (empty: it does not run).
+
+    orphans: services of the project that the compose file does not name: nothing is done to them.
+    """
 
     config: dict[str, Any]
     before: dict[str, str]
@@ -36,10 +39,15 @@ class DeployPlan:
     steps: tuple[Step, ...]
     health_url: str | None
     gate_s: float
+    orphans: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` shows."""
-        return {"steps": [asdict(step) for step in self.steps], "before": self.before}
+        return {
+            "steps": [asdict(step) for step in self.steps],
+            "before": self.before,
+            "orphans": list(self.orphans),
+        }
 
 
 def make_plan(compose: Compose, *, health_url: str | None, gate_s: float, pull: bool) -> DeployPlan:
@@ -69,8 +77,9 @@ def make_plan(compose: Compose, *, health_url: str | None, gate_s: float, pull: 
     what = "every health check" + (f", and {health_url}" if health_url else "")
     steps.append(Step("gate", what, f"within {gate_s:g} s, else back to what runs now"))
     return DeployPlan(
-        config=config, before=before, running=states, steps=tuple(steps), health_url=health_url, gate_s=gate_s
-    )
+        config=config, before=before, running=states, steps=tuple(steps), health_url=health_url, gate_s=gate_s,
+        orphans=tuple(sorted({state.service for state in states} - set(services))),
+    )  # fmt: skip
 
 
 def deploy(compose: Compose, plan: DeployPlan, clock: Clock, say: Say) -> tuple[ServiceState, ...]:
@@ -84,7 +93,7 @@ def deploy(compose: Compose, plan: DeployPlan, clock: Clock, say: Say) -> tuple[
             compose.run(action, *names, limit_s=WORK_S)
     try:
         say(f"start: {', '.join(_of(plan, 'start'))}")
-        compose.run("up", "--detach", "--no-build", "--remove-orphans", limit_s=WORK_S)
+        compose.run("up", "--detach", "--no-build", limit_s=WORK_S)
         say(f"gate: {plan.steps[-1].subject}")
         _pass_gate(compose, plan, clock)
     except BaseException as error:

@@ -35,6 +35,8 @@ from smos.restore.plan import RestorePlanned, Step
 from smos.restore.server import connect, live_server, read_server
 from smos.restore.swap import Names, drop_database, swap
 
+DISK_FULL = "53100"
+"""SQLSTATE."""
 SHOWN = 12
 """Differences that an error names."""
 
@@ -218,6 +220,11 @@ def _check_load(names: Names, facts: DatabaseRestore) -> None:
     if not facts.restored or facts.complete is False:
         errors = "; ".join(f"{e.kind} {e.subject}: {e.code}" for e in facts.errors[:SHOWN])
         problems = "; ".join(p.detail for p in (*facts.gaps, *facts.notes)[:SHOWN])
+        if any(e.code == DISK_FULL for e in facts.errors):
+            raise BackupError(
+                f"{names.name} could not be restored: the server's disk is full",
+                remedy="make room for a second copy of the database, then restore again",
+            )
         raise BackupError(
             f"{names.name} could not be restored: {errors or problems or 'the dump is not complete'}",
             remedy="`smos backup verify` shows whether the set can be restored at all",
