@@ -95,9 +95,12 @@ def stretch_uncovered(work: PitrWorkspace) -> None:
     """Between the older backup and the newer one."""
     work.use(Kind.BOTH)
     work.objectives = Objectives(rpo_hours=1e-7)
-    work.segments(1)[1].unlink()
+    for path in work.backup(TAR).glob("pg_wal.tar*"):  # it may reach up to the newer backup
+        path.unlink()
+    manifest = json.loads((work.backup(TAR) / "backup_manifest").read_bytes())
+    first = segment_name(1, lsn_number(manifest["WAL-Ranges"][0]["Start-LSN"]) // SEGMENT, SEGMENT)
     for path in work.segments(1):
-        if path.name[8:] < work.needed()[0].name[8:] and path != work.segments(1)[0]:
+        if first < path.name < work.needed()[0].name:
             path.unlink()
     # Labels tell whole seconds, and the source takes both backups within one where the machine is quick.
     label = work.backup() / "backup_label"
