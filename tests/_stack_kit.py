@@ -91,12 +91,16 @@ class Stack:
         return state
 
     def weaknesses(self) -> set[tuple[str, str]]:
-        """Return (service, code) of all that CONTAINER-01 to 03 find in what runs now; only `no-network` is not asked."""
+        """Return (service, code) of all that CONTAINER-01 to 03 find in the services that stay up."""
         from smos.checks.containers.rules import judge
         from smos.containers.inside import of_running
         from smos.provision.docker.engine import engine
 
-        running = engine().containers.list(filters={"label": f"{STACK}={self.project}"})
+        started = engine().containers.list(filters={"label": f"{STACK}={self.project}"}, ignore_removed=True)
+        # One that runs once may end at any moment, while it is looked at as well.
+        running = [
+            one for one in started if one.attrs["HostConfig"]["RestartPolicy"]["Name"] not in {"", "no"}
+        ]
         assert running
         ports: dict[str, frozenset[int]] = {}
         for one in running:

@@ -264,7 +264,7 @@ def judge(check_id: str, facts: Observations, *, without: Sequence[str] = ()) ->
     findings: list[Finding] = []
     for rule in rules:
         findings += _of(rule, [item for item in facts.observed if item.claim == rule.claim])
-    for claim in sorted({item.claim for item in facts.observed} - {rule.claim for rule in rules}):
+    for claim in sorted({item.claim for item in facts.observed} - {rule.claim for rule in RULES[check_id]}):
         findings.append(not_proven(NOT_SEEN, f"Nobody judges the observation {claim!r}", "report this"))
     return Judgement(tuple(findings), {"observations": [asdict(item) for item in facts.observed]})
 
