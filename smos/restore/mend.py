@@ -68,12 +68,15 @@ def remove_staged(folder: Path) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[bool]:
-    """Hold a directory of ours while it is filled; False where a restore that runs holds it. A kill lets it go."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Hold a directory of ours while it is filled; False where a restore that runs holds it. A kill lets it go.
+
+    A POSIX lock: children that outlive a killed run for a moment don't inherit it.
+    """
+    descriptor = os.open(folder / "held", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
             yield False
         else:
             yield True
