@@ -21,7 +21,7 @@ from smos.physical.choose import choose_moment
 from smos.physical.facts import AttemptFacts, Known, Outcome, PitrRecord, PreparedFacts
 from smos.physical.fetch import SPACES
 from smos.physical.listing import Listing, compare
-from smos.physical.plain import Prepared, StoreSurvey
+from smos.physical.plain import PlainStore, Prepared, StoreSurvey
 from smos.physical.sandbox import (
     SandboxPostgres,
     SuperuserError,
@@ -238,7 +238,8 @@ class Drill:
                 self._owner.give(data / "recovery.signal")
             else:
                 defuse_view(tree)
-            if facts.purpose == END:
+            # The tools of others bring the archive's own log.
+            if facts.purpose == END and isinstance(self._store, PlainStore):
                 self._leave_to_archive(data, tree, problems)
             if tree is not None:
                 tree.write("recovery.signal", b"")

@@ -291,6 +291,14 @@ def archive_cut(work: Workspace) -> None:
     work.replace(path, path.read_bytes()[:-200])
 
 
+def _unpacked(data: bytes) -> bytes | None:
+    """Return what a zstd frame holds; None where it can't be read."""
+    try:
+        return zstandard.ZstdDecompressor().stream_reader(data).read()
+    except zstandard.ZstdError:
+        return None
+
+
 @fault(
     "F11b",
     "A byte of a compressed archive is changed",
@@ -298,9 +306,15 @@ def archive_cut(work: Workspace) -> None:
     everywhere("DR-02", (*CUT, "tar-damaged"), ODOO),
 )
 def archive_damaged(work: Workspace) -> None:
-    """Damage the middle of it."""
+    """Damage the middle of it, where it matters: a few bits of a zstd frame (unused ones of a block) decode alike."""
     path = work.path(ODOO)
-    work.flip(path, path.stat().st_size // 2)
+    data = path.read_bytes()
+    for offset in range(len(data) // 2, len(data)):
+        work.flip(path, offset)
+        if _unpacked(path.read_bytes()) != _unpacked(data):
+            return
+        path.write_bytes(data)
+    raise AssertionError("no byte of the second half matters")
 
 
 @fault(

@@ -43,8 +43,11 @@ def not_allowed(socket: Path) -> str:
 @contextlib.contextmanager
 def told(what: str) -> Iterator[None]:
     """Turn an error of the engine's into a ProvisionError that says what was tried."""
-    import docker
-    import requests
+    try:
+        import docker
+        import requests
+    except ImportError as error:
+        raise AbsentError("The extra `docker` is not installed", remedy=SDK_REMEDY) from error
 
     try:
         yield
