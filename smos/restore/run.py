@@ -313,9 +313,10 @@ def _swap(run: _Run, volumes: tuple[SwappedVolume, ...]) -> None:
         databases=tuple(SwappedDatabase(name=item.name, exists=item.exists) for item in names),
         volumes=volumes,
     )
+    # In this order: a directory that is marked without a journal would never be removed by anybody.
+    write_journal(run.where.journals, journal)
     for volume in volumes:
         (volume.staged.parent.parent / SWAPPED).touch()
-    write_journal(run.where.journals, journal)
 
     def exchange_volumes() -> None:
         for volume in volumes:
