@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from smos.containers.lab import OPENBAO, POSTGRES, ContainerLab
-from smos.containers.observation import Observation, Observations
+from smos.containers.observation import Observation, Observations, seen_in
 from smos.errors import DeadlineError, ProvisionError
 from smos.provision.docker.openbao import DockerOpenBao
 from smos.provision.docker.postgres import DockerPostgres
@@ -42,9 +42,7 @@ def vault(lab: ContainerLab) -> Observations:
 
 
 def _vault(lab: ContainerLab, server: DockerOpenBao, client: Any) -> Iterator[Observation]:
-    def saw(claim: str, holds: bool | None, seen: str) -> Observation:  # noqa: FBT001  (a fact)
-        return Observation(claim=claim, subject=OPENBAO, holds=holds, seen=seen)
-
+    saw = seen_in(OPENBAO)
     place = f"cubbyhole/{secrets.token_hex(6)}"
 
     def write(name: str) -> int | None:
@@ -83,9 +81,7 @@ def postgres(lab: ContainerLab) -> Observations:
 
 
 def _postgres(lab: ContainerLab, server: DockerPostgres) -> Iterator[Observation]:
-    def saw(claim: str, holds: bool | None, seen: str) -> Observation:  # noqa: FBT001  (a fact)
-        return Observation(claim=claim, subject=POSTGRES, holds=holds, seen=seen)
-
+    saw = seen_in(POSTGRES)
     inside = _Inside(server)
     inside.run(f"mkdir -m 0700 {PLACE}/space")
     _sql(server, f"CREATE TABLESPACE full_space LOCATION '{PLACE}/space'")

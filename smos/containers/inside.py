@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smos.containers.lab import ContainerLab, Subject
-from smos.containers.observation import Observation, Observations
+from smos.containers.observation import Observation, Observations, seen_in
 from smos.errors import ProvisionError
 from smos.evidence.redact import redact
 from smos.provision.docker.engine import told
@@ -122,9 +122,7 @@ def _looked_at(subjects: Sequence[Subject], look: Look) -> Observations:
 
 
 def _privileges(item: Subject, host: Any, facts: dict[str, Any]) -> Iterator[Observation]:
-    def saw(claim: str, holds: bool | None, seen: str) -> Observation:  # noqa: FBT001  (a fact)
-        return Observation(claim=claim, subject=item.name, holds=holds, seen=seen)
-
+    saw = seen_in(item.name)
     processes = _processes(host.run("cat /proc/[0-9]*/status").stdout)
     if not any(status.get("Pid") == "1" for status in processes):
         raise ProvisionError(
@@ -162,9 +160,7 @@ def _processes(text: str) -> list[dict[str, str]]:
 
 
 def _files(item: Subject, host: Any, _facts: dict[str, Any]) -> Iterator[Observation]:
-    def saw(claim: str, holds: bool | None, seen: str) -> Observation:  # noqa: FBT001  (a fact)
-        return Observation(claim=claim, subject=item.name, holds=holds, seen=seen)
-
+    saw = seen_in(item.name)
     mounts = _mounts(host.file("/proc/mounts").content_string)
     root = mounts.get("/", ())
     yield saw("root-read-only", "ro" in root, f"/ is {'ro' if 'ro' in root else 'rw'}")
@@ -200,9 +196,7 @@ def _files(item: Subject, host: Any, _facts: dict[str, Any]) -> Iterator[Observa
 
 
 def _network(item: Subject, host: Any, facts: dict[str, Any]) -> Iterator[Observation]:
-    def saw(claim: str, holds: bool | None, seen: str) -> Observation:  # noqa: FBT001  (a fact)
-        return Observation(claim=claim, subject=item.name, holds=holds, seen=seen)
-
+    saw = seen_in(item.name)
     text = host.run("cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6").stdout
     open_ports = sorted({port for address, port in _listening(text) if not _is_loopback(address)})
     extra = [port for port in open_ports if port not in item.ports]
@@ -224,9 +218,7 @@ def _network(item: Subject, host: Any, facts: dict[str, Any]) -> Iterator[Observ
 
 
 def _surroundings(item: Subject, host: Any, facts: dict[str, Any]) -> Iterator[Observation]:
-    def saw(claim: str, holds: bool | None, seen: str) -> Observation:  # noqa: FBT001  (a fact)
-        return Observation(claim=claim, subject=item.name, holds=holds, seen=seen)
-
+    saw = seen_in(item.name)
     binds = [mount for mount in facts["Mounts"] if mount["Type"] == "bind"]
     foreign = [mount["Source"] for mount in binds if not _below(mount["Source"], item.places)]
     foreign += _foreign_volumes(item, facts)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from smos.containers.lab import POSTGRES, ContainerLab, Server
-from smos.containers.observation import Observation, Observations
+from smos.containers.observation import Observation, Observations, seen_in
 from smos.provision.base import start_all
 from smos.provision.docker.engine import told
 from smos.provision.docker.process import ContainerProcess
@@ -45,9 +45,7 @@ def observe(lab: ContainerLab) -> Observations:
 
 
 def _tried(demo: Server, near: Server, far: Server, reaches: Any) -> Iterator[Observation]:
-    def saw(claim: str, holds: bool | None, seen: str) -> Observation:  # noqa: FBT001  (a fact)
-        return Observation(claim=claim, subject=DEMO, holds=holds, seen=seen)
-
+    saw = seen_in(DEMO)
     addresses = _addresses(near)
     answers = [reaches(address, limit_s=NEIGHBOUR_S) for address in addresses]
     yield saw("neighbour", all(answers) if addresses else None, "its own network is reached")

@@ -1,6 +1,6 @@
 """One observation of the container suite: a fact and no judgement; which are needed is the check's affair."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,11 @@ class Observation:
     subject: str
     holds: bool | None
     seen: str = ""
+
+
+def seen_in(subject: str) -> Callable[[str, bool | None, str], Observation]:
+    """Return what notes an observation of this container: claim, whether it holds, what was seen."""
+    return lambda claim, holds, seen: Observation(claim=claim, subject=subject, holds=holds, seen=seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smos.errors import AbsentError, ProvisionError
 
@@ -40,14 +40,20 @@ def not_allowed(socket: Path) -> str:
     return ""
 
 
+def _sdk() -> Any:
+    """Return the engine's SDK, imported where it is first needed. Raises AbsentError."""
+    try:
+        import docker
+    except ImportError as error:
+        raise AbsentError("The container engine's SDK is not installed", remedy=SDK_REMEDY) from error
+    return docker
+
+
 @contextlib.contextmanager
 def told(what: str) -> Iterator[None]:
     """Turn an error of the engine's into a ProvisionError that says what was tried."""
-    try:
-        import docker
-        import requests
-    except ImportError as error:
-        raise AbsentError("The extra `docker` is not installed", remedy=SDK_REMEDY) from error
+    docker = _sdk()
+    import requests  # the SDK's own dependency
 
     try:
         yield
@@ -75,10 +81,7 @@ def engine_socket() -> Path:
 def engine() -> "DockerClient":
     """Return this process' client of the engine. Raises ProvisionError when it doesn't answer."""
     socket = engine_socket()
-    try:
-        import docker
-    except ImportError as error:
-        raise AbsentError("The container engine's SDK is not installed", remedy=SDK_REMEDY) from error
+    docker = _sdk()
     if refused := not_allowed(socket):
         raise AbsentError(refused, remedy=RIGHTS_REMEDY)
     if not socket.exists():

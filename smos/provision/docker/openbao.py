@@ -13,8 +13,8 @@ from typing import Any
 from smos.provision.base import ServerProcess, VaultEndpoint
 from smos.provision.certificates import make_certificate
 from smos.provision.docker.catalogue import image_of
-from smos.provision.docker.containers import Containers, Place, containers_of
-from smos.provision.docker.process import ContainerProcess
+from smos.provision.docker.contained import Contained
+from smos.provision.docker.containers import Place, containers_of
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
 
@@ -28,7 +28,7 @@ CERTIFIED = "localhost"
 """The name in every certificate; peers know each other by other names."""
 
 
-class DockerOpenBao(EmbeddedOpenBao):
+class DockerOpenBao(Contained, EmbeddedOpenBao):
     """One OpenBao server in a container of its owner's. Options: of EmbeddedOpenBao.
 
     work_volume: a volume that its working directory with the audit log lies in, instead of a directory.
@@ -57,42 +57,20 @@ class DockerOpenBao(EmbeddedOpenBao):
         return self.tls_endpoint if self._by_tls else super().endpoint
 
     @property
-    def container(self) -> ContainerProcess | None:
-        """Its container; None before its start."""
-        return self._process if isinstance(self._process, ContainerProcess) else None
-
-    @property
     def work_dir(self) -> Path:
         """Its working directory, at the same path inside."""
         return self._work
-
-    @property
-    def containers(self) -> Containers:
-        """What its owner has on the engine."""
-        return self._containers
 
     @property
     def configuration_dir(self) -> Path:
         """Where its configuration lies; it can't change it."""
         return self._home
 
-    @property
-    def run_dir(self) -> Path:
-        """Where everything lies that it may see of this machine."""
-        return self._owner.run_dir
-
-    def logs(self) -> str:
-        """Return everything it has logged, over all its starts."""
-        process = self._process
-        running = process.output() if isinstance(process, ContainerProcess) else b""
-        return super().logs() + running.decode("utf-8", "replace")
-
     def _find_program(self, owner: Owner) -> Path:  # noqa: ARG002  (the image brings it)
         return Path(PROGRAM)
 
     def _launch(self, configs: list[Path]) -> ServerProcess:
-        if isinstance(self._process, ContainerProcess):
-            self._process.kill()  # one that ended by itself leaves its container
+        self._discard()
         stack = self._stack is not None
         places = [
             Place(outside=self._owner.run_dir, read_only=True),

@@ -19,9 +19,9 @@ from psycopg import sql
 from smos.errors import DeadlineError, ProvisionError
 from smos.provision.base import PostgresEndpoint, ServerProcess
 from smos.provision.docker.catalogue import image_of
+from smos.provision.docker.contained import Contained
 from smos.provision.docker.containers import MEMORY, Containers, Place, containers_of
 from smos.provision.docker.engine import engine, told
-from smos.provision.docker.process import ContainerProcess
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import PostgresInstallation, choose_installation
 from smos.provision.owner import Owner
@@ -37,7 +37,7 @@ TCP_HBA = "host all all all scram-sha-256\nhost replication all all scram-sha-25
 """Whoever comes over the network has to show a password, the superuser too."""
 
 
-class DockerPostgres(EmbeddedPostgres):
+class DockerPostgres(Contained, EmbeddedPostgres):
     """One PostgreSQL server in a container of its owner's. Options: of EmbeddedPostgres.
 
     image: the name of one, for a major version of its own; None: the provisioner's. volumes: name of a volume to
@@ -89,34 +89,12 @@ class DockerPostgres(EmbeddedPostgres):
             self._admit_superuser()
 
     @property
-    def container(self) -> ContainerProcess | None:
-        """Its container; None before its start."""
-        return self._process if isinstance(self._process, ContainerProcess) else None
-
-    @property
-    def containers(self) -> Containers:
-        """What its owner has on the engine."""
-        return self._containers
-
-    @property
     def configuration_dir(self) -> Path:
         """Where its configuration lies; it can't change it."""
         return self._home
 
-    @property
-    def run_dir(self) -> Path:
-        """Where everything lies that it may see of this machine."""
-        return self._owner.run_dir
-
-    def logs(self) -> str:
-        """Return everything it has logged, over all its starts."""
-        process = self._process
-        running = process.output() if isinstance(process, ContainerProcess) else b""
-        return super().logs() + running.decode("utf-8", "replace")
-
     def _launch(self) -> ServerProcess:
-        if isinstance(self._process, ContainerProcess):
-            self._process.kill()  # one that ended by itself leaves its container
+        self._discard()
         return self._containers.run(
             self._image,
             ["postgres", *self._arguments()],

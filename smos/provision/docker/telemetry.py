@@ -13,9 +13,9 @@ from typing import Any
 from smos.errors import ProvisionError
 from smos.provision.base import ServerProcess
 from smos.provision.docker.catalogue import image_of, used_images
+from smos.provision.docker.contained import Contained
 from smos.provision.docker.containers import MEMORY, MIB, PROCESSES, Place, containers_of
 from smos.provision.docker.engine import engine, told
-from smos.provision.docker.process import ContainerProcess
 from smos.provision.embedded.bugsink import MANAGE, MIGRATE_S, EmbeddedBugsink
 from smos.provision.embedded.clickhouse import EmbeddedClickHouse
 from smos.provision.embedded.httpserver import HttpServer, Launch
@@ -39,7 +39,7 @@ LIMIT_MIB = 512
 """The collector's own limit where its environment names none; its container has twice as much, as in the stack."""
 
 
-class InContainer(HttpServer):
+class InContainer(Contained, HttpServer):
     """What makes an embedded HTTP server one in a container; mixed in before it. kind: of the image."""
 
     kind = ""
@@ -55,19 +55,9 @@ class InContainer(HttpServer):
         """Its name in the private network."""
 
     @property
-    def container(self) -> ContainerProcess | None:
-        """Its container; None before its start."""
-        return self._process if isinstance(self._process, ContainerProcess) else None
-
-    @property
     def network(self) -> str:
         """The name of the private network that it is in."""
         return str(self._containers.network.name)
-
-    def logs(self) -> str:
-        """Return everything it has logged, over all its starts."""
-        process = self.container
-        return super().logs() + (process.output().decode("utf-8", "replace") if process else "")
 
     def exposed(self, addresses: Sequence[str]) -> tuple[str, ...]:
         """Return where what listens inside can be reached from outside of its network, as the engine tells it."""
@@ -85,8 +75,7 @@ class InContainer(HttpServer):
         )
 
     def _spawn(self, launch: Launch) -> ServerProcess:
-        if self.container is not None:
-            self.container.kill()  # one that ended by itself leaves its container
+        self._discard()
         work = str(self._work)
         return self._containers.run(
             self._image,
