@@ -1,10 +1,12 @@
 """What becomes slow or large when there is much of it: databases, tables, results. Each is measured once."""
 
+import gzip
 import os
 import resource
 import shutil
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -14,6 +16,8 @@ from bench.rls import ROLES, schema
 from smos.backup.catalog import read_catalog
 from smos.backup.create import BackupSource, create_backup
 from smos.checks import registry
+from smos.checks.dr.backups import judge_existence
+from smos.checks.dr.retention import judge_retention
 from smos.clock import SystemClock
 from smos.drill.plan import choose_set, make_plan
 from smos.drill.restore import restore_set
@@ -26,10 +30,11 @@ from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
 from smos.rls.judge import judge_isolation
 from smos.rls.probe import ProbeOptions, probe
-from smos.target import Limits
+from smos.target import Backups, Limits, Schedule, Target
 from smos.verdict import Verdict
 
 DATABASES = 100
+BACKUPS = (2500, 5000, 10000)
 TABLES = (500, 1000, 2000)
 TENANTS = (10, 100, 1000)
 TENANT_TABLES = 10
@@ -43,7 +48,36 @@ _TABLE = (
 
 def measure(owner: Owner) -> list[Table]:
     """Measure everything; a ratio of 4 between 1x and 4x as much is linear."""
-    return [many_tables(owner), many_tenants(owner), many_databases(owner), many_results()]
+    return [many_backups(), many_tables(owner), many_tenants(owner), many_databases(owner), many_results()]
+
+
+def many_backups() -> Table:
+    """Read a directory of flat dumps, one an hour, and judge what DR-01 and DR-08 ask of it."""
+    table = Table("A directory of backups: listed, judged (DR-01, DR-08)", f"{BACKUPS[0]} backups")
+    now = SystemClock().now()
+    head = gzip.compress(b"--\n-- PostgreSQL database dump\n--\n" + b"x" * 4096)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        target = Target(
+            name="many",
+            backups=Backups(
+                directory=folder,
+                schedule=Schedule(
+                    period_hours=1, slack_hours=1, retention_days=BACKUPS[-1] // 24, timezone="UTC"
+                ),
+            ),
+        )
+        there = 0
+        for number in BACKUPS:
+            for hour in range(there, number):
+                (folder / f"postgres-{now - timedelta(hours=hour):%Y%m%d_%H%M%S}.sql.gz").write_bytes(head)
+            there = number
+            started = time.monotonic()
+            catalog = read_catalog(folder, timezone="UTC")
+            judge_existence(target, catalog, now)
+            judge_retention(target, catalog, now, None)
+            table.add(f"{number} backups", time.monotonic() - started, f"{len(catalog.sets)} sets")
+    return table
 
 
 def many_tables(owner: Owner) -> Table:
