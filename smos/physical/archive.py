@@ -8,13 +8,14 @@ is followed.
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from smos.backup.streams import decompress, read_head
+from smos.backup.streams import StreamFault, decompress, detect_compression, read_head
 from smos.physical.label import LabelError, read_label, read_moment
+from smos.physical.passphrase import encrypted
 from smos.physical.wal import (
     BACKUP_HISTORY,
     HEADER_BYTES,
@@ -27,6 +28,8 @@ from smos.verdict import Problem
 
 DEEPEST = 3
 LONGEST_HISTORY = 4 << 20
+LARGEST_BLOCK = 5 << 20
+"""Stored bytes without which nothing of a compressed file may be told: lz4 has blocks of 4 MiB, bzip2 of 900 kB."""
 ENDINGS = (".gz", ".zst", ".lz4", ".bz2", ".xz")
 PARTIAL = ".partial"
 _FILE = re.compile(
@@ -83,8 +86,12 @@ class Archive:
         return found
 
 
-def read_archive(directory: Path | None) -> Archive:
-    """Read a listing. A directory that is not there, or can't be read, is a problem of it, never an exception."""
+def read_archive(directory: Path | None, *, opened: Callable[[str], bytes] | None = None) -> Archive:
+    """Read a listing. A directory that is not there, or can't be read, is a problem of it, never an exception.
+
+    opened: gives a file of an encrypted archive by its path below the directory, still compressed (OSError where it
+    can't). All histories are read through it; of segments the oldest and the newest, because each costs a process.
+    """
     if directory is None:
         return Archive(directory="", there=False, segment_bytes=16 << 20)
     problems: list[Problem] = []
@@ -110,14 +117,15 @@ def read_archive(directory: Path | None) -> Archive:
         elif (history := _HISTORY_FILE.fullmatch(name)) is not None:
             timeline = int(history["name"][:8], 16)
             try:
-                histories[timeline] = read_history(_whole(path).decode())
+                histories[timeline] = read_history(_plain(path, relative, opened).decode())
                 paths[timeline] = relative
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, StreamFault) as error:
                 problems.append(Problem("timeline-history-damaged", f"{relative}: {error}"))
         elif BACKUP_HISTORY.fullmatch(name):
             _backup_history(path, stopped)
         elif not _OWN.fullmatch(name):
             strangers.append(relative)
+    _uncover(segments, opened, sizes, problems)
     segment_bytes = max(sizes, key=lambda size: sizes[size], default=16 << 20)
     placed = list(_placed(segments, segment_bytes, problems))
     return Archive(
@@ -155,6 +163,57 @@ def content(path: Path, limit: int) -> Iterator[bytes]:
         yield block
 
 
+def _uncover(
+    segments: list[Segment],
+    opened: Callable[[str], bytes] | None,
+    sizes: dict[int, int],
+    problems: list[Problem],
+) -> None:
+    """Look into the oldest and the newest of segments that are encrypted: whose they are, and how large."""
+    if opened is None:
+        return
+    hidden = sorted(
+        (
+            index
+            for index, item in enumerate(segments)
+            if item.system_identifier is None and item.compression == "none" and not item.partial
+        ),
+        key=lambda index: segments[index].name[8:],
+    )
+    for index in dict.fromkeys((*hidden[:1], *hidden[-1:])):
+        item = segments[index]
+        try:
+            header = read_header(_expanded(opened(item.path)))
+        except (OSError, StreamFault) as error:
+            problems.append(Problem("wal-unread", f"{item.path}: {error}"))
+            continue
+        if header is None:
+            problems.append(Problem("wal-headless", f"{item.path} does not begin as a segment does"))
+            continue
+        sizes[header.segment_bytes] = sizes.get(header.segment_bytes, 0) + 1
+        segments[index] = replace(
+            item,
+            system_identifier=header.system_identifier,
+            header_timeline=header.timeline,
+            header_address=header.address,
+        )
+
+
+def _plain(path: Path, relative: str, opened: Callable[[str], bytes] | None) -> bytes:
+    """Return the whole of a small file that may be encrypted. Raises OSError, StreamFault, ValueError."""
+    return _expanded(opened(relative)) if opened is not None and encrypted(path) else _whole(path)
+
+
+def _expanded(stored: bytes) -> bytes:
+    """Return the first page, or the whole of a small file. Raises StreamFault."""
+    found = bytearray()
+    for block in decompress((stored,), detect_compression(stored)):
+        found += block
+        if len(found) >= LONGEST_HISTORY:
+            break
+    return bytes(found)
+
+
 def _placed(segments: list[Segment], size: int, problems: list[Problem]) -> Iterator[Segment]:
     """Give each segment its timeline and number, which need the size of segments to be known."""
     for item in segments:
@@ -173,6 +232,8 @@ def _segment(
     header, compression = None, "none"
     try:
         head = read_head(path, stored_bytes=4096, content_bytes=HEADER_BYTES)
+        if len(head.content) < HEADER_BYTES and head.fault is None and not head.complete:
+            head = read_head(path, stored_bytes=LARGEST_BLOCK, content_bytes=HEADER_BYTES)
         compression = head.compression
         header = read_header(head.content)
         unreadable = (head.fault is not None and head.fault.code == "decompressor-missing") or head.encryption

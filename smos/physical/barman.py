@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from smos.physical import listing, tools
+from smos.physical import listing, staging, tools
 from smos.physical.archive import Archive, read_archive
 from smos.physical.label import Label, LabelError, read_label, read_manifest_head
 from smos.physical.plain import Prepared, StoreSurvey, coverages, finish, installation_for
@@ -26,6 +26,8 @@ TOOL_S = 4 * 3600
 LONGEST_INFO = 1 << 20
 CHANGED = ("postgresql.conf", "postgresql.conf.origin", "postgresql.auto.conf", "postgresql.auto.conf.origin")
 """Files that `barman recover` rewrites, to take dangerous settings out."""
+LOG = "barman_wal"
+"""Where `barman recover` puts the log, below the data directory, when it is told a timeline."""
 
 
 class BarmanStore:
@@ -80,6 +82,7 @@ class BarmanStore:
         data = room / "data"
         words = [*self._common, "recover", self._server, backup.id, str(data)]
         words += [f"--tablespace={name}:{room / name}" for name in _spaces(backup)]
+        words += ["--target-tli=latest"]  # else the log after a promotion is left behind
         started = time.monotonic()
         done = self.owner.run(words, timeout_s=TOOL_S, env={"HOME": str(room)}, check=False)
         seconds = time.monotonic() - started
@@ -98,7 +101,11 @@ class BarmanStore:
                 if manifest.name != "backup_manifest":
                     manifest.rename(data / "backup_manifest")
                 problems += tools.verify(
-                    self.owner, installation, data, parse_log=False, ignore=(*CHANGED, ".barman-recover.info")
+                    self.owner,
+                    installation,
+                    data,
+                    parse_log=False,
+                    ignore=(*CHANGED, LOG, ".barman-recover.info"),
                 )
                 verified = True
             except LabelError as error:
@@ -116,8 +123,8 @@ class BarmanStore:
         )
 
     def log_for(self, _prepared: Prepared, _survey: StoreSurvey) -> tuple[str, tuple[Problem, ...]]:
-        """Barman has put the log into pg_wal: there is nothing more to fetch."""
-        return "false", ()
+        """Barman has put the log beside the data: the sandbox takes it from there."""
+        return staging.restore_command(Path(LOG)), ()
 
     def _config(self, place: Path) -> Path:
         scratch = self.owner.directory("barman")

@@ -21,6 +21,8 @@ class Physical(BaseModel):
     """plain: the archive of the log; None: `wal` below the path, where there is one."""
     stanza: Word | None = None
     """pgbackrest: the stanza; barman: the server's name. None: the only one that is there."""
+    passphrase_file: Path | None = None
+    """pgbackrest: file (0600) with the passphrase of an encrypted repository (repo1-cipher-pass), kept elsewhere."""
     moment: AwareDatetime | None = None
     """Recover to this moment, written with its zone; None: to one between two heartbeats."""
     restore_mode: Literal["full", "instant"] = "full"

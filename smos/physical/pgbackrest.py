@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from smos.physical import listing
 from smos.physical.archive import Archive, read_archive
 from smos.physical.label import Label
+from smos.physical.passphrase import encrypted, read_passphrase
 from smos.physical.plain import Prepared, StoreSurvey, coverages, finish, installation_for
 from smos.physical.repository import measured, only_name, readable, tool, words_of
 from smos.physical.store import BaseBackup, Form
@@ -36,8 +39,17 @@ class PgBackRestStore:
 
     kind = "pgbackrest"
 
-    def __init__(self, owner: Owner, path: Path, stanza: str | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        path: Path,
+        stanza: str | None,
+        limits: Limits,
+        passphrase_file: Path | None = None,
+    ) -> None:
+        """passphrase_file: see smos/physical/passphrase.py; needed where the repository is encrypted."""
         self.owner = owner
+        self._passphrase_file = passphrase_file
         self.path = path
         self.limits = limits
         self._wanted = stanza
@@ -58,30 +70,72 @@ class PgBackRestStore:
         nothing = Archive(directory="", there=False, segment_bytes=16 << 20)
         if program is None or stanza is None:
             return StoreSurvey(backups=(), archive=nothing, coverages={}, problems=problems)
+        passphrase, more = self._passphrase(stanza)
+        problems += more
+        if any(problem.code != "passphrase-exposed" for problem in more):
+            return StoreSurvey(backups=(), archive=nothing, coverages={}, problems=problems)
         self._place, self._copied_s, more = readable(self.owner, self.path, self.limits)
         if self._place is None:
             return StoreSurvey(backups=(), archive=nothing, coverages={}, problems=(*problems, *more))
         self._stanza = stanza
-        self._common = [program, f"--config={self._config()}", f"--stanza={stanza}"]
+        self._common = [program, f"--config={self._config(passphrase)}", f"--stanza={stanza}"]
+        if passphrase is not None and not self._opens(stanza):
+            detail = f"{self._passphrase_file} does not open {self.path} (or its backup.info is damaged)"
+            problems += (Problem("passphrase-wrong", detail),)
+            return StoreSurvey(backups=(), archive=nothing, coverages={}, problems=problems)
         done = self.owner.run([*self._common, "--output=json", "info"], timeout_s=INFO_S, check=False)
         try:
-            info: Any = json.loads(done.stdout)[0]
-            backups, identifier = (
-                _backups(info, self.path),
-                str(info["archive"][-1]["id"]) if info["archive"] else "",
-            )
+            info: Any = json.loads(done.stdout.decode("utf-8", "replace"))[0]
+            backups = _backups(info, self.path)
+            identifier, earlier = _current(info)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             words = words_of(done.stdout + done.stderr, ("ERROR",)) or type(error).__name__
             problem = Problem("tool-unclear", f"pgbackrest info gives no answer that can be read: {words}")
             return StoreSurvey(backups=(), archive=nothing, coverages={}, problems=(*problems, problem))
-        archive = read_archive(self.path / "archive" / stanza / identifier if identifier else None)
+        folder = f"archive/{stanza}/{identifier}"
+        archive = read_archive(
+            self.path / folder if identifier else None,
+            opened=(lambda relative: self._opened(f"{folder}/{relative}")) if passphrase else None,
+        )
+        before = f"; {earlier} backups of the cluster before an upgrade were not looked at" if earlier else ""
         return StoreSurvey(
             backups=backups,
             archive=archive,
             coverages=coverages(backups, archive),
             problems=(*problems, *self._verify()),
-            tool=f"pgbackrest, stanza {stanza}",
+            tool=f"pgbackrest, stanza {stanza}{', encrypted' if passphrase else ''}{before}",
         )
+
+    def _passphrase(self, stanza: str) -> tuple[SecretStr | None, tuple[Problem, ...]]:
+        """Return the passphrase where the repository is encrypted, and what stands against opening it."""
+        heads = [self.path / "backup" / stanza / name for name in ("backup.info", "backup.info.copy")]
+        if any(encrypted(head) for head in heads):
+            passphrase, problems = read_passphrase(self._passphrase_file)
+            if passphrase is None and not problems:
+                detail = f"{self.path} is encrypted, and the target names no passphrase"
+                problems = (Problem("passphrase-missing", detail),)
+            return passphrase, problems
+        if self._passphrase_file is not None and any(head.is_file() for head in heads):
+            detail = f"{self.path} is not encrypted, and physical.passphrase_file says that it is"
+            return None, (Problem("repository-plain", detail),)
+        return None, ()
+
+    def _opens(self, stanza: str) -> bool:
+        """Tell whether the passphrase is the right one; what pgBackRest says where it is not depends on chance."""
+        for name in ("backup.info", "backup.info.copy"):
+            try:
+                if self._opened(f"backup/{stanza}/{name}").startswith(b"["):
+                    return True
+            except OSError:
+                continue
+        return False
+
+    def _opened(self, relative: str) -> bytes:
+        """Return a file of the repository, decrypted, still compressed. Raises OSError."""
+        done = self.owner.run([*self._common, "repo-get", relative], timeout_s=INFO_S, check=False)
+        if done.returncode != 0:
+            raise OSError(f"pgbackrest repo-get ended with {done.returncode}")
+        return done.stdout
 
     def prepare(self, backup: BaseBackup, _survey: StoreSurvey) -> Prepared:
         """Let pgBackRest restore a backup with all that it builds on, into the sandbox."""
@@ -126,13 +180,18 @@ class PgBackRestStore:
         words = " ".join(shlex.quote(word).replace("%", "%%") for word in self._common)
         return f'{words} --pg1-path="$(pwd)" archive-get %f "%p"', ()
 
-    def _config(self) -> Path:
+    def _config(self, passphrase: SecretStr | None) -> Path:
         """Write a configuration of ours: the repository, and nothing that runs anything."""
         scratch = self.owner.directory("pgbackrest")
         path = self.owner.directory("pgbackrest-etc", read_only=True) / "pgbackrest.conf"
         lines = [
             "[global]",
             f"repo1-path={self._place}",
+            *(
+                ["repo1-cipher-type=aes-256-cbc", f"repo1-cipher-pass={passphrase.get_secret_value()}"]
+                if passphrase
+                else []
+            ),
             f"lock-path={scratch}/lock",
             f"log-path={scratch}",
             f"spool-path={scratch}",
@@ -162,12 +221,28 @@ def read_verify(code: int, output: bytes) -> tuple[Problem, ...]:
     return ()
 
 
+def _current(info: Any) -> tuple[str, int]:
+    """Return the ID of the archive that is in use ("" for none), and how many backups are of an earlier cluster.
+
+    After `stanza-upgrade` a stanza holds the backups of the cluster before as well, until they expire.
+    """
+    newest = max(item["id"] for item in info["db"])
+    archives = [str(item["id"]) for item in info["archive"] if item["database"]["id"] == newest]
+    return archives[-1] if archives else "", sum(item["database"]["id"] != newest for item in info["backup"])
+
+
 def _backups(info: Any, path: Path) -> tuple[BaseBackup, ...]:
-    """Read `pgbackrest info --output=json`. Raises LookupError, TypeError, ValueError for anything else."""
-    databases = {item["id"]: item for item in info["db"]}
+    """Read `pgbackrest info --output=json`: the backups of the cluster that the stanza serves now.
+
+    Raises LookupError, TypeError, ValueError for anything else.
+    """
+    databases: dict[int, Any] = {item["id"]: item for item in info["db"]}
+    newest = max(databases)
     found = []
     for item in info["backup"]:
-        database = databases[item["database"]["id"]]
+        if item["database"]["id"] != newest:
+            continue
+        database = databases[newest]
         start = str(item["archive"]["start"])
         began = datetime.fromtimestamp(int(item["timestamp"]["start"]), UTC)
         problems = []

@@ -35,7 +35,7 @@ def store_of(owner: Owner, declared: Physical, limits: Limits) -> Store:
     if declared.kind == "pgbackrest":
         from smos.physical.pgbackrest import PgBackRestStore
 
-        return PgBackRestStore(owner, declared.path, declared.stanza, limits)
+        return PgBackRestStore(owner, declared.path, declared.stanza, limits, declared.passphrase_file)
     if declared.kind == "barman":
         from smos.physical.barman import BarmanStore
 

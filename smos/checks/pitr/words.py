@@ -38,6 +38,10 @@ FAILS: dict[str, str] = {
     "tool-backup-failed": "delete the failed backup after looking at its log, and take a new one",
     "tool-verify-failed": "run the tool's own verification, restore an older backup, and take a new one",
     "tool-restore-failed": "read the tool's words; restore an older backup, and take a new one",
+    "passphrase-wrong": "find the passphrase that the repository was made with (repo1-cipher-pass) and keep it with the"
+    " target's secrets; without it these backups are lost",
+    "passphrase-exposed": "chmod 600; others may know it: pgBackRest can't change it, so make a new repository",
+    "repository-plain": "make the repository anew with repo1-cipher-type, or leave out physical.passphrase_file",
     "wal-gap": _WAL,
     "wal-empty": "set archive_mode and archive_command (smos/physical/archive_wal.py), or run pg_receivewal",
     "wal-foreign": "keep the archives of different clusters apart; a server that reads this one stops here",
@@ -65,6 +69,7 @@ UNPROVEN: dict[str, str] = {
     "wal-unread": "let the user of the harness read the archive, and install what decompresses it",
     "integrity-not-checked": _SANDBOX,
     "pages-not-checked": _SANDBOX,
+    "passphrase-missing": "put the repository's passphrase into a file (0600), and name it in physical.passphrase_file",
     "tool-missing": "install the tool where the drill runs",
     "tool-unclear": "run the tool by hand and read its words; report this with its version",
     "store-unread": "let the user of the harness read the repository",
