@@ -37,9 +37,10 @@ from smos.failover.facts import (
     Stall,
     Tally,
 )
+from smos.failover.ground import EmbeddedGround, process_state, witness
 from smos.failover.ledger import STRAY, Entry, Ledger, Row, newest_survivor, tally
 from smos.failover.recommend import as_json, distribution, measure, recommend
-from smos.failover.strike import EXPECTED, process_state, witness
+from smos.failover.strike import EXPECTED
 from smos.provision.owner import Owner
 from smos.target import Objectives
 from smos.verdict import Judgement, Verdict
@@ -651,7 +652,7 @@ def test_postgresql_15_fails_over_and_rejoins_as_well() -> None:
     if not old:
         pytest.skip("no PostgreSQL 15 here (Debian: apt install postgresql-15)")
     with Owner("failover-15") as owner:
-        cluster = Cluster(owner, installation=old[0], memory=True)
+        cluster = Cluster(owner, ground=EmbeddedGround(owner, old[0]), memory=True)
         cluster.start()
         lossy = run_drill(cluster, Disaster.LAG)
         cluster.set_mode(Mode.QUORUM)

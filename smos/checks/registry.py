@@ -33,7 +33,7 @@ PROVISIONERS: Mapping[str, Collection[Provision]] = {
     "observability": (Provision.EMBEDDED, Provision.DOCKER, Provision.LIVE),
     "containers": (Provision.DOCKER,),
     "pitr": (Provision.EMBEDDED,),
-    "failover": (Provision.EMBEDDED,),
+    "failover": (Provision.EMBEDDED, Provision.DOCKER),
 }
 """How the servers of a suite can come to exist, `auto` apart. What is not named is refused, never ignored."""
 OF_A_GIVEN_TARGET = frozenset({"dr", "rls"})

@@ -8,16 +8,15 @@ import psycopg
 from smos.errors import SmosError
 from smos.failover.cluster import APPLICATION, Cluster
 from smos.failover.drill import CLIENTS, LOOKS, Drill
-from smos.failover.facts import Campaign, Disaster, Failover, Mode, Stall
+from smos.failover.facts import EMBEDDED_KINDS, Campaign, Disaster, Failover, Mode, Stall
+from smos.failover.ground import EmbeddedGround, Ground
 from smos.failover.ledger import Ledger
 from smos.failover.node import Node
 from smos.failover.procedure import Procedure
 from smos.failover.writers import Writer
-from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
 from smos.wait import wait_for
 
-KINDS = (Disaster.KILL, Disaster.FREEZE, Disaster.CUT)
 STALL_S = 120.0
 STALL_NAME = "failover-stall"
 STUCK = (
@@ -30,35 +29,40 @@ STALL_DRILL = 0
 """The drill number of what is written to learn whether a mode stalls."""
 
 
-def plan(mode: Mode, failovers: int) -> tuple[tuple[Disaster, Procedure], ...]:
+def plan(
+    mode: Mode, failovers: int, kinds: tuple[Disaster, ...] = EMBEDDED_KINDS
+) -> tuple[tuple[Disaster, Procedure], ...]:
     """Return the drills of one mode: this many, the disasters by turns, and one after replication was cut.
 
     With a quorum one more, in which one standby was left behind: the other must be chosen.
     """
     whole = Procedure()
     behind = ((Disaster.KILL, Procedure(laggard=True)),) if mode is Mode.QUORUM else ()
-    return (*((kind, whole) for kind in islice(cycle(KINDS), failovers)), *behind, (Disaster.LAG, whole))
+    return (*((kind, whole) for kind in islice(cycle(kinds), failovers)), *behind, (Disaster.LAG, whole))
 
 
 def run_campaign(
     owner: Owner,
     failovers: int,
     *,
-    installation: PostgresInstallation | None = None,
+    ground: Ground | None = None,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Campaign:
     """Run so many failovers of each mode on clusters of this owner; return the record. Raises SmosError.
 
+    ground: where they stand (default: on processes of this machine).
+
     One cluster serves them all, since the old primary comes back each time; where it does not, a new one is made.
     """
     made = 0
+    ground = ground or EmbeddedGround(owner)
 
     def fresh() -> Cluster:
         nonlocal made
         made += 1
         # A crashed server syncs all its files when it starts, which says nothing of failovers: only the log is on disk.
         name = f"pg{chr(ord('a') + (made - 1) % 26)}"
-        cluster = Cluster(owner, name=name, installation=installation, memory=True, log_on_disk=True)
+        cluster = Cluster(owner, name=name, ground=ground, memory=True, log_on_disk=True)
         cluster.start()
         return cluster
 
@@ -68,7 +72,7 @@ def run_campaign(
     for mode in Mode:
         cluster.set_mode(mode)
         stalls.append(observe_stall(cluster))
-        for disaster, procedure in plan(mode, failovers):
+        for disaster, procedure in plan(mode, failovers, ground.kinds):
             drill = Drill(cluster, disaster, procedure)
             found.append(drill.run())
             say(f"{mode} {disaster}: {found[-1].rto_s or 0:.3f} s")
@@ -77,7 +81,13 @@ def run_campaign(
                 cluster = fresh()
                 cluster.set_mode(mode)
     stop(cluster)
-    return Campaign(version=cluster.version, load=CLIENTS, failovers=tuple(found), stalls=tuple(stalls))
+    return Campaign(
+        version=cluster.version,
+        load=CLIENTS,
+        failovers=tuple(found),
+        stalls=tuple(stalls),
+        kinds=ground.kinds,
+    )
 
 
 def observe_stall(cluster: Cluster) -> Stall:
@@ -120,5 +130,5 @@ def stop(cluster: Cluster) -> None:
 
 
 def _end(node: Node) -> None:
-    node.relay.kill()
+    node.network.kill()
     node.server.kill()

@@ -1,6 +1,6 @@
 """A primary and two standbys, made as copies of one data directory, and how commits wait for the standbys.
 
-    client ── relay ── n0 (primary) ── relay ── n1, n2 (standbys)
+    client ── network ── n0 (primary) ── network ── n1, n2 (standbys)
 
 Roles move at every failover; the old primary comes back as a standby, so one cluster serves a whole campaign.
 """
@@ -11,15 +11,16 @@ from functools import partial
 import psycopg
 
 from smos.errors import ProvisionError
-from smos.failover.facts import Mode
+from smos.failover.facts import Disaster, Mode
+from smos.failover.ground import EmbeddedGround, Ground
 from smos.failover.node import COPY_S, Node
-from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
 from smos.wait import wait_for
 
 APPLICATION = "failover_app"
 """The role of the clients: an ordinary one."""
 REPLICATION = "failover_replica"
+SIZE = 3
 ATTACH_S = 120.0
 """Seconds within which a standby is attached; a limit against hangs, some 0.2 s are usual."""
 AHEAD = 60
@@ -40,6 +41,7 @@ ALTER TABLE drill.ledger OWNER TO {APPLICATION};
 class Cluster:
     """Three servers, one of which is the primary. Everything is removed with the owner.
 
+    ground: where they stand (default: on processes of this machine).
     memory: data on tmpfs where it has room; commits then cost less than they would, unless `log_on_disk` keeps the
     write-ahead log, the only thing that a commit waits for, where files usually are.
     """
@@ -49,15 +51,13 @@ class Cluster:
         owner: Owner,
         *,
         name: str = "pg",
-        installation: PostgresInstallation | None = None,
+        ground: Ground | None = None,
         memory: bool = False,
         log_on_disk: bool = False,
     ) -> None:
         self._log_on_disk = log_on_disk
-        first = Node(owner, name=f"{name}0", installation=installation, memory=memory)
-        others = [
-            Node(owner, name=f"{name}{number}", installation=installation, memory=memory) for number in (1, 2)
-        ]
+        self._ground = ground or EmbeddedGround(owner)
+        first, *others = [Node(self._ground, name=f"{name}{number}", memory=memory) for number in range(SIZE)]
         self.owner = owner
         self.nodes: tuple[Node, ...] = (first, *others)
         self.primary = first
@@ -70,6 +70,11 @@ class Cluster:
         return tuple(node for node in self.nodes if node is not self.primary)
 
     @property
+    def kinds(self) -> tuple[Disaster, ...]:
+        """What befalls its primaries by turns."""
+        return self._ground.kinds
+
+    @property
     def version(self) -> str:
         """The version of its servers."""
         return self.primary.server.installation.version
@@ -80,6 +85,7 @@ class Cluster:
         first.server.start()
         with first.administer() as connection:
             connection.execute(SCHEMA)
+            self._ground.admit(connection, (APPLICATION, REPLICATION, "postgres"))
         first.server.stop()
         for node in self.standbys:
             self.owner.run(

@@ -74,10 +74,10 @@ class Drill:
             durability = self._durability(load.writers)
             local = self._go_on_alone() if self._disaster is Disaster.LAG else None
             latencies, writing = load.latencies, sum(writer.writes for writer in load.writers)
-            pids = old.pid(), old.relay.pid
+            witness = old.site.watch()
             declared = self._mark = time.monotonic()
             self._steps.strike(old, self._disaster)
-            befell = await_witness(self._disaster, *pids, self._steps.seen_s)
+            befell = await_witness(self._disaster, witness, self._steps.seen_s)
             try:
                 new, rto, error = self._fail_over(service, before + 1, declared)
             finally:
@@ -149,7 +149,7 @@ class Drill:
 
     def _go_on_alone(self) -> Writer:
         """Cut replication, and write beside the primary until enough was acknowledged, or the commit waits."""
-        self._old.relay.cut()
+        self._old.network.cut()
         ledger = self._ledger
         if self._steps.forgetful:
             ledger = Ledger(self._cluster.owner.directory("forgotten", read_only=True))

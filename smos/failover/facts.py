@@ -20,14 +20,21 @@ class Mode(StrEnum):
 class Disaster(StrEnum):
     """What befalls the primary.
 
-    KILL: SIGKILL of the postmaster and all its children. FREEZE: SIGSTOP of all of them. CUT: its network is a black
-    hole, while it lives on. LAG: replication is cut first, somebody beside the server goes on writing, then KILL.
+    KILL: SIGKILL of the postmaster and all its children. STOP: it is shut down (a container as by `docker stop`).
+    FREEZE: all of them are frozen. CUT: its network is a black hole, while it lives on. LAG: replication is cut first,
+    somebody beside the server goes on writing, then KILL.
     """
 
     KILL = "kill"
+    STOP = "stop"
     FREEZE = "freeze"
     CUT = "cut"
     LAG = "lag"
+
+
+EMBEDDED_KINDS = (Disaster.KILL, Disaster.FREEZE, Disaster.CUT)
+CONTAINER_KINDS = (Disaster.KILL, Disaster.STOP, Disaster.CUT, Disaster.FREEZE)
+"""What befalls a primary by turns, as a process of this machine and as a container."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,12 +177,16 @@ class Stall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """All failovers of one run. version: of PostgreSQL. load: clients that wrote at once."""
+    """All failovers of one run. version: of PostgreSQL. load: clients that wrote at once.
+
+    kinds: what was to befall a primary by turns.
+    """
 
     version: str
     load: int
     failovers: tuple[Failover, ...]
     stalls: tuple[Stall, ...] = ()
+    kinds: tuple[Disaster, ...] = ()
 
     def of(self, mode: Mode) -> tuple[Failover, ...]:
         """Return the failovers of a mode."""

@@ -1,19 +1,15 @@
-"""One PostgreSQL of a cluster: the server, its network, and the settings that change while it lives.
+"""One PostgreSQL of a cluster: its site (server and network), and the settings that change while it lives.
 
 Those settings (whom it follows, whom it waits for) lie in `postgresql.auto.conf`, so that they can be changed without a
 restart and a rewound server can be given its own again.
 """
 
 import shutil
-from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from smos.failover.relay import Relay
-from smos.provision.embedded.postgres import PORT, EmbeddedPostgres
-from smos.provision.installations import PostgresInstallation
-from smos.provision.owner import Owner
+from smos.failover.ground import Ground
 
 COPY_S = 300.0
 CONNECT_S = 10
@@ -31,8 +27,6 @@ SETTINGS = {
     "wal_receiver_timeout": "300s",
     "max_connections": "40",
 }
-SEGMENT_MB = 1
-"""Each promotion begins a segment, and pg_rewind copies all of them: with 16 MB that is most of what a drill writes."""
 STANDBY_MARK = "standby.signal"
 AUTO_CONF = "postgresql.auto.conf"
 
@@ -40,32 +34,18 @@ AUTO_CONF = "postgresql.auto.conf"
 class Node:
     """A server and its network. name: also what it is called in `synchronous_standby_names`."""
 
-    def __init__(
-        self, owner: Owner, *, name: str, installation: PostgresInstallation | None, memory: bool = False
-    ) -> None:
+    def __init__(self, ground: Ground, *, name: str, memory: bool = False) -> None:
         self.name = name
-        self._owner = owner
+        self._owner = ground.owner
         self._values: dict[str, str] = {}
-        self.server = EmbeddedPostgres(
-            owner,
-            name=name,
-            installation=installation,
-            settings=SETTINGS | {"cluster_name": name},
-            memory=memory,
-            segment_mb=SEGMENT_MB,
-        )
-        self._link = owner.socket_directory(f"{name}-net")
-        self.relay = Relay(
-            owner,
-            name=name,
-            listen=self._link / f".s.PGSQL.{PORT}",
-            upstream=Path(self.server.endpoint.host) / f".s.PGSQL.{PORT}",
-        )
+        self.site = ground.site(name, SETTINGS | {"cluster_name": name}, memory=memory)
+        self.server = self.site.server
+        self.network = self.site.network
 
     def start(self) -> None:
         """Start the server and its network."""
         self.server.start()
-        self.relay.start()
+        self.network.start()
 
     def near(self, user: str | None = None, **options: str) -> str:
         """Return the connection string of somebody who sits beside the server: no network lies between."""
@@ -73,14 +53,8 @@ class Node:
 
     def over_network(self, user: str, **options: str) -> str:
         """Return the connection string of a client, a standby or a tool elsewhere."""
-        return make_conninfo(
-            host=str(self._link),
-            port=PORT,
-            dbname="postgres",
-            user=user,
-            connect_timeout=CONNECT_S,
-            **options,
-        )
+        words = {**self.site.reach, "dbname": "postgres", "user": user, **options}
+        return make_conninfo(connect_timeout=CONNECT_S, **words)
 
     def administer(self) -> "psycopg.Connection[tuple[object, ...]]":
         """Return a connection of the administrator, who needs no network. Raises psycopg.OperationalError."""
@@ -122,6 +96,7 @@ class Node:
         log = self._owner.directory(f"{self.name}-wal")
         place = self.server.data_dir / "pg_wal"
         self._owner.run(["/bin/cp", "-R", f"{place}/.", log], timeout_s=COPY_S)
+        self.site.also_writes(log)
         if place.is_symlink():  # of the server that this one is a copy of
             place.unlink()
         else:
@@ -138,10 +113,6 @@ class Node:
     def unmark_standby(self) -> None:
         """Take the mark away."""
         (self.server.data_dir / STANDBY_MARK).unlink(missing_ok=True)
-
-    def pid(self) -> int:
-        """Return the process id of its postmaster, as that wrote it down."""
-        return int((self.server.data_dir / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
 
     def timeline(self) -> int:
         """Return the timeline: of what it writes, or, for a standby, of what it replays."""

@@ -4,21 +4,28 @@ The order is the point: the old primary is fenced before anybody is promoted. Ea
 control can leave one out or do it wrongly.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psycopg
+
+from smos.errors import DeadlineError
 from smos.failover.cluster import Cluster
 from smos.failover.facts import Disaster
 from smos.failover.node import Node
 from smos.failover.service import Service
 from smos.failover.strike import strike
+from smos.wait import wait_for
 
 REWIND_S = 300.0
+PROMOTED_S = 60.0
+"""Seconds for the end of recovery; a limit against hangs, some 0.02 s are usual."""
 
 
 def fence(_cluster: Cluster, old: Node) -> None:
     """Take power and network from the old primary, and let every later start of it be read-only."""
-    old.relay.kill()
+    old.network.kill()
     old.server.kill()
     old.mark_standby()
 
@@ -30,11 +37,22 @@ def choose(cluster: Cluster) -> Node:
 
 
 def promote(cluster: Cluster, new: Node) -> None:
-    """Let the others follow the new primary, and promote it."""
+    """Let the others follow the new primary, promote it, and return when it takes writes.
+
+    Nobody is sent to it before: a client that asks too early goes on to the next host that it knows, the lost one, and
+    sits out its time-out there.
+    """
     for node in cluster.standbys:
         if node is not new:
             cluster.follow(node, new)
     new.ask("SELECT pg_promote(false)")
+    with contextlib.suppress(DeadlineError):  # the first write, which is what counts, tells it
+        wait_for(
+            lambda: not new.follows(),
+            what=f"{new.name} is promoted",
+            deadline_s=PROMOTED_S,
+            transient=(psycopg.OperationalError,),
+        )
 
 
 def publish(service: Service, new: Node, timeline: int) -> None:
@@ -44,20 +62,18 @@ def publish(service: Service, new: Node, timeline: int) -> None:
 
 def bring_back(_cluster: Cluster, old: Node) -> None:
     """Do what happens to an old primary sooner or later: power, network, or the frozen process come back."""
-    old.relay.heal()
+    old.network.heal()
     if old.server.running:
         old.server.resume()
     old.start()
 
 
-def rewind(cluster: Cluster, old: Node, new: Node) -> str:
+def rewind(_cluster: Cluster, old: Node, new: Node) -> str:
     """Take back what the old primary wrote alone, by pg_rewind; return what that said. Raises ProvisionError."""
     old.unmark_standby()  # pg_rewind recovers a crashed server in single-user mode, which no standby has
-    tool = old.server.installation.tool("pg_rewind")
     source = new.over_network("postgres")
-    data = old.server.data_dir
-    done = cluster.owner.run([tool, "--target-pgdata", data, "--source-server", source], timeout_s=REWIND_S)
-    return (done.stderr + done.stdout).decode("utf-8", "replace")
+    words = ["--target-pgdata", str(old.server.data_dir), "--source-server", source]
+    return old.site.run("pg_rewind", words, REWIND_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

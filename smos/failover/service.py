@@ -56,6 +56,7 @@ class Service:
     def conninfo(self) -> str:
         """The connection string with all hosts, for a server that says that it takes writes."""
         parts = [conninfo_to_dict(node.over_network(APPLICATION)) for node in self.nodes]
+        password = {key: str(value) for key, value in parts[0].items() if key == "passfile"}
         return make_conninfo(
             host=",".join(str(part["host"]) for part in parts),
             port=",".join(str(part["port"]) for part in parts),
@@ -64,6 +65,7 @@ class Service:
             target_session_attrs="read-write",
             connect_timeout=ATTEMPT_S,
             application_name="failover-service",
+            **password,
         )
 
     def connect(self) -> "psycopg.Connection[tuple[object, ...]]":

@@ -1,4 +1,4 @@
-"""Three OpenBao nodes that agree by Raft, on loopback: TLS between them, clients on Unix sockets."""
+"""Three OpenBao nodes that agree by Raft: TLS between them, clients on Unix sockets."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -45,10 +45,12 @@ class VaultNode:
 class VaultCluster:
     """Three nodes, opened by one key share; the root token stays in memory.
 
-    wire: what clients speak through; negative controls put a liar there.
+    make: makes a node's server. wire: what clients speak through; negative controls put a liar there.
     """
 
-    def __init__(self, owner: Owner, *, name: str = "bao") -> None:
+    def __init__(
+        self, owner: Owner, *, name: str = "bao", make: Callable[..., EmbeddedOpenBao] = EmbeddedOpenBao
+    ) -> None:
         self._tls = make_certificate(owner, owner.directory(f"{name}-tls", read_only=True))
         self._share = ""
         self._root = ""
@@ -58,7 +60,7 @@ class VaultCluster:
         ports = [PortClaim() for _ in range(SIZE)]
         self.nodes: list[VaultNode] = []
         for number, port in enumerate(ports):
-            server = EmbeddedOpenBao(
+            server = make(
                 owner,
                 name=f"{name}{number}",
                 tls=self._tls,
@@ -152,7 +154,7 @@ class VaultCluster:
 
     def _join(self, node: VaultNode) -> None:
         words = {
-            "leader_api_addr": self.nodes[0].server.tls_endpoint.url,
+            **self.nodes[0].server.peer_words,
             "leader_ca_cert": self._tls.ca.read_text(encoding="ascii"),
         }
 

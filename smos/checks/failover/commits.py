@@ -10,7 +10,7 @@ from smos.verdict import Finding, Judgement, fail, not_proven, note
 STRONG = ("on", "remote_apply")
 """Values of `synchronous_commit` with which an acknowledgement means: flushed by a standby."""
 BEFALLS = (Disaster.KILL, Disaster.FREEZE, Disaster.CUT)
-"""What FAILOVER-02 must have seen besides a cut of replication, which has a finding of its own."""
+"""What FAILOVER-02 must have seen besides what the campaign was to try. A cut of replication has its own finding."""
 LOOK = "find out what wrote to the table besides the drill, then run it again"
 SYNC = (
     "set synchronous_standby_names on every node that may become the primary, and synchronous_commit = on for every"
@@ -74,7 +74,8 @@ def judge_lossless(campaign: Campaign, mode: Mode) -> Judgement:
                 "cut-not-tried", "no failover took place after replication was cut", "run the drill again"
             )
         )
-    untried = [kind.value for kind in BEFALLS if not any(run.disaster is kind for run in runs)]
+    wanted = dict.fromkeys((*BEFALLS, *campaign.kinds))
+    untried = [kind.value for kind in wanted if not any(run.disaster is kind for run in runs)]
     if runs and mode is Mode.SYNCHRONOUS and untried:
         findings.append(
             not_proven(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smos.checks.failover import commits, recommendation, rejoin, rto, splitbrain, vault
-from smos.errors import SmosError
+from smos.errors import AbsentError, SmosError
 from smos.failover.facts import Campaign, LeaderLoss, Mode, QuorumLoss
 from smos.target import Objectives
 from smos.verdict import Judgement, not_proven
@@ -21,7 +21,10 @@ class FailoverLab:
 
 
 def exercise(check_id: str, lab: FailoverLab) -> Judgement:
-    """Judge one check. What stops the drill leaves the check unproven."""
+    """Judge one check. What stops the drill leaves the check unproven.
+
+    Raises AbsentError where the provisioner that was asked for is not here.
+    """
     rto_s, rpo_s = lab.objectives.rto_s, lab.objectives.rpo_s
     runs: dict[str, Callable[[], Judgement]] = {
         "FAILOVER-01": lambda: commits.judge_asynchronous(lab.campaign(), rpo_s),
@@ -36,6 +39,8 @@ def exercise(check_id: str, lab: FailoverLab) -> Judgement:
     }
     try:
         return runs[check_id]()
+    except AbsentError:
+        raise
     except SmosError as error:
         remedy = error.remedy or "look at the logs of the servers, then run the drill again"
         finding = not_proven("failover-stopped", f"The drill could not be made: {error.message}", remedy)

@@ -5,18 +5,21 @@ from smos.failover.campaign import observe_stall, stop
 from smos.failover.cluster import Cluster
 from smos.failover.drill import CLIENTS, Drill
 from smos.failover.facts import Campaign, Disaster, Failover, LeaderLoss, Mode, Stall
+from smos.failover.ground import ground_for
 from smos.failover.procedure import Procedure
 from smos.failover.vaultcluster import VaultCluster
 from smos.failover.vaultdrill import lose_leader, lose_quorum
 from smos.provision.owner import Owner
-from smos.target import Objectives
+from smos.provision.servers import servers_for
+from smos.target import Objectives, Provision
 
 
 class Servers:
     """A PostgreSQL cluster and a Vault cluster of one worker."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, provision: Provision = Provision.EMBEDDED) -> None:
         self._owner = owner
+        self._provision = provision
         self._cluster: Cluster | None = None
         self._vault: VaultCluster | None = None
         self._made = 0
@@ -27,7 +30,8 @@ class Servers:
         """Return a PostgreSQL cluster that is whole."""
         if self._cluster is None:
             self._made += 1
-            self._cluster = Cluster(self._owner, name=f"f{self._made}n", memory=True)
+            ground = ground_for(self._provision, self._owner)
+            self._cluster = Cluster(self._owner, name=f"f{self._made}n", ground=ground, memory=True)
             self._cluster.start()
         return self._cluster
 
@@ -40,7 +44,7 @@ class Servers:
     def vault(self) -> VaultCluster:
         """Return the Vault cluster."""
         if self._vault is None:
-            self._vault = VaultCluster(self._owner, name="fbao")
+            self._vault = VaultCluster(self._owner, name="fbao", make=servers_for(self._provision).openbao)
             self._vault.start()
         return self._vault
 
@@ -69,11 +73,15 @@ class Servers:
                 stalls.append(observe_stall(self.cluster()))
                 first = Procedure(laggard=mode is Mode.QUORUM)
                 failovers.append(self.fail_over(mode, Disaster.KILL, first))
-                others = (Disaster.FREEZE, Disaster.CUT) if mode is Mode.SYNCHRONOUS else ()
+                others = self.cluster().kinds[1:] if mode is Mode.SYNCHRONOUS else ()
                 failovers += [self.fail_over(mode, kind, Procedure()) for kind in (*others, Disaster.LAG)]
             version = self.cluster().version
             self._campaign = Campaign(
-                version=version, load=CLIENTS, failovers=tuple(failovers), stalls=tuple(stalls)
+                version=version,
+                load=CLIENTS,
+                failovers=tuple(failovers),
+                stalls=tuple(stalls),
+                kinds=self.cluster().kinds,
             )
         return self._campaign
 

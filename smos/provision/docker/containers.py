@@ -28,6 +28,7 @@ from smos.provision.docker.labels import identity
 from smos.provision.docker.process import ContainerProcess
 from smos.provision.docker.removal import EngineSocket, reap_dead, remove_owned
 from smos.provision.owner import Owner
+from smos.wait import wait_for
 
 if TYPE_CHECKING:
     from docker.models.networks import Network
@@ -40,6 +41,8 @@ PROCESSES = 512
 SCRATCH = "rw,noexec,nosuid,nodev,mode=1777,size=64m"
 """How /tmp is mounted: there is nothing else that can be written outside of the given directories."""
 WATCHDOG_S = 30.0
+SUBNET_S = 60.0
+"""Seconds for a network with a chosen subnet; another process may take the one that was offered."""
 LOG_BYTES = "16m"
 REMEMBERED = 24
 """Containers of an owner whose logs can be asked for after their end."""
@@ -116,8 +119,14 @@ class Containers:
                 self._doors[port] = Door(gateway, inside_of, port)
             return self._doors[port].address
 
-    def make_network(self, role: str) -> "Network":
-        """Make a network of this owner's, without a way out."""
+    def make_network(self, role: str, *, internal: bool = False, subnet: str | None = None) -> "Network":
+        """Make a network of this owner's, without a way out.
+
+        internal: nothing can be published from it either; this machine reaches its containers by their addresses.
+        subnet: for addresses that are chosen (default: the engine's choice, of the addresses too).
+        """
+        from docker.types import IPAMConfig, IPAMPool
+
         options = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
         with told("make a network"):
             return self._client.networks.create(
@@ -125,7 +134,33 @@ class Containers:
                 driver="bridge",
                 options=options,
                 labels=self.identity.labels(role),
+                internal=internal,
+                ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]) if subnet is not None else None,
             )
+
+    def make_addressed(self, role: str) -> "tuple[Network, ipaddress.IPv4Network]":
+        """Make an internal network in which addresses can be chosen; return also which ones there are.
+
+        The engine gives a container a chosen address only in a subnet that was chosen too: the one it would have taken.
+        """
+        made: list[tuple[Network, ipaddress.IPv4Network]] = []
+
+        def tried() -> bool:
+            offer = self.make_network(f"{role}-offer", internal=True)
+            with told("tell the addresses of a network"):
+                offer.reload()
+                subnet = str(offer.attrs["IPAM"]["Config"][0]["Subnet"])
+                offer.remove()
+            network = self.make_network(
+                role, internal=True, subnet=subnet
+            )  # fails where somebody was quicker
+            made.append((network, ipaddress.IPv4Network(subnet)))
+            return True
+
+        wait_for(
+            tried, what="a network of chosen addresses", deadline_s=SUBNET_S, transient=(ProvisionError,)
+        )
+        return made[0]
 
     def make_volume(self, role: str, *, options: Mapping[str, str] | None = None) -> "Volume":
         """Make a volume of this owner's. options: of the local driver, such as type, device and o for tmpfs."""
@@ -149,6 +184,8 @@ class Containers:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         no_network: bool = False,
+        network: "Network | None" = None,
+        address: str | None = None,
         ports: Mapping[int, int] | None = None,
         user: str | None = None,
         memory: int = MEMORY,
@@ -159,9 +196,9 @@ class Containers:
         """Start a program in a container and return at once.
 
         argv: the first is a program of the image, found in its PATH. name: how others in the private network know
-        it. volumes: name of a volume to where it is mounted, with `:ro` behind it to read only. ports: port inside to
-        claimed loopback port outside. capabilities: added; none is there otherwise. log: where its output is kept
-        when it has ended. Raises ProvisionError.
+        it. volumes: name of a volume to where it is mounted, with `:ro` behind it to read only. network: another one
+        than the private one; address: in it. ports: port inside to claimed loopback port outside. capabilities: added;
+        none is there otherwise. log: where its output is kept when it has ended. Raises ProvisionError.
         """
         from docker.types import Mount, Ulimit
 
@@ -179,9 +216,9 @@ class Containers:
         if no_network:
             options["network_mode"] = "none"
         else:
-            net = self.network
+            net = network if network is not None else self.network
             aliases = [name, f"{name}.{PRIVATE_DOMAIN}"]
-            endpoint = self._client.api.create_endpoint_config(aliases=aliases)
+            endpoint = self._client.api.create_endpoint_config(aliases=aliases, ipv4_address=address)
             options |= {"network": net.name, "networking_config": {str(net.name): endpoint}}
             # Names of the private network are known without; the machine's resolver would be a way out.
             options["dns"] = ["127.0.0.1"]

@@ -57,6 +57,11 @@ class DockerOpenBao(Contained, EmbeddedOpenBao):
         return self.tls_endpoint if self._by_tls else super().endpoint
 
     @property
+    def peer_words(self) -> dict[str, str]:
+        """What another container needs to join this one: its name in the private network."""
+        return {"leader_api_addr": f"https://{self.host}:{API}", "leader_tls_servername": CERTIFIED}
+
+    @property
     def work_dir(self) -> Path:
         """Its working directory, at the same path inside."""
         return self._work

@@ -9,9 +9,9 @@ import dataclasses
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
@@ -28,6 +28,9 @@ from smos.provision.owner import Owner
 from smos.provision.ports import PortClaim
 from smos.wait import wait_for
 
+if TYPE_CHECKING:
+    from docker.models.networks import Network
+
 PORT = 5432
 """The port inside of the container, which names its socket too."""
 INITDB_S = 180
@@ -41,7 +44,8 @@ class DockerPostgres(Contained, EmbeddedPostgres):
     """One PostgreSQL server in a container of its owner's. Options: of EmbeddedPostgres.
 
     image: the name of one, for a major version of its own; None: the provisioner's. volumes: name of a volume to
-    where it is mounted, beside the data directory.
+    where it is mounted, beside the data directory. network, address: an internal network of its own, and its address
+    there, instead of the private one: then nothing is published, and `endpoint` is the socket, for who sits beside it.
     """
 
     def __init__(
@@ -51,9 +55,14 @@ class DockerPostgres(Contained, EmbeddedPostgres):
         name: str,
         image: str | None = None,
         volumes: Mapping[str, str] | None = None,
+        network: "Network | None" = None,
+        address: str | None = None,
         **options: Any,
     ) -> None:
         self._containers = containers_of(owner)
+        self._network, self._address = network, address
+        self.places: list[Place] = []
+        """What it sees beside its own directories, from its next start on."""
         self._volumes = dict(volumes or {})
         wanted = options.pop("installation", None)
         self._image = image or image_of("postgres", major=wanted.major if wanted else None)
@@ -61,7 +70,7 @@ class DockerPostgres(Contained, EmbeddedPostgres):
         super().__init__(owner, name=name, installation=_tools(self._image_major), **options)
         self.host = self._home.name.replace("-etc-", "-")
         """Its name in the private network."""
-        self._port = None if self._no_network else PortClaim()
+        self._port = None if self._no_network or network is not None else PortClaim()
         self._passfile: Path | None = None
         self._password = secrets.token_urlsafe(24)
         self._known = False
@@ -104,8 +113,28 @@ class DockerPostgres(Contained, EmbeddedPostgres):
             volumes=self._volumes,
             cwd=str(self.data_dir),
             no_network=self._no_network,
+            network=self._network,
+            address=self._address,
             ports={PORT: self._port.port} if self._port is not None else None,
             memory=max(MEMORY, _half_of_memory()),
+        )
+
+    def run_tool(
+        self, tool: str, words: Sequence[str | Path], *, timeout_s: float, places: Sequence[Place] = ()
+    ) -> bytes:
+        """Run one of the image's tools beside the stopped server, in a container that sees what the server sees.
+
+        Returns its output (both streams). Raises ProvisionError.
+        """
+        return self._containers.call(
+            self._image,
+            [tool, *map(str, words)],
+            name=f"{self.host}-{tool.replace('_', '-')}",
+            timeout_s=timeout_s,
+            places=[*self._places(), *places],
+            volumes=self._volumes,
+            no_network=self._network is None,
+            network=self._network,
         )
 
     def _places(self) -> list[Place]:
@@ -113,15 +142,21 @@ class DockerPostgres(Contained, EmbeddedPostgres):
             Place(outside=self._home, read_only=True),
             Place(outside=self._socket_dir),
             Place(outside=self.data_dir),
+            *self.places,
         ]
+
+    @property
+    def _listens(self) -> bool:
+        """Whether it takes connections over a network."""
+        return self._port is not None or self._network is not None
 
     def _arguments(self) -> list[str]:
         words = super()._arguments()
-        return words if self._port is None else [*words, "-c", "listen_addresses=*"]
+        return [*words, "-c", "listen_addresses=*"] if self._listens else words
 
     def _configure(self) -> None:
         super()._configure()
-        if self._port is not None:
+        if self._listens:
             self._owner.write(self._home / "pg_hba.conf", self.hba + TCP_HBA)
 
     def _initialise(self) -> None:
@@ -131,13 +166,9 @@ class DockerPostgres(Contained, EmbeddedPostgres):
             return
         words = ["--username", self._superuser, "--auth", "trust", "--no-sync", "--no-instructions"]
         words += ["--data-checksums", "--encoding", self._encoding, "--locale", self._locale]
-        self._containers.call(
-            self._image,
-            ["initdb", *words, "--pgdata", str(self.data_dir)],
-            name=f"{self.host}-initdb",
-            timeout_s=INITDB_S,
-            places=self._places(),
-        )
+        if self._segment_mb is not None:
+            words += ["--wal-segsize", str(self._segment_mb)]
+        self.run_tool("initdb", [*words, "--pgdata", self.data_dir], timeout_s=INITDB_S)
 
     def _learn(self) -> None:
         """Ask the server what it is and which extensions it has: this machine's tools may be of another build."""
@@ -162,13 +193,7 @@ class DockerPostgres(Contained, EmbeddedPostgres):
         """Give the superuser a password, once, and wait until it opens the published port."""
         if self._passfile is None:
             with psycopg.connect(self._private_endpoint.conninfo(), autocommit=True) as connection:
-                pg, role = connection.pgconn, self._superuser
-                verifier = pg.encrypt_password(self._password.encode(), role.encode(), b"scram-sha-256")
-                connection.execute(
-                    sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-                        sql.Identifier(role), sql.Literal(verifier.decode())
-                    )
-                )
+                give_password(connection, self._superuser, self._password)
             self._passfile = self._owner.directory(f"{self.name}-pass", read_only=True) / "pgpass"
             # Tools run as the service user, and libpq wants a file that nobody else can read.
             self._passfile.touch(mode=0o600)
@@ -190,6 +215,13 @@ class DockerPostgres(Contained, EmbeddedPostgres):
         except DeadlineError as error:
             self.kill()
             raise ProvisionError(error.message, remedy=error.remedy, log=error.log) from error
+
+
+def give_password(connection: "psycopg.Connection[Any]", role: str, password: str) -> None:
+    """Give a role a password; the server hears its SCRAM verifier alone, in case it logs what it hears."""
+    verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    words = sql.SQL("ALTER ROLE {} PASSWORD {}")
+    connection.execute(words.format(sql.Identifier(role), sql.Literal(verifier.decode())))
 
 
 _MAJORS: dict[str, int] = {}

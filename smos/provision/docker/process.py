@@ -98,8 +98,9 @@ class ContainerProcess:
     def kill(self) -> None:
         """Kill it with everything in it, at once, and remove it."""
         if self.poll() is None:
-            self.resume()
-            self.send_signal(signal.SIGKILL)
+            self.send_signal(signal.SIGKILL)  # first: what is frozen and fenced must not wake up to go on
+            with contextlib.suppress(ProvisionError):  # thawed by the engine already; else the wait says so
+                self.resume()
             self.wait(KILLED_S)
         self.discard()
 

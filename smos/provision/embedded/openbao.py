@@ -107,6 +107,11 @@ class EmbeddedOpenBao:
         return VaultEndpoint(url=f"https://{self._port.address}", ca=self._tls.ca)
 
     @property
+    def peer_words(self) -> dict[str, str]:
+        """What another server needs to join this one's Raft cluster, but for the authority's certificate."""
+        return {"leader_api_addr": self.tls_endpoint.url}
+
+    @property
     def isolation(self) -> str:
         """How its network is cut: "network-namespace", or only by "configuration"."""
         return self._isolation
