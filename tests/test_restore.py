@@ -196,6 +196,25 @@ def test_a_dump_without_names_and_globals_gets_the_callers_name_and_placeholders
     assert query(sandbox, "mine", "SELECT count(*) FROM app.t") == [(4,)]
 
 
+def test_an_owner_that_the_dump_lost_is_told_from_a_dump_without_owners(
+    source: EmbeddedPostgres, sandbox: EmbeddedPostgres, owner: Owner, globals_file: Path, tmp_path: Path
+) -> None:
+    text = kit.dump(source, "pg_dump", "--dbname=rich")
+    lost = text.replace(b"ALTER TYPE app.mood OWNER TO postgres;\n", b"")
+    none = kit.dump(source, "pg_dump", "--no-owner", "--dbname=rich")
+    assert lost != text
+    facts = kit.restore(
+        sandbox, owner, kit.plain(tmp_path / "lost.sql", "lost", lost), kit.plain(tmp_path / "none.sql", "none", none),
+        globals_=globals_file,
+    )  # fmt: skip
+    of_one, of_none = facts.databases
+    assert [item.detail for item in of_one.gaps if item.code == "owner-lost"] == [
+        "the dump names owners, but none of type app.mood"
+    ]
+    assert "owner-lost" not in {item.code for item in of_none.gaps}
+    assert "owner-unknown" in {item.code for item in of_none.notes}
+
+
 def test_several_dumps_are_restored_beside_a_broken_one(
     source: EmbeddedPostgres, sandbox: EmbeddedPostgres, owner: Owner, globals_file: Path, tmp_path: Path
 ) -> None:

@@ -21,15 +21,15 @@ from smos.backup.pgdump import TocError, TocTooNewError
 from smos.backup.streams import StreamFault
 from smos.drill.archive_errors import Messages
 from smos.drill.context import Context
-from smos.drill.databases import DatabasePlan
+from smos.drill.databases import DatabasePlan, database_name
 from smos.drill.feed import Failure, end_process, tool_process
 from smos.drill.job import Job
 from smos.drill.restore_facts import DatabaseRestore, DumpSource
 from smos.drill.rows import load_rows
 from smos.drill.sqlrules import HOSTILE, Action, judge
-from smos.drill.sqlstream import FLAWS, Command, Flaw, SqlLexer, Statement
+from smos.drill.sqlstream import FLAWS, Command, Event, Flaw, SqlLexer, Statement
 from smos.drill.staging import Staged, give, remove, stage
-from smos.drill.textdump import LimitError, Watch, feed_text
+from smos.drill.textdump import LimitError, Watch, feed_text, named_database
 from smos.drill.toc import DATA, PRE, Entry
 from smos.verdict import Problem
 
@@ -37,6 +37,8 @@ BLOCK = 2**18
 _LARGE_OBJECTS = re.compile(
     r"[0-9]+(?:\.\.[0-9]+)?\|(?:(?:[0-9]+\n?)*|SELECT pg_catalog\.lo_create\('[0-9]+'\);\s*)"
 )
+CONTROL = frozenset({b"\\restrict", b"\\unrestrict", b"\\encoding"})
+"""psql commands that pg_restore writes beside \\connect."""
 WHOLE = frozenset({"DATABASE", "DATABASE PROPERTIES"})
 LATER = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "SECURITY LABEL"})
 REFRESH = "MATERIALIZED VIEW DATA"
@@ -127,10 +129,11 @@ class ArchiveRestore:
             )
             job.stop("truncated")
             return
-        first, main, last, views, inserts = self._sort(job, staged.entries)
+        whole, first, main, last, views, inserts = self._sort(job, staged.entries)
         if staged.cut:
             job.whole = False
             job.note("dump-truncated", f"{len(staged.cut)} data files end early: {', '.join(staged.cut[:5])}")
+        self._whole(job, staged, whole)
         self._as_text(job, staged, first)
         self._as_text(job, staged, inserts)
         job.drain()
@@ -156,6 +159,7 @@ class ArchiveRestore:
 
     def _sort(self, job: Job, entries: tuple[Entry, ...]) -> tuple[list[Entry], ...]:
         """Sort the entries into the passes; what the rules keep out is noted and goes nowhere."""
+        whole: list[Entry] = []
         first: list[Entry] = []
         main: list[Entry] = []
         last: list[Entry] = []
@@ -163,7 +167,7 @@ class ArchiveRestore:
         inserts: list[Entry] = []
         for entry in entries:
             if entry.kind in WHOLE or (entry.kind in LATER and entry.tag.startswith("DATABASE ")):
-                self._whole(job, entry)
+                whole.append(entry)
             elif entry.kind in LATER:
                 last.append(entry)
             elif entry.kind == REFRESH:
@@ -176,21 +180,43 @@ class ArchiveRestore:
                 last.append(entry)  # as text, where the rules withhold it
             elif self._direct(job, entry):
                 main.append(entry)
-        return first, main, last, views, inserts
+        return whole, first, main, last, views, inserts
 
-    def _whole(self, job: Job, entry: Entry) -> None:
-        """Take what an entry says of the database as a whole."""
-        if entry.kind == "DATABASE" and entry.owner:
-            job.plan.owner = entry.owner
-        for statement in statements(entry.definition):
-            if isinstance(statement, str):
-                job.refuse(HOSTILE, f"{entry.kind}: {statement}", None, "never executed")
-                continue
-            ruling = judge(statement, server_version_num=self._context.version, features=())
+    def _whole(self, job: Job, staged: Staged, entries: Sequence[Entry]) -> None:
+        """Take what the archive says of the database as a whole: read from what pg_restore itself makes of it."""
+        if not entries or job.stopped:
+            return
+        names = {staged.header.database} - {""}
+        lexer = SqlLexer()
+        for piece in self._printed(job, staged, entries, "--create"):
+            for event in lexer.feed(piece):
+                self._of_database(job, event, names)
+        for event in lexer.close():
+            self._of_database(job, event, names)
+        if len(names) > 1 and not job.stopped:
+            detail = f"it calls its database {' and '.join(sorted(name[:80] for name in names))}"
+            job.gap("database-names-differ", detail)
+
+    def _of_database(self, job: Job, event: Event, names: set[str]) -> None:
+        """Take one statement about the database; `names` are added that it is called by."""
+        if isinstance(event, Command):
+            word, _, rest = event.text.decode(errors="replace").partition(" ")
+            target = database_name(rest.strip()) if word == "\\connect" and not event.inside else None
+            if target is not None:
+                names.add(target)
+            elif event.inside or (event.text.split(None, 1) or [b""])[0] not in CONTROL:
+                job.refuse(HOSTILE, "DATABASE: psql command", None, "never executed")
+        elif isinstance(event, Flaw):
+            job.flaw(event)
+        elif isinstance(event, Statement):
+            ruling = judge(event, server_version_num=self._context.version, features=())
             if ruling.action is Action.DATABASE:
-                job.plan.take(statement, ruling.kind)
-            else:
-                job.refuse(HOSTILE, f"{entry.kind}: {ruling.kind}", None, "not what pg_dump writes here")
+                names.add(named_database(event) or "?")
+                job.plan.take(event, ruling.kind)
+            elif ruling.action is Action.GAP:
+                job.gap(ruling.code, f"DATABASE: {ruling.detail}")
+            elif ruling.kind not in {"SET", "SELECT set_config"}:
+                job.refuse(HOSTILE, f"DATABASE: {ruling.kind}", None, "not what pg_dump writes here")
 
     def _direct(self, job: Job, entry: Entry) -> bool:
         """Judge an entry that pg_restore would execute itself; whether it may."""
@@ -251,9 +277,12 @@ class ArchiveRestore:
 
     def _as_text(self, job: Job, staged: Staged, entries: Sequence[Entry]) -> None:
         """Have entries printed as text, and pass that through the rules."""
-        if not entries or job.stopped:
-            return
-        argv = self._command(staged, entries, "--file=-")
+        if entries and not job.stopped:
+            feed_text(job, self._printed(job, staged, entries))
+
+    def _printed(self, job: Job, staged: Staged, entries: Sequence[Entry], *words: str) -> Iterator[bytes]:
+        """Yield the text that pg_restore makes of entries; its failure is the job's."""
+        argv = self._command(staged, entries, *words, "--file=-")
         process = tool_process(
             argv, self._context.server.endpoint, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
         )
@@ -261,7 +290,7 @@ class ArchiveRestore:
         messages = Messages(process)
         assert process.stdout is not None  # noqa: S101  (asked for above; narrows the type)
         with process.stdout as output:
-            feed_text(job, iter(lambda: output.read(BLOCK), b""))
+            yield from iter(lambda: output.read(BLOCK), b"")
         code = process.wait()
         unwatch()
         if code and not job.stopped:

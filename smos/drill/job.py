@@ -16,7 +16,7 @@ from smos.drill.context import Context
 from smos.drill.databases import DatabasePlan
 from smos.drill.explain import explain, newer, place
 from smos.drill.feed import Failure, Psql
-from smos.drill.loading import Loading, TemplateError
+from smos.drill.loading import OWNER_LOST, Loading, TemplateError
 from smos.drill.restore_facts import DatabaseRestore, RestoreError
 from smos.drill.sandbox import SYSTEM_DATABASES
 from smos.drill.sqlobjects import bare, object_of, plain_grant
@@ -377,7 +377,10 @@ class Job:
                     self.loading.end_sessions()
                 owner = self.plan.owner if self.plan.owner and self.ensure((self.plan.owner,)) else None
                 for problem in self.loading.settle(self.plan, owner, self._grants):
-                    self.record(problem)
+                    if (
+                        problem.code != OWNER_LOST or not self.stopped
+                    ):  # the owner may stand where nobody came
+                        self.record(problem)
             except psycopg.Error as error:
                 self.fail(self._by_administrator(error, "ALTER DATABASE"))
             except DeadlineError as error:

@@ -22,6 +22,10 @@ FIFTEEN = 150000
 CONNECTING_EXTENSIONS = frozenset({"dblink", "postgres_fdw"})
 """Extensions with which SQL can open a connection: only where the network is cut by the system."""
 SYNC_S = 600
+OWNER_LOST = "owner-lost"
+"""The dump names owners, but not of everything."""
+NAMED = 5
+"""Things without an owner that are named one by one."""
 ENDED_S = 30
 """Seconds that a terminated session may take to go."""
 _BUSY = "SELECT 1 FROM pg_stat_activity WHERE usename = %s"
@@ -149,10 +153,11 @@ class Loading:
         wait_for(gone, what=f"the sessions of {self.role} have ended", deadline_s=ENDED_S)
 
     def settle(self, plan: DatabasePlan, owner: str | None, grants: Sequence[Statement]) -> list[Problem]:
-        """Give the database and what has no owner yet to `owner`, set rights and settings, take loading rights back.
+        """Give the database to `owner`, set rights and settings, take loading rights back.
 
-        grants: on what is not the dump's own (see sqlobjects.plain_grant). Returns gaps and notes.
-        Raises psycopg.Error.
+        What the dump gives to nobody stays with the powerless role that made it, never with `owner`: by hand it
+        would go to whoever restores. grants: on what is not the dump's own (see sqlobjects.plain_grant). Returns gaps
+        and notes. Raises psycopg.Error.
         """
         administrator, problems = self._context.administrator, []
         role, creator = sql.Identifier(self.role), sql.Identifier(CREATOR)
@@ -176,17 +181,29 @@ class Loading:
                 whom = sql.Identifier(str(lent))
                 connection.execute(sql.SQL(f"REVOKE ALL ON {kind} {{}} FROM {{}}").format(whom, creator))
             self._public(connection)
-            if owner is not None:
-                connection.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(role, sql.Identifier(owner)))
+            unowned, owned, named = self._ownership(connection)
+            if owner is not None and not unowned:  # else it would drop them: only rights are meant
                 connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
         administrator.run("REVOKE ALL ON DATABASE {} FROM {}", self.name, CREATOR)
         plan.settle(self.name, owner, administrator)
         if self.name == "postgres" and owner is None:
             administrator.run("ALTER DATABASE {} OWNER TO {}", self.name, self._context.sandbox.administrator)
-        if not administrator.release(self.role):
+        released = administrator.release(self.role)
+        if unowned and owned:
+            more = f" and {unowned - len(named)} more" if unowned > len(named) else ""
+            detail = f"the dump names owners, but none of {', '.join(named)}{more}"
+            problems.append(Problem(OWNER_LOST, detail))
+        elif not released:
             detail = "the dump names no owner: a powerless role of the sandbox owns what it made"
             problems.append(Problem("owner-unknown", detail))
         return problems
+
+    def _ownership(self, connection: "psycopg.Connection[Any]") -> tuple[int, int, list[str]]:
+        """Return how many things the dump gave to nobody, how many to somebody, and names of the former."""
+        role = f'"{self.role}"'
+        row = connection.execute(_OWNERS.encode(), [role]).fetchone()
+        names = connection.execute(_UNOWNED.encode(), [role, NAMED]).fetchall()
+        return (*(row or (0, 0)), [f"{kind} {identity}" for kind, identity in names])
 
     def _public(self, connection: "psycopg.Connection[Any]") -> None:
         """Before version 15 a superuser owned the schema public: the backup's `postgres` role, where it has one."""
@@ -202,6 +219,18 @@ class Loading:
         return admin_connection(self._context.server, self.name)
 
 
+_OWNERS = """
+SELECT count(*) FILTER (WHERE d.refobjid = x.id), count(*) FILTER (WHERE d.refobjid <> x.id)
+FROM pg_shdepend AS d JOIN pg_database AS b ON b.oid = d.dbid, (SELECT %s::regrole::oid AS id) AS x
+WHERE b.datname = current_database() AND d.deptype = 'o'
+AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass)
+"""
+_UNOWNED = """
+SELECT i.type, i.identity FROM (SELECT d.* FROM pg_shdepend AS d JOIN pg_database AS b ON b.oid = d.dbid
+    WHERE b.datname = current_database() AND d.deptype = 'o' AND d.refobjid = %s::regrole
+    ORDER BY d.classid, d.objid LIMIT %s) AS u,
+LATERAL pg_identify_object(u.classid, u.objid, u.objsubid) AS i
+"""
 _CONFIGURATION = """
 SELECT n.nspname, c.relname FROM pg_extension e, unnest(e.extconfig) AS t(id)
 JOIN pg_class c ON c.oid = t.id JOIN pg_namespace n ON n.oid = c.relnamespace

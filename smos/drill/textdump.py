@@ -224,7 +224,7 @@ class TextRestore:
         ruling = judge(statement, server_version_num=self._context.version, features=())
         if ruling.action is not Action.DATABASE:
             return False
-        name = _named_database(statement)
+        name = named_database(statement)
         if name is None:
             self._refuse(ruling.kind, statement.line)
         else:
@@ -284,7 +284,7 @@ class TextRestore:
         self._context.administrator.apply(found)
 
 
-def _named_database(statement: Statement) -> str | None:
+def named_database(statement: Statement) -> str | None:
     """Return the database that a statement is about."""
     try:
         tokens = tokenize(statement.text)

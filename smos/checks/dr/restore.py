@@ -17,6 +17,8 @@ REMEDIES: dict[str, str] = {
     "version-gap": "install a PostgreSQL of the source's major version, or a newer one, for the sandbox",
     "needs-superuser": "restore this object by hand in a rehearsal; the drill gives no superuser rights to a backup",
     "collation-unavailable": "give the sandbox a PostgreSQL with this locale or with ICU",
+    "owner-lost": "compare with the source who owns this; pg_dump names the owner of everything or, with --no-owner, of"
+    " nothing: find out what changed the dump",
     "role-unknown": "keep `pg_dumpall --globals-only` with the backups",
     "unexpected-statement": "make dumps with pg_dump; restore what was added by hand separately",
     "sandbox-disk-full": "give the sandbox more disk, or raise limits.bytes in the target",
@@ -33,6 +35,8 @@ REMEDIES: dict[str, str] = {
     "sandbox-archives": "start the sandbox with archive_mode off",
     "sandbox-listens": "start the sandbox without network addresses",
     "sandbox-admin-name": "start the sandbox with a superuser of its own (smos_sandbox_admin)",
+    "database-names-differ": "list the archive's contents (pg_restore --list): nobody can restore it by hand as it is;"
+    " take the set from another copy",
     "database-duplicate": "keep one dump of each database in a set",
     "security-label": "restore security labels by hand in a rehearsal: they need a provider",
     "template-not-restored": "keep objects out of template1, or restore it by hand in a rehearsal",
