@@ -2,6 +2,7 @@
 
 from smos.drill.sandbox import admin_connection
 from smos.drill.stack import Sandbox
+from smos.faults.dr.contents import Contents
 from smos.faults.dr.workspace import Workspace
 from smos.faults.registry import Expectation, Variant, caught, content, fault
 from smos.verdict import Verdict
@@ -225,6 +226,27 @@ def role_elevated(work: Workspace) -> None:
 def owner_lost(work: Workspace) -> None:
     """Give the orders to the application."""
     work.edit_dump("smarteros", "ALTER TABLE app.orders OWNER TO smarteros_app")
+
+
+@fault(
+    "F25h",
+    "An entry of a dump's table of contents has no owner, so whoever restores it gets it",
+    "dump",
+    content(
+        "owner-differs",
+        "order_state",
+        without=caught(
+            "DR-03", "owner-lost", "order_state", verdict=NOT_PROVEN, variant=Variant.WITHOUT_MANIFEST
+        ),
+    ),
+    databases=("smarteros",),
+)
+def owner_of_entry_lost(work: Workspace) -> None:
+    """Leave out one owner, who is also the database's."""
+    path = work.path("databases/smarteros/toc.dat")
+    contents = Contents.parse(path.read_bytes())
+    contents.entry("TYPE", "order_state")["owner"] = None
+    work.replace(path, contents.to_bytes())
 
 
 @fault(

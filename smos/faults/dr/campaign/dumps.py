@@ -192,7 +192,8 @@ class _Folder:
         return f"{name}: {done}"
 
 
-def _pg_dump(server: EmbeddedPostgres, name: str, *words: str) -> bytes:
+def pg_dump(server: EmbeddedPostgres, name: str, *words: str) -> bytes:
+    """Return what pg_dump writes of a database. Raises NothingToDo where it refuses its options."""
     done = subprocess.run(
         [server.installation.tool("pg_dump"), "--create", "--no-password", *words,
          f"--dbname={server.endpoint.conninfo(name)}"],
@@ -262,7 +263,7 @@ def perform_plain(bench: Bench, work: Workspace, steps: Sequence[Step]) -> Truth
     first = Dice(steps[0].dice)
     name, suffix = first.pick(NAMES), first.pick(tuple(PACKERS))
     rest = [Step(step.kind, step.dice[2:]) for step in steps]
-    text = work.workshop.remembered(f"plain {name}", name, _pg_dump)
+    text = work.workshop.remembered(f"plain {name}", name, pg_dump)
     dump = _Plain(text)
     done = run_steps(rest, {kind: partial(dump.edit, edit) for kind, edit in EDITS.items()})
     _put_plain(work, name, dump.data, suffix)
@@ -280,23 +281,68 @@ def perform_folder(bench: Bench, work: Workspace, steps: Sequence[Step]) -> Trut
     first = Dice(steps[0].dice)
     name = first.pick(NAMES)
     rest = [Step(step.kind, step.dice[1:]) for step in steps]
-    folder = work.path(f"databases/{name}")
-    before = {path.name.removesuffix(".zst"): _open(path) for path in sorted(folder.iterdir())}
+    before = opened(work, name)
     dump = _Folder(dict(before))
     done = run_steps(rest, {kind: partial(dump.edit, edit) for kind, edit in EDITS.items()})
-    for path in sorted(folder.iterdir()):
-        data = dump.files[path.name.removesuffix(".zst")]
+    return folder_truth(bench, work, name, (before, dump.files), done)
+
+
+def opened(work: Workspace, name: str) -> dict[str, bytes]:
+    """Return the files of a dump in directory format, decompressed, by name."""
+    return {
+        path.name.removesuffix(".zst"): _open(path)
+        for path in sorted(work.path(f"databases/{name}").iterdir())
+    }
+
+
+def folder_truth(
+    bench: Bench,
+    work: Workspace,
+    name: str,
+    files: tuple[Mapping[str, bytes], Mapping[str, bytes]],
+    done: str,
+) -> Truth:
+    """Put the damaged files of a dump in directory format in its place, and ask the oracle. files: before, after."""
+    before, after = files
+    for path in sorted(work.path(f"databases/{name}").iterdir()):
+        data = after[path.name.removesuffix(".zst")]
         path.write_bytes(zstandard.compress(data) if path.suffix == ".zst" else data)
     seal(work)
+    doubt = _doubt(before, after)
+    reordered = after["toc.dat"] != before["toc.dat"]
+    return _archive_truth(bench, work, name, files, done, doubt=doubt, reordered=reordered)
+
+
+def file_truth(
+    bench: Bench, work: Workspace, name: str, files: tuple[bytes, bytes], suffix: str, done: str
+) -> Truth:
+    """Do the same with a dump in custom or tar format. files: before, after. suffix: of its name."""
+    work.drop(work.path(f"databases/{name}"))
+    path = f"databases/{name}{suffix}"
+    work.path(path).write_bytes(files[1])
+    seal(work, **{name: path})
+    return _archive_truth(bench, work, name, files, done, reordered=suffix != ".tar")
+
+
+def _archive_truth(
+    bench: Bench,
+    work: Workspace,
+    name: str,
+    files: tuple[bytes | Mapping[str, bytes], bytes | Mapping[str, bytes]],
+    done: str,
+    *,
+    doubt: str = "",
+    reordered: bool,
+) -> Truth:
+    before, after = files
     whole = _whole(bench, work, name)
-    back = bench.reference.of_archive(dump.files, name)
-    doubt = _doubt(before, dump.files)
+    back = bench.reference.of_archive(after, name)
     if back == (whole, True):
-        if not doubt and bench.reference.listing(dump.files) != bench.reference.listing(before):
+        if not doubt and bench.reference.listing(after) != bench.reference.listing(before):
             doubt = "the table of contents says another thing (pg_restore --list)"
-    elif dump.files["toc.dat"] != before["toc.dat"]:
+    elif reordered:
         # One session keeps to the order of the table of contents, several to what each entry says that it needs.
-        parallel = bench.reference.of_archive(dump.files, name, "--jobs=2")
+        parallel = bench.reference.of_archive(after, name, "--jobs=2")
         if parallel == (whole, True):
             back, doubt = (
                 parallel,
@@ -318,7 +364,7 @@ def perform_options(bench: Bench, work: Workspace, steps: Sequence[Step]) -> Tru
     whole = _whole(bench, work, name)
     try:
         with work.workshop.clone(name):
-            data = _pg_dump(work.workshop.server, name, *words, f"--format={kind}")
+            data = pg_dump(work.workshop.server, name, *words, f"--format={kind}")
     except NothingToDo as refused:
         return Truth(effect=Effect.SAME, done=str(refused), checks=(), why="pg_dump refuses these options")
     if kind == "plain":

@@ -1,6 +1,7 @@
 """The levels of the campaign, by name."""
 
 from smos.faults.dr.campaign.archives import ARCHIVES
+from smos.faults.dr.campaign.contents import CONTENTS
 from smos.faults.dr.campaign.databases import DATABASES
 from smos.faults.dr.campaign.dumps import FOLDERS, FORMATS, PLAIN
 from smos.faults.dr.campaign.files import FILES
@@ -11,7 +12,20 @@ from smos.faults.dr.campaign.sets import SETS
 from smos.faults.dr.campaign.vaults import VAULTS
 from smos.faults.dr.campaign.volumes import VOLUMES
 
-_ALL = (FILES, SETS, MANIFESTS, DATABASES, PLAIN, FOLDERS, FORMATS, ROLES, VOLUMES, ARCHIVES, VAULTS)
+_ALL = (
+    FILES,
+    SETS,
+    MANIFESTS,
+    DATABASES,
+    PLAIN,
+    FOLDERS,
+    CONTENTS,
+    FORMATS,
+    ROLES,
+    VOLUMES,
+    ARCHIVES,
+    VAULTS,
+)
 
 
 def levels() -> tuple[Level, ...]:

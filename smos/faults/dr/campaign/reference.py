@@ -146,9 +146,9 @@ class Reference:
             else:
                 place.unlink()
 
-    def listing(self, files: Mapping[str, bytes]) -> bytes:
-        """Return what pg_restore says of the table of contents of a dump in directory format."""
-        with self._placed(files) as place:
+    def listing(self, data: bytes | Mapping[str, bytes]) -> bytes:
+        """Return what pg_restore says of the table of contents of a dump in an archive format."""
+        with self._placed(data) as place:
             tool = self.server.installation.tool("pg_restore")
             return self._owner.run([tool, "--list", place], timeout_s=TOOL_S, check=False).stdout
 
