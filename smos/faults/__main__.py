@@ -70,8 +70,8 @@ away; `meanwhile` does something to the archive while the drill runs.
 Faults with a name are damage that somebody thought of. So `make prove` also breaks copies at random (hypothesis draws,
 `suites/dr/negative/test_campaign.py`), at {levels} levels: bytes and files of a set, sets of the directory, statements
 of the manifest, rows and objects of a database, lines and bytes of dumps and globals, fields of a dump's table of
-contents, other options of pg_dump, files of volumes, members and headers of archives, Vault's rules and keys. Below the level of files, hashes and signature are
-made to fit: only content can give the damage away.
+contents, other options of pg_dump, files of volumes, members and headers of archives, Vault's rules and keys. Below the
+level of files, hashes and signature are made to fit: only content can give the damage away.
 
 Whether anything changed is said by an oracle that never asks the product: a list of bytes; psql, pg_restore, pg_dump
 and pg_dumpall in a server of their own; GNU tar and a walk over the tree; the list of what Vault's root did. Any
