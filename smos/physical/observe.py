@@ -11,15 +11,19 @@ import psycopg
 from psycopg import sql
 
 from smos.physical.facts import DatabaseFacts
+from smos.physical.relations import check_relations
 from smos.physical.sandbox import LISTENED, GuardedEndpoint, SandboxPostgres
 from smos.postgres.compare import compare_content
 from smos.postgres.content import DatabaseContent
 from smos.postgres.fingerprint import read_content
 from smos.postgres.integrity import check_integrity
+from smos.postgres.soundness import trouble
 from smos.verdict import Problem
 
 HEARTBEATS = 5000
 """Newest heartbeats that are kept."""
+_ALL = b"SELECT datname FROM pg_database WHERE datconnlimit <> -2 ORDER BY datname"  # -2: a DROP DATABASE broke off
+_CLOSED = b"SELECT datname FROM pg_database WHERE NOT datallowconn AND datconnlimit <> -2"
 _NAMES = b"SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
 _LAST_LINE = re.compile(r"^\d+\t([0-9A-F]+/[0-9A-F]+)\t(.*)$", re.MULTILINE)
 
@@ -31,9 +35,17 @@ def read_databases(
     integrity: bool,
     compare: bool,
 ) -> tuple[DatabaseFacts, ...]:
-    """Read every database of a recovered sandbox. integrity: check indexes, pages and references too (reads all)."""
-    with psycopg.connect(server.endpoint.conninfo("template1")) as connection:
-        names = [str(row[0]) for row in connection.execute(_NAMES)]
+    """Read every database of a recovered sandbox.
+
+    integrity: check files, indexes, pages and references too (reads all), of templates and closed databases as well.
+    """
+    with psycopg.connect(server.endpoint.conninfo("template1"), autocommit=True) as connection:
+        if integrity:
+            for (name,) in connection.execute(_CLOSED).fetchall():
+                connection.execute(
+                    sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(str(name)))
+                )
+        names = [str(row[0]) for row in connection.execute(_ALL if integrity else _NAMES)]
     return tuple(
         _database(server, name, expected.get(name), integrity=integrity, compare=compare) for name in names
     )
@@ -90,10 +102,8 @@ def _database(
         differences = compare_content(_unprobed(expected), _unprobed(content), unlogged_survives=False)
     if integrity:
         try:
-            problems += [
-                Problem(problem.code, f"{name}: {problem.detail}")
-                for problem in check_integrity(endpoint.conninfo(name))
-            ]
+            found = [*_files(endpoint, name), *check_integrity(endpoint.conninfo(name))]
+            problems += [Problem(problem.code, f"{name}: {problem.detail}") for problem in found]
         except psycopg.Error as error:
             problems.append(
                 Problem("integrity-not-checked", f"{name}: {type(error).__name__} ({error.sqlstate})")
@@ -107,6 +117,21 @@ def _database(
         problems=tuple(problems),
         differences=differences,
     )
+
+
+def _files(endpoint: GuardedEndpoint, name: str) -> tuple[Problem, ...]:
+    """Compare the files of a database with its catalogue; what can't be asked is damage, or a gap of the sandbox."""
+    with psycopg.connect(
+        endpoint.conninfo(name),
+        autocommit=True,
+        client_encoding="UTF8",  # names in SQL_ASCII come as bytes otherwise
+    ) as connection:
+        try:
+            return check_relations(connection)
+        except psycopg.Error as error:
+            if connection.broken:
+                raise
+            return (trouble("the files of the catalogue's relations", error),)
 
 
 def _silence(endpoint: GuardedEndpoint, name: str) -> None:

@@ -9,6 +9,7 @@ from smos.errors import BackupError, ProvisionError, UnsafeInputError
 from smos.instant import open_instant
 from smos.instant.clone import INSTANT_LEVELS
 from smos.physical import listing, staging, tools
+from smos.physical.agreement import disagreements
 from smos.physical.archive import Archive, read_archive
 from smos.physical.coverage import Coverage, cover
 from smos.physical.fetch import SPACES, Fetched, Fetcher
@@ -86,6 +87,8 @@ class PlainStore:
         self.instant = instant
         self.compare = compare
         self.path = path
+        self.log_places: tuple[Path, ...] = ()
+        """Where the restore command of the last `log_for` reads: what is staged, and what is linked there."""
         self.wal = wal
         self.limits = limits
         if wal is None and (path / "wal").is_dir():
@@ -192,9 +195,11 @@ class PlainStore:
     def log_for(self, prepared: Prepared, survey: StoreSurvey) -> tuple[str, tuple[Problem, ...]]:
         """Stage the log for one recovery; return the restore command and what could not be staged."""
         place = self.owner.directory("wal")
+        self.log_places = (place,)
         coverage = survey.coverages.get(prepared.backup.id)
         if coverage is None or not survey.archive.there:
             return staging.restore_command(place), ()
+        self.log_places = (place, Path(survey.archive.directory))
         problems = staging.stage(survey.archive, coverage, place, self.owner.user, self.owner.give)
         return staging.restore_command(place), problems
 
@@ -232,6 +237,8 @@ def finish(
         found, reason = tools.control(owner, installation, fetched.view or fetched.data, fetched.launcher)
         if found is None:
             problems.append(Problem("control-damaged", f"{backup.id}: pg_control can't be read: {reason}"))
+        else:
+            problems += disagreements(backup, found, fetched.data)
     return Prepared(
         backup=backup,
         links=links,

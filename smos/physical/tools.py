@@ -9,6 +9,7 @@ from pathlib import Path
 
 from smos.physical.fetch import Fetched
 from smos.physical.label import SETTINGS, SIGNALS, ManifestHead
+from smos.physical.wal import lsn_number
 from smos.provision.embedded.template import crc32c
 from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
@@ -30,6 +31,11 @@ _VERDICTS = (
     ),
     ("own-log-damaged", re.compile(r"(WAL parsing failed.*)")),
 )
+
+_BAD_PAGE = re.compile(
+    r"checksum verification failed in file|could not read block \d+ in file .*: read \d+ of \d+"
+)
+"""pg_checksums on a page that is damaged, or cut."""
 
 
 def verify(
@@ -129,7 +135,10 @@ def _without(text: str, room: Path) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """What the drill needs of pg_control. checksums: whether data pages have them."""
+    """What the drill needs of pg_control. checksums: whether data pages have them. redo: of its checkpoint.
+
+    next_xid, oldest_xid, next_multi, oldest_multi: at that checkpoint, without epoch.
+    """
 
     system_identifier: int
     state: str
@@ -137,6 +146,11 @@ class Control:
     prepared: int
     locks: int
     wal_level: str
+    redo: int
+    next_xid: int
+    oldest_xid: int
+    next_multi: int
+    oldest_multi: int
 
 
 def control(
@@ -167,6 +181,11 @@ def control(
             prepared=int(lines["max_prepared_xacts setting"]),
             locks=int(lines["max_locks_per_xact setting"]),
             wal_level=lines["wal_level setting"],
+            redo=lsn_number(lines["Latest checkpoint's REDO location"]),
+            next_xid=int(lines["Latest checkpoint's NextXID"].rpartition(":")[2]),
+            oldest_xid=int(lines["Latest checkpoint's oldestXID"]),
+            next_multi=int(lines["Latest checkpoint's NextMultiXactId"]),
+            oldest_multi=int(lines["Latest checkpoint's oldestMultiXid"]),
         ), ""
     except (KeyError, ValueError) as error:
         return None, f"pg_controldata says nothing of {error}"
@@ -189,7 +208,7 @@ def check_pages(
     if done.returncode == 0:
         return ()
     text = done.stderr.decode("utf-8", "replace")
-    found = [line.partition("error: ")[2] for line in text.splitlines() if "verification failed" in line]
+    found = [line.partition("error: ")[2] for line in text.splitlines() if _BAD_PAGE.search(line)]
     if not found:
         reason = next(
             (line for line in text.splitlines() if "error" in line), f"it ended with {done.returncode}"

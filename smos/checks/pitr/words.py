@@ -31,6 +31,9 @@ FAILS: dict[str, str] = {
     "chain-link-missing": "keep the full backup and every incremental one between; prune chains as a whole",
     "chain-broken": "combine the links of one chain only; take a full backup and begin a new chain",
     "control-damaged": _NEW,
+    "parts-mixed": "restore label, control file and manifest from the same backup, or take a new one",
+    "xact-missing": "restore the file from a second copy, or take a new base backup: a server takes it for zeros, and"
+    " what these transactions had committed is gone",
     "version-unknown": _NEW,
     "verify-failed": "run pg_verifybackup on the backup and read its words",
     "no-base-backup": "take a base backup: pg_basebackup --checkpoint=fast",
@@ -57,6 +60,9 @@ FAILS: dict[str, str] = {
     "foreign-key-violated": "compare with the source: rows refer to nothing there, or the recovery lost some",
     "amcheck-failed": "compare with the source (pg_amcheck); take a new base backup when the source is sound",
     "page-damaged": "compare with the source (pg_checksums, pg_amcheck); recover from an older base backup",
+    "relation-missing": "compare with the source; recover from an older base backup, and find out who removed the file",
+    "relation-short": "compare with the source; recover from an older base backup: what followed is lost here",
+    "page-blank": "compare with the source (pg_visibility); recover from an older base backup: rows may be lost here",
     "table-unreadable": "compare with the source; recover from an older base backup",
 }  # fmt: skip
 UNPROVEN: dict[str, str] = {
@@ -69,6 +75,7 @@ UNPROVEN: dict[str, str] = {
     "wal-unread": "let the user of the harness read the archive, and install what decompresses it",
     "integrity-not-checked": _SANDBOX,
     "pages-not-checked": _SANDBOX,
+    "xact-blank": "compare with the source's pg_xact: it was emptied, or one transaction with many savepoints ran",
     "passphrase-missing": "put the repository's passphrase into a file (0600), and name it in physical.passphrase_file",
     "tool-missing": "install the tool where the drill runs",
     "tool-unclear": "run the tool by hand and read its words; report this with its version",
