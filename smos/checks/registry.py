@@ -32,7 +32,7 @@ PROVISIONERS: Mapping[str, Collection[Provision]] = {
     "rls": (Provision.EMBEDDED, Provision.LIVE),
     "observability": (Provision.EMBEDDED, Provision.DOCKER, Provision.LIVE),
     "containers": (Provision.DOCKER,),
-    "pitr": (Provision.EMBEDDED,),
+    "pitr": (Provision.EMBEDDED, Provision.DOCKER),
     "failover": (Provision.EMBEDDED, Provision.DOCKER),
 }
 """How the servers of a suite can come to exist, `auto` apart. What is not named is refused, never ignored."""

@@ -21,10 +21,11 @@ from smos.failover.ground import (
     Words,
     process_state,
 )
-from smos.provision.docker.containers import Place, containers_of
+from smos.provision.docker.containers import containers_of
 from smos.provision.docker.engine import told
 from smos.provision.docker.postgres import PORT, DockerPostgres, give_password
 from smos.provision.owner import Owner
+from smos.provision.reach import ways_out
 
 if TYPE_CHECKING:
     import psycopg
@@ -64,7 +65,7 @@ class DockerGround:
             network=self._network,
             address=address,
         )
-        server.places.append(Place(outside=self._passfile.parent, read_only=True))
+        server.share(self._passfile.parent, read_only=True)
         return DockerSite(server, ContainerNetwork(self._network, address, server), self._passfile)
 
     def admit(self, connection: "psycopg.Connection[Any]", roles: Sequence[str]) -> None:
@@ -116,27 +117,22 @@ class DockerSite:
         self.network = network
         self.reach: Words = {"host": network.address, "port": str(PORT), "passfile": str(passfile)}
 
-    def also_writes(self, directory: Path) -> None:
-        """Mount it, from the next start on."""
-        self.server.places.append(Place(outside=directory))
-
     def run(self, tool: str, words: Sequence[str | Path], timeout_s: float) -> str:
         """Run a tool of the image's in a helper container, on the same directories and in the same network."""
         return self.server.run_tool(tool, words, timeout_s=timeout_s).decode("utf-8", "replace")
 
     def watch(self) -> Witness:
-        """Ask the kernel whether the first process is there, or frozen, and which interfaces it has."""
+        """Ask the kernel whether the first process is there, or frozen, and whether any route leads to it."""
         process = self.server.container
         pid = process.pid if process is not None else 0
-        cut = _without_network(pid)
+        cut = ways_out(pid) == ()
 
         def say() -> str:
             nonlocal cut
             gone = process_state(pid) in {"", "Z", "X"}
             if not gone:
-                cut = _without_network(
-                    pid
-                )  # with its last process a network namespace is gone, cut off or not
+                # Asked while it lives: with its last process a network namespace is gone, cut off or not.
+                cut = ways_out(pid) == ()
             states = (
                 (SERVER_GONE, gone),
                 (SERVER_STOPPED, not gone and _is_frozen(pid)),
@@ -145,15 +141,6 @@ class DockerSite:
             return ", ".join(word for word, seen in states if seen)
 
         return say
-
-
-def _without_network(pid: int) -> bool:
-    """Whether the network namespace of a process has no interface but loopback."""
-    try:
-        lines = Path(f"/proc/{pid}/net/dev").read_text(encoding="ascii").splitlines()[2:]
-    except (OSError, ValueError):
-        return False
-    return {line.partition(":")[0].strip() for line in lines} == {"lo"}
 
 
 def _is_frozen(pid: int) -> bool:

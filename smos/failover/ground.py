@@ -60,9 +60,6 @@ class Site(Protocol):
     def reach(self) -> Words:
         """Libpq's words (host, port …) for whoever comes over the network."""
 
-    def also_writes(self, directory: Path) -> None:
-        """Let the server write to a directory beside its data, from its next start on."""
-
     def run(self, tool: str, words: Sequence[str | Path], timeout_s: float) -> str:
         """Run one of PostgreSQL's tools on the data of the stopped server; return its output. Raises ProvisionError."""
 
@@ -127,9 +124,6 @@ class EmbeddedSite:
             upstream=Path(server.endpoint.host) / f".s.PGSQL.{PORT}",
         )
         self.reach: Words = {"host": str(link), "port": str(PORT)}
-
-    def also_writes(self, directory: Path) -> None:
-        """Do nothing: the service user may write to what is its own."""
 
     def run(self, tool: str, words: Sequence[str | Path], timeout_s: float) -> str:
         """Run a tool of the server's installation."""

@@ -96,7 +96,7 @@ class Node:
         log = self._owner.directory(f"{self.name}-wal")
         place = self.server.data_dir / "pg_wal"
         self._owner.run(["/bin/cp", "-R", f"{place}/.", log], timeout_s=COPY_S)
-        self.site.also_writes(log)
+        self.server.share(log)
         if place.is_symlink():  # of the server that this one is a copy of
             place.unlink()
         else:

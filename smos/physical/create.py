@@ -86,6 +86,20 @@ def archive_command(owner: Owner, destination: Path) -> str | None:
     return f'{words} "%p" {shlex.quote(str(destination)).replace("%", "%%")}/%f'
 
 
+def shell_archive_command(destination: Path) -> str:
+    """Return an archive_command that keeps the same promises without Python, for a server in a container.
+
+    It takes cp, cmp, ln, rm and sync (coreutils, diffutils): a segment is copied under another name and flushed, gets
+    its name by a hard link, which replaces nothing, and the directory is flushed. The same segment once more is no
+    error, another one under its name is.
+    """
+    place = shlex.quote(str(destination)).replace("%", "%%")
+    target, copy = f"{place}/%f", f"{place}/.%f.tmp"
+    again = f'cmp -s "%p" {target} && sync {target} {place}'
+    first = f'cp "%p" {copy} && sync {copy} && ln -T {copy} {target} && rm {copy} && sync {place}'
+    return f"if test -e {target}; then {again}; else {first}; fi"
+
+
 @contextmanager
 def receive_log(
     owner: Owner, installation: PostgresInstallation, endpoint: PostgresEndpoint, destination: Path, slot: str

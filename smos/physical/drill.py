@@ -112,8 +112,16 @@ def choose_backup(
 class Drill:
     """Makes a record step by step. Close it (or its owner) when it is done."""
 
-    def __init__(self, owner: Owner, store: Store, question: Question, clock: Clock) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        store: Store,
+        question: Question,
+        clock: Clock,
+        sandbox: Callable[..., SandboxPostgres] = SandboxPostgres,
+    ) -> None:
         self._owner = owner
+        self._sandbox = sandbox
         self._store = store
         self._question = question
         self._clock = clock
@@ -250,7 +258,7 @@ class Drill:
                 **({"recovery_target_lsn": position} if position else {}),
                 **self._question.settings,
             }
-            server = SandboxPostgres(
+            server = self._sandbox(
                 self._owner,
                 name=f"recover-{facts.purpose}",
                 installation=installation,
@@ -260,6 +268,9 @@ class Drill:
                 launcher=tree.launcher if tree else (),
             )
             launcher = tree.launcher if tree else ()
+            server.share(*(room / oid for oid in fetched.spaces))
+            if isinstance(self._store, PlainStore):
+                server.share(*self._store.log_places, read_only=True)
             try:
                 facts = self._observe(facts, server, launcher, integrity=integrity, compare=compare)
             finally:
@@ -324,6 +335,7 @@ class Drill:
             return replace(
                 facts, outcome=Outcome.FAILED, code="not-answering", detail=detail, replay_s=seconds
             )
+        leads_out = server.ways_out()
         pages: tuple[Problem, ...] = ()
         checked = False
         if integrity:
@@ -347,6 +359,7 @@ class Drill:
             pages_checked=checked,
             settings=settings,
             isolation=server.isolation,
+            ways_out=leads_out,
         )
 
     def _view(self, prepared: Prepared) -> InstantTree:

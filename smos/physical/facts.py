@@ -129,7 +129,8 @@ class AttemptFacts:
 
     code: why it did not recover, in a word; detail: the planner's or the server's own words, without rows.
     reached: position in the log; last_commit: the server's word on the last transaction that it replayed.
-    settings: what the sandbox ran with, read back. destroyed: its files are gone.
+    settings: what the sandbox ran with, read back. destroyed: its files are gone. isolation: how its network was to be
+    cut; ways_out: the devices with a route, as the kernel said while it ran, None where it does not tell.
     """
 
     purpose: str
@@ -149,6 +150,7 @@ class AttemptFacts:
     pages_checked: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     isolation: str = ""
+    ways_out: tuple[str, ...] | None = None
     destroyed: bool = True
 
     @property

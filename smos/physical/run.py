@@ -1,16 +1,17 @@
 """Make the part of a drill that some checks need, and no more: what is not asked for costs nothing."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from smos.clock import Clock
-from smos.errors import TargetError
+from smos.errors import AbsentError, TargetError
 from smos.physical.declared import Physical
 from smos.physical.drill import BEFORE, BEYOND, END, MOMENT, POSITION, Drill, Question, Store
 from smos.physical.facts import Known, PitrRecord
 from smos.physical.plain import PlainStore
+from smos.physical.sandbox import SandboxPostgres
 from smos.provision.owner import Owner
-from smos.target import Limits, Target
+from smos.target import Limits, Provision, Target
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "PITR-01": (),
@@ -56,11 +57,35 @@ def question_of(target: Target, clock: Clock) -> Question:
     )
 
 
+def sandbox_for(provision: Provision, kind: str = "plain") -> Callable[..., SandboxPostgres]:
+    """Return what makes the sandboxes of this run for a store of this kind.
+
+    Raises AbsentError where containers are asked for and can't do it.
+    """
+    if provision is not Provision.DOCKER:
+        return SandboxPostgres
+    if kind != "plain":
+        raise AbsentError(
+            f"No image holds {kind}, whose own program brings the log to the recovering server",
+            remedy="drill these backups with --provision embedded",
+        )
+    from smos.physical.contained import ContainedSandbox
+    from smos.provision.docker.engine import engine
+
+    engine()
+    return ContainedSandbox
+
+
 def run_drill(
-    owner: Owner, store: Store, question: Question, clock: Clock, checks: Collection[str]
+    owner: Owner,
+    store: Store,
+    question: Question,
+    clock: Clock,
+    checks: Collection[str],
+    provision: Provision = Provision.EMBEDDED,
 ) -> PitrRecord:
     """Make what these checks need and return the record. Raises SmosError where the harness itself can't go on."""
-    drill = Drill(owner, store, question, clock)
+    drill = Drill(owner, store, question, clock, sandbox_for(provision, store.kind))
     wanted = {purpose for check in checks for purpose in NEEDS[check]}
     if not question.known.before and wanted & {MOMENT, POSITION}:
         wanted.add(END)  # the moment is chosen, and the sandwich shown, by the heartbeats of the end
@@ -78,17 +103,30 @@ def run_drill(
     return drill.record()
 
 
-def drill_target(owner: Owner, target: Target, clock: Clock, checks: Collection[str]) -> PitrRecord:
+def drill_target(
+    owner: Owner,
+    target: Target,
+    clock: Clock,
+    checks: Collection[str],
+    provision: Provision = Provision.EMBEDDED,
+) -> PitrRecord:
     """Drill what a target declares."""
     question = question_of(target, clock)
     assert target.physical is not None  # noqa: S101  (question_of has raised otherwise)
-    return run_drill(owner, store_of(owner, target.physical, target.limits), question, clock, checks)
+    sandbox_for(provision, target.physical.kind)  # before a store of terabytes is read
+    store = store_of(owner, target.physical, target.limits)
+    return run_drill(owner, store, question, clock, checks, provision)
 
 
 def drill_place(
-    owner: Owner, place: Path, question: Question, clock: Clock, checks: Collection[str]
+    owner: Owner,
+    place: Path,
+    question: Question,
+    clock: Clock,
+    checks: Collection[str],
+    provision: Provision = Provision.EMBEDDED,
 ) -> PitrRecord:
     """Drill a directory of plain backups with its archive in `wal`: the built-in source's."""
     compare = not _COMPARED_FILES.isdisjoint(checks)
     store = PlainStore(owner, place, place / "wal", Limits(), compare=compare)
-    return run_drill(owner, store, question, clock, checks)
+    return run_drill(owner, store, question, clock, checks, provision)

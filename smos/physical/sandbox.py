@@ -22,6 +22,7 @@ from smos.provision.base import PostgresEndpoint
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
+from smos.provision.reach import ways_out
 from smos.wait import wait_for
 
 DEFUSED = (
@@ -194,6 +195,10 @@ class SandboxPostgres(EmbeddedPostgres):
         return GuardedEndpoint(
             host=plain.host, port=plain.port, superuser=plain.superuser, version_num=plain.version_num
         )
+
+    def ways_out(self) -> tuple[str, ...] | None:
+        """Return the devices that lead out of where it runs; None where it does not run or nobody tells."""
+        return ways_out(self._process.pid) if self._process is not None else None
 
     def start(self, timeout_s: float = 60) -> None:
         """Recover. Raises ProvisionError when the server ends or refuses the login, DeadlineError when it is late."""

@@ -27,6 +27,7 @@ from smos.physical.create import (
     archive_now,
     base_backup,
     receive_log,
+    shell_archive_command,
 )
 from smos.physical.drill import Question
 from smos.physical.facts import Known
@@ -38,12 +39,13 @@ from smos.provision.base import PostgresEndpoint
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import PostgresInstallation, choose_installation
 from smos.provision.owner import Owner
+from smos.provision.servers import servers_for
+from smos.target import Provision
 
 DATABASE = "shop"
 SEGMENT_MIB = 1
 BEFORE, AFTER = "before", "after"
 FACTS = "source.json"
-RESET_S = 60
 PAUSE_S = 0.01
 """Seconds between two orders while a backup is taken: enough to keep it busy, little enough to keep it short."""
 WAL = "wal"
@@ -92,26 +94,24 @@ class PitrMaterial:
 _ADAPTER = TypeAdapter(PitrMaterial)
 
 
-class _SmallSegments(EmbeddedPostgres):
-    """A server whose segments are small, so that a drill reads and copies little."""
-
-    def _initialise(self) -> None:
-        super()._initialise()
-        tool = self.installation.tool("pg_resetwal")
-        self._owner.run([tool, f"--wal-segsize={SEGMENT_MIB}", "--pgdata", self.data_dir], timeout_s=RESET_S)
-
-
 def load(place: Path) -> PitrMaterial | None:
     """Return what an earlier process of this run prepared; None where it did not."""
     path = place / FACTS
     return _ADAPTER.validate_json(path.read_bytes()) if path.is_file() else None
 
 
-def prepare(place: Path, clock: Clock, *, installation: PostgresInstallation | None = None) -> PitrMaterial:
+def prepare(
+    place: Path,
+    clock: Clock,
+    *,
+    installation: PostgresInstallation | None = None,
+    provision: Provision = Provision.EMBEDDED,
+) -> PitrMaterial:
     """Let the source live and die, and leave its backups in the directory `place` (made here). Raises SmosError."""
     with Owner("pitr-source") as owner:
         store = owner.directory("store", memory=True)
-        material = _live(owner, store, clock, installation or choose_installation(at_least=15))
+        installation = installation or choose_installation(at_least=15)
+        material = _live(owner, store, clock, installation, provision)
         shutil.copytree(store, place, symlinks=True)
         _repoint(place, store)
     moved = _ADAPTER.validate_python({**_ADAPTER.dump_python(material, mode="json"), "place": str(place)})
@@ -139,9 +139,12 @@ def _repoint(place: Path, old: Path) -> None:
             link.symlink_to(place / target.relative_to(old))
 
 
-def _live(owner: Owner, store: Path, clock: Clock, installation: PostgresInstallation) -> PitrMaterial:
+def _live(
+    owner: Owner, store: Path, clock: Clock, installation: PostgresInstallation, provision: Provision
+) -> PitrMaterial:
     wal = _own_directory(owner, store, WAL)
-    command = archive_command(owner, wal)
+    contained = provision is Provision.DOCKER
+    command = shell_archive_command(wal) if contained else archive_command(owner, wal)
     settings = {
         "fsync": "off",
         "wal_level": "replica",
@@ -153,11 +156,18 @@ def _live(owner: Owner, store: Path, clock: Clock, installation: PostgresInstall
     settings |= {"archive_mode": "on", "archive_command": command} if command else {}
     incremental = installation.major >= INCREMENTAL_SINCE
     settings |= {"summarize_wal": "on"} if incremental else {}
-    server = _SmallSegments(
-        owner, name="pitr-source", installation=installation, settings=settings, memory=True
+    server = servers_for(provision, sockets=True).postgres(
+        owner,
+        name="pitr-source",
+        installation=installation,
+        settings=settings,
+        memory=True,
+        segment_mb=SEGMENT_MIB,  # so that a drill reads and copies little
     )
+    space = owner.directory("space")
+    server.share(wal, space)
     server.start()
-    _load(owner, server)
+    _load(server, space)
     if command is None:
         with receive_log(owner, installation, server.endpoint, wal, "smos"):
             return _history(owner, server, store, wal, clock, switch=False)
@@ -220,11 +230,10 @@ def _history(
     )
 
 
-def _load(owner: Owner, server: EmbeddedPostgres) -> None:
+def _load(server: EmbeddedPostgres, space: Path) -> None:
     endpoint = server.endpoint
-    place = owner.directory("space")
     with psycopg.connect(endpoint.conninfo(), autocommit=True) as connection:
-        connection.execute(psycopg.sql.SQL("CREATE TABLESPACE archive LOCATION {}").format(str(place)))
+        connection.execute(psycopg.sql.SQL("CREATE TABLESPACE archive LOCATION {}").format(str(space)))
         connection.execute(f"CREATE DATABASE {DATABASE}".encode())
     with psycopg.connect(endpoint.conninfo(DATABASE)) as connection:
         connection.execute((compose_dir() / "selftest" / "pitr.sql").read_bytes())

