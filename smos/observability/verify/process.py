@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smos.provision.embedded.bytecode import with_bytecode
 from smos.provision.embedded.httpserver import HttpServer, Launch
 from smos.provision.owner import Owner
 from smos.provision.ports import PortClaim
@@ -31,6 +32,16 @@ NEEDED = (
     "typing_extensions*",
 )
 """What the services import, and the descriptions by which the SDK finds its parts (entry points)."""
+IMPORTS = (
+    "psycopg",
+    "opentelemetry.sdk.trace.export",
+    "opentelemetry.sdk._logs.export",
+    "opentelemetry.exporter.otlp.proto.grpc._log_exporter",
+    "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+)
+"""The names of it that they import: the others come with them."""
 
 
 class Service(HttpServer):
@@ -58,12 +69,14 @@ class Service(HttpServer):
         self._owner.write(config, json.dumps({**self._config, "port": self._port.port}))
         python = reachable_python(user)
         found = reachable_packages(packages(), user if python is not None else None)
+        program = python or Path(sys.executable)
         return Launch(
             argv=[
-                python or sys.executable,
+                program,
                 "-I",
                 "-S",
                 "-B",
+                *with_bytecode(program, found, IMPORTS),
                 "-c",
                 BOOT.format(str(found), str(script)),
                 config,

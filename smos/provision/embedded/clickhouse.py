@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from smos.errors import ProvisionError
+from smos.provision.embedded.bytecode import with_bytecode
 from smos.provision.embedded.httpserver import HttpServer, Launch
 from smos.provision.owner import Owner
 from smos.provision.ports import PortClaim
@@ -22,6 +23,8 @@ from smos.provision.telemetry import ClickHouseEndpoint
 USER = "otel"
 NEEDED = ("chdb", "lz4", "clickhouse_cityhash", "zstandard")
 """Modules of the extra `observability` without which it can't run."""
+IMPORTS = ("chdb", "lz4.block", "lz4.frame", "clickhouse_cityhash.cityhash", "zstandard")
+"""What the front imports of them."""
 FRONT = Path(__file__).resolve().parent / "clickhousefront"
 BOOT = (
     "import sys; sys.path[:0] = sys.argv[2:]; from pathlib import Path; "
@@ -76,8 +79,10 @@ class EmbeddedClickHouse(HttpServer):
         # Without a Python that the service user can run (one below /root alone), the runner's user runs it: what
         # it holds is telemetry that the harness made.
         packages = reachable_packages(_packages(), user if python is not None else None)
+        program = python or Path(sys.executable)
+        compiled = with_bytecode(program, packages, IMPORTS)
         return Launch(
-            argv=[python or sys.executable, "-I", "-S", "-B", "-c", BOOT, config, packages, self._etc],
+            argv=[program, "-I", "-S", "-B", *compiled, "-c", BOOT, config, packages, self._etc],
             as_service_user=python is not None,
         )
 
