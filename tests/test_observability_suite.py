@@ -257,7 +257,7 @@ PRESSED = MemoryFacts(before=FEW, accepted=10, refused=5, lived=True, counted=5,
     ("facts", "verdict", "code"),
     [
         (PRESSED, Verdict.PASS, None),
-        (replace(PRESSED, refused=0, counted=0), Verdict.FAIL, "memory-not-limited"),
+        (replace(PRESSED, refused=0, counted=None, arrived=0, again=0), Verdict.FAIL, "memory-not-limited"),
         (replace(PRESSED, lived=False), Verdict.FAIL, "memory-process-died"),
         (replace(PRESSED, before=0), Verdict.FAIL, "memory-always-refuses"),
         (replace(PRESSED, arrived=9), Verdict.FAIL, "memory-lost"),

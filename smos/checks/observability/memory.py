@@ -38,7 +38,8 @@ def _findings(facts: MemoryFacts) -> Iterator[Finding]:
     if not facts.refused:
         text = f"{facts.accepted} spans were accepted, none refused: the limit does not hold"
         yield fail(UNLIMITED, text, LIMITER)
-    elif facts.counted is None:
+        return
+    if facts.counted is None:
         yield not_proven(UNCOUNTED, "The collector gives no account of what it refused", LIMITER)
     elif facts.counted < facts.refused:
         text = f"{facts.refused} spans were refused, and the collector counts {facts.counted}"

@@ -63,7 +63,8 @@ class MemoryFacts:
 
     lived: the process was the same one all the time, and healthy at the end. counted: refused by its own account
     (None: it gives none). arrived: different rows of what was accepted. again: accepted of FEW after the pressure.
-    stopped: how sending broke off, empty when it did not.
+    stopped: how sending broke off, empty when it did not. Where it took everything there was no pressure after which
+    something could arrive: neither is looked at.
     """
 
     before: int
@@ -103,8 +104,20 @@ def _observe(lab: ObservabilityLab, stand: Stand, options: Squeeze) -> MemoryFac
     finally:
         stand.clickhouse.resume()
     lived = _lives(stand, pid)
+    accepted, refused = sum(item.accepted for item in pushed), sum(item.refused for item in pushed)
+    details = {"run": run, "limit, MiB": LIMIT_MIB, "pushed, bytes": _bytes(pushed)}
+    if lived and not refused and not stopped:
+        return MemoryFacts(
+            before=before,
+            accepted=accepted,
+            refused=0,
+            lived=True,
+            counted=None,
+            arrived=0,
+            again=0,
+            details=details,
+        )
     counters = _counters(subject.collector) if lived else None
-    accepted = sum(item.accepted for item in pushed)
     span = window(first_ns, time.time_ns() + PUSH * 1000)
 
     def nothing_left() -> bool:
@@ -118,13 +131,13 @@ def _observe(lab: ObservabilityLab, stand: Stand, options: Squeeze) -> MemoryFac
     return MemoryFacts(
         before=before,
         accepted=accepted,
-        refused=sum(item.refused for item in pushed),
+        refused=refused,
         lived=lived and _lives(stand, pid),
         counted=int(counters["traces"].refused) if counters else None,
         arrived=there,
         again=again,
         stopped=stopped,
-        details={"run": run, "limit, MiB": LIMIT_MIB, "pushed, bytes": _bytes(pushed)},
+        details=details,
     )
 
 
