@@ -3,6 +3,7 @@
 import pytest
 
 pytest_plugins = [
+    "fixtures.selection",
     "fixtures.target",
     "fixtures.orphans",
     "fixtures.backups",

@@ -497,11 +497,13 @@ def resolve_telemetry(env: Mapping[str, str]) -> Telemetry:
 
 def _without_password(dsn: str | None) -> str | None:
     """Return it as it is. Raises TargetError where it holds a password: settings are recorded and handed around."""
+    if not dsn:
+        return dsn
     from psycopg import Error
     from psycopg.conninfo import conninfo_to_dict
 
     try:
-        secret = bool(dsn and conninfo_to_dict(dsn).get("password"))
+        secret = bool(conninfo_to_dict(dsn).get("password"))
     except Error:  # its text may quote the password
         raise TargetError(
             "--dsn is malformed", remedy="write it as postgresql://role@host/database or service=NAME"

@@ -57,6 +57,7 @@ pythonpath = ["{ROOT}"]
 addopts = [
   "-ra", "--strict-markers", "--strict-config", "--import-mode=importlib",
   "-p", "no:cacheprovider", "-p", "no:hypothesispytest",
+  "-p", "no:pgrls", "-p", "no:anyio", "-p", "no:pytest11.testinfra",
 ]
 timeout = 120
 timeout_method = "signal"

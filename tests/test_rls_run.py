@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from smos.drill.plan import effective_target
+from smos.drill.asked import effective_target
 from smos.evidence.run import database_name, subject_of
 from smos.target import Provision, Scope, resolve_settings
 

@@ -1,18 +1,16 @@
-"""Before a drill: which target is meant, which backup set is restored, and which of its files serve for what."""
+"""Before a drill: what a directory asks for, which backup set is restored, which of its files serve for what."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from smos.backup.catalog import read_catalog
 from smos.backup.manifest import Manifest, read_manifest
 from smos.backup.model import Artifact, ArtifactKind, BackupSet, Catalog
 from smos.drill.restore import DumpSource
 from smos.drill.sandbox import SYSTEM_DATABASES
 from smos.errors import BackupError
-from smos.paths import compose_dir
-from smos.target import Backups, Database, Scope, Settings, Target, VaultTarget, check_places, load_target
+from smos.target import Backups, Database, Scope, Target, VaultTarget
 
 FUTURE_TOLERANCE = timedelta(minutes=10)
 """Clocks differ; a stamp further ahead than this is not believed."""
@@ -48,22 +46,6 @@ class RestorePlan:
     volumes: tuple[VolumeSource, ...]
     vault_snapshot: Path | None
     vault_canary: Path | None
-
-
-def effective_target(settings: Settings) -> Target:
-    """Return what is required in this run.
-
-    A target file; else what the newest set in `--backups DIR` holds (`derived`, so that completeness can't be
-    proven); else the built-in self-test. `--backups` wins over the target's own directory.
-    """
-    if settings.target is not None:
-        if settings.backups is None:
-            return check_places(settings.target)
-        backups = settings.target.backups.model_copy(update={"directory": settings.backups, "source": None})
-        return check_places(settings.target.model_copy(update={"backups": backups}))
-    if settings.backups is None:
-        return load_target(compose_dir() / "selftest" / "target.yml")
-    return derive_target(settings.backups, read_catalog(settings.backups, timezone="UTC"))
 
 
 def derive_target(directory: Path, catalog: Catalog) -> Target:

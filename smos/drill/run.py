@@ -22,8 +22,9 @@ from smos.backup.state import OffsiteFacts, compare_offsite, directory_state, st
 from smos.checks.dr import not_required
 from smos.clock import Clock, SystemClock
 from smos.drill import baseline
+from smos.drill.asked import effective_target
 from smos.drill.phases import PhaseClock, Timing
-from smos.drill.plan import RestorePlan, choose_set, effective_target, make_plan
+from smos.drill.plan import RestorePlan, choose_set, make_plan
 from smos.drill.record import DrillRecord, SafetyFacts, save
 from smos.drill.recover import Recovery, recover_everything
 from smos.drill.stack import start_sandbox

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +46,20 @@ class Trial:
         return self.outcome not in {DETECTED, HARMLESS}
 
 
-_ROW = TypeAdapter(Trial)
+@cache
+def _rows() -> TypeAdapter[Trial]:
+    return TypeAdapter(Trial)
 
 
 def append(run_dir: Path, worker: str, row: Trial) -> None:
     """Record a case at once, synced. Raises OSError."""
-    append_line(run_dir / f"campaign-{worker}.jsonl", _ROW.dump_json(row).decode())
+    append_line(run_dir / f"campaign-{worker}.jsonl", _rows().dump_json(row).decode())
 
 
 def read(run_dir: Path) -> list[Trial]:
     """Return what the workers recorded."""
     return [
-        _ROW.validate_json(line)
+        _rows().validate_json(line)
         for path in sorted(run_dir.glob(_LINES))
         for line in path.read_text(encoding="utf-8").splitlines()
         if line

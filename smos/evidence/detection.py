@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 from string import ascii_lowercase
@@ -56,18 +57,20 @@ class Pristine:
     seconds: float
 
 
-_ROW: TypeAdapter[Detection | Pristine] = TypeAdapter(Detection | Pristine)
+@cache
+def _rows() -> TypeAdapter[Detection | Pristine]:
+    return TypeAdapter(Detection | Pristine)
 
 
 def append(run_dir: Path, worker: str, row: Detection | Pristine) -> None:
     """Record a row at once, synced: a worker that dies later loses nothing. Raises OSError."""
-    append_line(run_dir / f"detection-{worker}.jsonl", _ROW.dump_json(row).decode())
+    append_line(run_dir / f"detection-{worker}.jsonl", _rows().dump_json(row).decode())
 
 
 def read(run_dir: Path) -> tuple[list[Detection], list[Pristine]]:
     """Return what the workers recorded, in the matrix' order."""
     rows = [
-        _ROW.validate_json(line)
+        _rows().validate_json(line)
         for path in sorted(run_dir.glob(_LINES))
         for line in path.read_text(encoding="utf-8").splitlines()
         if line
@@ -84,7 +87,7 @@ def as_json(found: Sequence[Detection], pristine: Sequence[Pristine], total: int
     """Return `reports/detection.json`. total: cases that were selected, also those that never came to an end."""
     return {
         "schema": 1,
-        "faults": [json.loads(_ROW.dump_json(row)) for row in found],
+        "faults": [json.loads(_rows().dump_json(row)) for row in found],
         "detected": sum(row.detected for row in found),
         "total": total,
         "per_suite": _per(found, lambda row: suite_of(row.check)),

@@ -6,6 +6,7 @@ reads them all when the session ends (`smos.evidence.accounting`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,14 @@ class Collected:
     drill: bool
 
 
-_RESULT = TypeAdapter(Result)
-_COLLECTED = TypeAdapter(Collected)
+@cache
+def _results() -> TypeAdapter[Result]:
+    return TypeAdapter(Result)
+
+
+@cache
+def _collected() -> TypeAdapter[Collected]:
+    return TypeAdapter(Collected)
 
 
 def result_of(check_id: str, nodeid: str, judgement: Judgement, seconds: float) -> Result:
@@ -108,7 +115,7 @@ def raise_for(check: Check, result: Result) -> None:
 
 def append_result(run_dir: Path, worker: str, result: Result) -> None:
     """Write one result, synced, to the worker's file. Raises OSError."""
-    append_line(run_dir / f"results-{worker}.jsonl", _RESULT.dump_json(result).decode(), mode=0o600)
+    append_line(run_dir / f"results-{worker}.jsonl", _results().dump_json(result).decode(), mode=0o600)
 
 
 def read_results(run_dir: Path) -> tuple[Result, ...]:
@@ -116,13 +123,13 @@ def read_results(run_dir: Path) -> tuple[Result, ...]:
     found: list[Result] = []
     for path in sorted(run_dir.glob("results-*.jsonl")):
         *whole, _half = path.read_bytes().split(b"\n")
-        found.extend(_RESULT.validate_json(line) for line in whole)
+        found.extend(_results().validate_json(line) for line in whole)
     return tuple(found)
 
 
 def write_collected(run_dir: Path, worker: str, collected: Collected) -> None:
     """Write what this process selected, before anything runs. Raises OSError."""
-    write_atomic(run_dir / f"collected-{worker}.json", _COLLECTED.dump_json(collected))
+    write_atomic(run_dir / f"collected-{worker}.json", _collected().dump_json(collected))
 
 
 def read_collected(run_dir: Path) -> Collected:
@@ -131,7 +138,7 @@ def read_collected(run_dir: Path) -> Collected:
     names: dict[str, str] = {}
     drill = False
     for path in sorted(run_dir.glob("collected-*.json")):
-        one = _COLLECTED.validate_json(path.read_bytes())
+        one = _collected().validate_json(path.read_bytes())
         checks |= one.checks
         names |= one.names
         drill = drill or one.drill
