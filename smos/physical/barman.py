@@ -97,7 +97,10 @@ class BarmanStore:
         if restored and manifest is not None and installation is not None:
             started = time.monotonic()
             try:
-                read_manifest_head(manifest.read_bytes())
+                if read_manifest_head(manifest.read_bytes()).unhashed:
+                    problems.append(
+                        Problem("manifest-unhashed", f"{backup.id}: its manifest holds no checksums")
+                    )
                 if manifest.name != "backup_manifest":
                     manifest.rename(data / "backup_manifest")
                 problems += tools.verify(

@@ -144,6 +144,12 @@ class Drill:
             self._attempts[purpose] = self._recover(purpose, integrity=integrity, compare=compare)
         return self._attempts[purpose]
 
+    def inspect_end(self) -> None:
+        """Recover the end once more and look at indexes and pages there: where no moment could be recovered to."""
+        end = self._attempts.get(END)
+        if end is not None and end.outcome is Outcome.RECOVERED and not end.inspected:
+            self._attempts[END] = self._recover(END, integrity=True, compare=False)
+
     def record(self) -> PitrRecord:
         """Return everything that was observed; store and archive are looked at again."""
         changed, gone, added = compare(self._before, self._store.listing())
@@ -357,6 +363,7 @@ class Drill:
             databases=databases,
             pages=pages,
             pages_checked=checked,
+            inspected=integrity,
             settings=settings,
             isolation=server.isolation,
             ways_out=leads_out,

@@ -129,6 +129,7 @@ class AttemptFacts:
 
     code: why it did not recover, in a word; detail: the planner's or the server's own words, without rows.
     reached: position in the log; last_commit: the server's word on the last transaction that it replayed.
+    inspected: files, indexes and references were looked at.
     settings: what the sandbox ran with, read back. destroyed: its files are gone. isolation: how its network was to be
     cut; ways_out: the devices with a route, as the kernel said while it ran, None where it does not tell.
     """
@@ -148,6 +149,7 @@ class AttemptFacts:
     databases: tuple[DatabaseFacts, ...] = ()
     pages: tuple[Problem, ...] = ()
     pages_checked: bool = False
+    inspected: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     isolation: str = ""
     ways_out: tuple[str, ...] | None = None

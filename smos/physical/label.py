@@ -95,6 +95,8 @@ class ManifestHead:
     settings: tuple[int, str, str] | None = None
     """Size, algorithm and checksum of postgresql.auto.conf, which pg_verifybackup leaves out."""
     signals: tuple[str, ...] = ()
+    unhashed: int = 0
+    """Files without a checksum (--manifest-checksums=NONE): pg_verifybackup compares only their sizes."""
 
 
 SETTINGS = "postgresql.auto.conf"
@@ -126,6 +128,7 @@ def read_manifest_head(data: bytes) -> ManifestHead:
                 str(settings.get("Checksum-Algorithm")),
                 str(settings.get("Checksum")),
             ),
+            unhashed=sum("Checksum" not in item for item in files),
             signals=tuple(name for name in SIGNALS if name in entries),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -138,6 +138,7 @@ class PlainStore:
             ):
                 verified = False
             else:
+                verified = verified and not link.manifest.unhashed
                 problems += tools.unverified(link.id, link.manifest, one.data)
                 problems += tools.verify(
                     self.owner,

@@ -7,7 +7,7 @@ from smos.clock import Clock
 from smos.errors import AbsentError, TargetError
 from smos.physical.declared import Physical
 from smos.physical.drill import BEFORE, BEYOND, END, MOMENT, POSITION, Drill, Question, Store
-from smos.physical.facts import Known, PitrRecord
+from smos.physical.facts import Known, Outcome, PitrRecord
 from smos.physical.plain import PlainStore
 from smos.physical.sandbox import SandboxPostgres
 from smos.provision.owner import Owner
@@ -100,6 +100,8 @@ def run_drill(
                 integrity=deep and bool(_SOUND & set(checks)),
                 compare=purpose in {MOMENT, POSITION} and bool(_COMPARED & set(checks)),
             )
+    if _SOUND & set(checks) and drill.recover(MOMENT).outcome is not Outcome.RECOVERED:
+        drill.inspect_end()
     return drill.record()
 
 

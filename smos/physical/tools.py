@@ -81,13 +81,18 @@ def verify(
 def unverified(backup_id: str, manifest: ManifestHead, data: Path) -> tuple[Problem, ...]:
     """Look at what pg_verifybackup leaves out because a restore writes it: settings and signal files.
 
-    Codes: settings-altered, signal-added.
+    Codes: settings-altered, signal-added, manifest-unhashed.
     """
     problems = [
         Problem("signal-added", f"{backup_id}: {name} is there and not in the manifest")
         for name in SIGNALS
         if (data / name).exists() and name not in manifest.signals
     ]
+    if manifest.unhashed:
+        detail = (
+            f"{backup_id}: {manifest.unhashed} of {manifest.files} files have no checksum in the manifest"
+        )
+        problems.append(Problem("manifest-unhashed", detail))
     path = data / SETTINGS
     content = path.read_bytes() if path.is_file() else None
     if content is None or manifest.settings is None:

@@ -33,7 +33,9 @@ def judge_backups(record: PitrRecord) -> Judgement:
             )
         )
     for prepared in record.prepared:
-        if not prepared.verified_with:
+        if not prepared.verified_with and "manifest-unhashed" not in {
+            item.code for item in prepared.problems
+        }:
             findings.append(
                 not_proven(
                     "manifest-absent",

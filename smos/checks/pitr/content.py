@@ -17,6 +17,9 @@ def judge_soundness(record: PitrRecord) -> Judgement:
     findings: list[Finding] = findings_of(item.pages)
     for database in item.databases:
         findings += findings_of(database.problems)
+    if not item.inspected:
+        message = f"Recovered to {item.goal}, where nothing but heartbeats was looked at"
+        findings.append(not_proven("integrity-not-checked", message, "mend what PITR-03 names"))
     there = {database.name for database in item.databases}
     findings += [
         fail(
@@ -27,7 +30,7 @@ def judge_soundness(record: PitrRecord) -> Judgement:
         for name in record.known.databases
         if name not in there
     ]
-    if not item.pages_checked and not item.pages:
+    if item.inspected and not item.pages_checked and not item.pages:
         verified = any(
             prepared.backup == item.backup and prepared.verified_with for prepared in record.prepared
         )

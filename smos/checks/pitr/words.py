@@ -75,6 +75,7 @@ UNPROVEN: dict[str, str] = {
     "wal-unread": "let the user of the harness read the archive, and install what decompresses it",
     "integrity-not-checked": _SANDBOX,
     "pages-not-checked": _SANDBOX,
+    "manifest-unhashed": "take base backups with --manifest-checksums=SHA256: sizes alone tell of no changed page",
     "xact-blank": "compare with the source's pg_xact: it was emptied, or one transaction with many savepoints ran",
     "passphrase-missing": "put the repository's passphrase into a file (0600), and name it in physical.passphrase_file",
     "tool-missing": "install the tool where the drill runs",
