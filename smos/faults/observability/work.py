@@ -38,7 +38,7 @@ class ObservabilityWork:
     def recipe(self, **changes: Any) -> Stand:
         """Let the check look at a stack of its own, made by a changed recipe; private stacks likewise."""
         self.private(**changes)
-        stand = Stand(self.stand.owner, name="broken", recipe=self.lab.recipe)
+        stand = Stand(self.stand.owner, name="broken", recipe=self.lab.recipe, beside=self.stand)
         self.undo.callback(stand.close)
         self.lab = self.lab.but(stand=stand, find=lambda: stand.subject)
         return stand

@@ -80,16 +80,19 @@ class ObservabilityLab:
         return ClickHouse(self.subject.clickhouse)
 
     @contextmanager
-    def private_stand(self, name: str = "private", **changes: Any) -> Iterator[Stand]:
+    def private_stand(
+        self, name: str = "private", *, beside: Stand | None = None, **changes: Any
+    ) -> Iterator[Stand]:
         """Give a stack that the block may kill; it is ended after it. changes: to the lab's recipe.
 
-        `environment` is added to the recipe's. Nothing is started before it is asked for.
+        beside: a stack whose ClickHouse serves this one as well (see Stand). `environment` is added to the recipe's.
+        Nothing is started before it is asked for.
         Raises ObservabilityError (`observability-live`).
         """
         self.own()
         if "environment" in changes:
             changes["environment"] = {**changes["environment"], **self.recipe.environment}
-        stand = Stand(self.owner(), name=name, recipe=replace(self.recipe, **changes))
+        stand = Stand(self.owner(), name=name, recipe=replace(self.recipe, **changes), beside=beside)
         try:
             yield stand
         finally:

@@ -3,6 +3,7 @@
 Of a live stack definitions and the oldest day are read; rows of the past are put into a private one alone.
 """
 
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -84,7 +85,7 @@ def observe(lab: ObservabilityLab) -> RetentionFacts:
         )
     other: tuple[Table, ...] = ()
     if not lab.live:
-        with lab.private_stand("other-retention", ttl=OTHER_TTL) as stand:
+        with lab.private_stand("other-retention", beside=lab.own(), ttl=OTHER_TTL) as stand:
             subject = stand.subject
             with ClickHouse(subject.clickhouse) as client:
                 other = tables(client)
@@ -156,13 +157,12 @@ def _age(client: ClickHouse, run: str, table: str, ages: tuple[int, ...]) -> Age
     try:
         client.execute(f"SYSTEM STOP TTL MERGES `{table}`")
         try:
-            for seconds in ages:
-                client.execute(
-                    f"INSERT INTO `{table}` ({at}, {key}) SELECT now() - toIntervalSecond({{s:UInt32}}),"
-                    " {k:String}",
-                    s=seconds,
-                    k=f"{run}-{seconds}",
-                )
+            client.execute(
+                f"INSERT INTO `{table}` ({at}, {key}) SELECT now() - toIntervalSecond(age),"  # noqa: S608  (the catalogue's names)
+                " concat({r:String}, '-', toString(age)) FROM (SELECT arrayJoin({a:Array(UInt32)}) AS age)",
+                r=run,
+                a=json.dumps(ages),
+            )
         finally:
             client.execute(f"SYSTEM START TTL MERGES `{table}`")
         client.execute(f"OPTIMIZE TABLE `{table}` FINAL")

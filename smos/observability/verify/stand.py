@@ -3,9 +3,10 @@
 Each part starts when it is asked for and is ended with its owner. Faults change the recipe, never the check.
 """
 
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -51,18 +52,35 @@ class Stand:
     """One stack. `subject` starts ClickHouse and the collector; `postgres` and `bugsink` start on demand.
 
     close: ends what stands between the servers, and the servers (the owner would end them as well).
+    beside: another stack whose ClickHouse is used, with a database of this stack's own: for what does not strike the
+    server itself. One more server costs a second, one more database nothing.
     """
 
-    def __init__(self, owner: Owner, *, name: str = "stack", recipe: Recipe = SHIPPED) -> None:
+    def __init__(
+        self, owner: Owner, *, name: str = "stack", recipe: Recipe = SHIPPED, beside: "Stand | None" = None
+    ) -> None:
         self.owner, self.name, self.recipe = owner, name, recipe
+        self._beside = beside
         self._between = ExitStack()
 
     @cached_property
     def clickhouse(self) -> "EmbeddedClickHouse":
-        """ClickHouse, started. Raises ProvisionError."""
+        """ClickHouse, started; beside another stack: that one's. Raises ProvisionError."""
+        if self._beside is not None:
+            return self._beside.clickhouse
         server = self.recipe.servers.clickhouse(self.owner, name=f"{self.name}-clickhouse")
         server.start()
         return server
+
+    @cached_property
+    def store(self) -> ClickHouseEndpoint:
+        """Where its tables are."""
+        endpoint = self.clickhouse.endpoint
+        if self._beside is None:
+            return endpoint
+        endpoint = replace(endpoint, database=f"otel_{secrets.token_hex(8)}")
+        self._between.callback(_dropped, endpoint)
+        return endpoint
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
@@ -80,7 +98,7 @@ class Stand:
         from smos.provision.embedded.otelcol_build import configuration
         from smos.provision.embedded.rotel import EmbeddedRotel
 
-        recipe, clickhouse = self.recipe, self.clickhouse.endpoint
+        recipe, clickhouse = self.recipe, self.store
         if recipe.prepare is not None:
             with ClickHouse(clickhouse) as client:
                 recipe.prepare(client)
@@ -114,7 +132,7 @@ class Stand:
             collector = self._between.enter_context(self.recipe.front(collector))
         return Subject(
             collector=collector,
-            clickhouse=self.clickhouse.endpoint,
+            clickhouse=self.store,
             capabilities=self.collector.capabilities,
         )
 
@@ -134,8 +152,14 @@ class Stand:
 
     def close(self) -> None:
         """End it; the parts that were never asked for were never started."""
-        self._between.close()
-        for part in ("collector", "clickhouse", "postgres", "bugsink"):
-            server = self.__dict__.get(part)
-            if server is not None:
-                server.kill()
+        own = ("collector", "postgres", "bugsink", *(("clickhouse",) if self._beside is None else ()))
+        with self._between:  # what stands between goes last: a database whose collector lives comes back
+            for part in own:
+                server = self.__dict__.get(part)
+                if server is not None:
+                    server.kill()
+
+
+def _dropped(endpoint: ClickHouseEndpoint) -> None:
+    with ClickHouse(endpoint) as client:
+        client.execute(f"DROP DATABASE IF EXISTS {endpoint.database}", in_database=False)
