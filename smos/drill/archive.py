@@ -30,7 +30,7 @@ from smos.drill.sqlrules import HOSTILE, Action, judge
 from smos.drill.sqlstream import FLAWS, Command, Event, Flaw, SqlLexer, Statement
 from smos.drill.staging import Staged, give, remove, stage
 from smos.drill.textdump import LimitError, Watch, feed_text, named_database
-from smos.drill.toc import DATA, PRE, Entry
+from smos.drill.toc import DATA, PRE, Entry, out_of_order
 from smos.verdict import Problem
 
 BLOCK = 2**18
@@ -130,6 +130,10 @@ class ArchiveRestore:
             job.stop("truncated")
             return
         whole, first, main, last, views, inserts = self._sort(job, staged.entries)
+        if (disorder := out_of_order(staged.header, staged.entries)) is not None:
+            job.gap(
+                "contents-out-of-order", f"{disorder.kind} {disorder.tag[:80]} stands before what it needs"
+            )
         if staged.cut:
             job.whole = False
             job.note("dump-truncated", f"{len(staged.cut)} data files end early: {', '.join(staged.cut[:5])}")

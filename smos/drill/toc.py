@@ -5,6 +5,7 @@ Source of the layout: ReadHead and ReadToc in src/bin/pg_dump/pg_backup_archiver
 
 import mmap
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from smos.backup.pgdump import ArchiveHeader, TocError, parse_archive_header
 HEAD = 2**16
 LONGEST = 64 * 2**20
 MOST_ENTRIES = 5_000_000
-PRE, DATA = 2, 3
-"""Sections as the archive numbers them."""
+PRE, DATA, POST = 2, 3, 4
+"""Sections as the archive numbers them; pg_dump writes them in this order."""
+SECTIONS_SINCE = (1, 11)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the table of contents."""
+    """One entry of the table of contents. needs: IDs of what must come before it, as they are written."""
 
     id: int
     kind: str
@@ -31,6 +33,24 @@ class Entry:
     owner: str
     has_data: bool
     file: str
+    needs: tuple[str, ...] = ()
+
+
+def out_of_order(header: ArchiveHeader, entries: Sequence[Entry]) -> Entry | None:
+    """Return the first entry that stands before something that it needs; None where pg_restore could follow the order.
+
+    pg_dump sorts by need and by section. What is restored here goes by kinds and sections, and would not notice.
+    """
+    places = {str(entry.id): number for number, entry in enumerate(entries)}
+    reached = 0
+    for number, entry in enumerate(entries):
+        section = (
+            entry.section if header.version >= SECTIONS_SINCE and entry.section in {PRE, DATA, POST} else 0
+        )
+        if 0 < section < reached or any(places.get(need, 0) > number for need in entry.needs):
+            return entry
+        reached = max(reached, section)
+    return None
 
 
 def read_contents(data: "mmap.mmap | bytes") -> tuple[ArchiveHeader, tuple[Entry, ...]]:
@@ -46,7 +66,7 @@ def read_contents(data: "mmap.mmap | bytes") -> tuple[ArchiveHeader, tuple[Entry
         reader.string()
         reader.string()
         tag, kind = reader.string(), reader.string()
-        section = reader.integer() if header.version >= (1, 11) else PRE
+        section = reader.integer() if header.version >= SECTIONS_SINCE else PRE
         definition = reader.string()
         reader.string()
         copy, namespace = reader.string(), reader.string()
@@ -57,8 +77,7 @@ def read_contents(data: "mmap.mmap | bytes") -> tuple[ArchiveHeader, tuple[Entry
             reader.integer()
         owner = reader.string()
         reader.string()
-        while reader.string() is not None:
-            pass
+        needs = tuple(iter(reader.string, None))
         file = ""
         if header.format == "custom":
             reader.take(1 + header.offset_bytes)
@@ -67,7 +86,7 @@ def read_contents(data: "mmap.mmap | bytes") -> tuple[ArchiveHeader, tuple[Entry
         entries.append(
             Entry(
                 number, kind or "", tag or "", section, definition or "", copy or "", namespace or "", owner or "",
-                has_data, file,
+                has_data, file, needs,
             )
         )  # fmt: skip
     return header, tuple(entries)

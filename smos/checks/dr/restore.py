@@ -35,6 +35,8 @@ REMEDIES: dict[str, str] = {
     "sandbox-archives": "start the sandbox with archive_mode off",
     "sandbox-listens": "start the sandbox without network addresses",
     "sandbox-admin-name": "start the sandbox with a superuser of its own (smos_sandbox_admin)",
+    "contents-out-of-order": "by hand pg_restore would follow this order and fail: take the set from another copy,"
+    " and find out what changed the archive",
     "database-names-differ": "list the archive's contents (pg_restore --list): nobody can restore it by hand as it is;"
     " take the set from another copy",
     "database-duplicate": "keep one dump of each database in a set",

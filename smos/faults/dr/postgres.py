@@ -1,5 +1,7 @@
 """F20 to F31: databases that come back incomplete, changed, or with other rights than they had."""
 
+from collections.abc import Callable
+
 from smos.drill.sandbox import admin_connection
 from smos.drill.stack import Sandbox
 from smos.faults.dr.contents import Contents
@@ -14,6 +16,14 @@ BYTES = ("hash-mismatch", "size-mismatch")
 def in_globals(codes: str | tuple[str, ...], *mentions: str) -> tuple[Expectation, ...]:
     """Return expectations for damage in the globals: like damage in a dump."""
     return content(codes, *mentions)
+
+
+def edit_contents(work: Workspace, change: Callable[[Contents], None]) -> None:
+    """Change the table of contents of one database's dump."""
+    path = work.path("databases/smarteros/toc.dat")
+    contents = Contents.parse(path.read_bytes())
+    change(contents)
+    work.replace(path, contents.to_bytes())
 
 
 @fault(
@@ -243,10 +253,49 @@ def owner_lost(work: Workspace) -> None:
 )
 def owner_of_entry_lost(work: Workspace) -> None:
     """Leave out one owner, who is also the database's."""
-    path = work.path("databases/smarteros/toc.dat")
-    contents = Contents.parse(path.read_bytes())
-    contents.entry("TYPE", "order_state")["owner"] = None
-    work.replace(path, contents.to_bytes())
+    edit_contents(work, lambda contents: contents.entry("TYPE", "order_state").update(owner=None))
+
+
+@fault(
+    "F25i",
+    "An archive does not say how its database would be dropped, so pg_restore gives it no owner",
+    "dump",
+    caught("DR-03", "owner-differs", "database:", variant=Variant.REHASHED),
+    databases=("smarteros",),
+)
+def owner_of_database_lost(work: Workspace) -> None:
+    """Leave the owner, and take away what pg_restore asks for before it sets one."""
+    edit_contents(work, lambda contents: contents.entry("DATABASE", "smarteros").update(drop=None))
+
+
+@fault(
+    "F25j",
+    "An archive calls its database by two names",
+    "dump",
+    caught("DR-03", "database-names-differ", "elsewhere", verdict=NOT_PROVEN, variant=Variant.REHASHED),
+    databases=("smarteros",),
+)
+def database_renamed(work: Workspace) -> None:
+    """Rename the entry, and not what it defines: pg_restore would connect to a database that is not there."""
+    edit_contents(work, lambda contents: contents.entry("DATABASE", "smarteros").update(tag=b"elsewhere"))
+
+
+@fault(
+    "F25k",
+    "An archive is in an order that pg_restore can't follow",
+    "dump",
+    caught("DR-03", "contents-out-of-order", "heartbeat", verdict=NOT_PROVEN, variant=Variant.REHASHED),
+    databases=("smarteros",),
+)
+def contents_reordered(work: Workspace) -> None:
+    """Put the definition of a table behind its data."""
+
+    def change(contents: Contents) -> None:
+        entry = contents.entry("TABLE", "heartbeat")
+        contents.entries.remove(entry)
+        contents.entries.append(entry)
+
+    edit_contents(work, change)
 
 
 @fault(
