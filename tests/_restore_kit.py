@@ -84,6 +84,7 @@ CREATE OPERATOR app.=== (leftarg = int, rightarg = int, function = int4eq);
 CREATE TEXT SEARCH CONFIGURATION app.es (COPY = spanish);
 CREATE DOMAIN app.d AS text CHECK (value ~ '^\d+$');
 CREATE PUBLICATION pub FOR TABLE app.part;
+GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO app_user;
 CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '1');
 CREATE USER MAPPING FOR app_user SERVER elsewhere OPTIONS (user 'x', password 'geheim');
 CREATE FOREIGN TABLE app.far (a int) SERVER elsewhere;

@@ -3,6 +3,7 @@
 # Fixtures carry the types.
 # ruff: noqa: ANN001, ANN002, ANN003, ANN201, ANN202
 
+import dataclasses
 import json
 
 import psycopg
@@ -114,6 +115,22 @@ def test_a_restore_under_another_administrator_compares_equal_when_the_superuser
     expected, actual = content(source, "narrow"), content(sandbox, "narrow")
     assert {d.code for d in compare_content(expected, actual)} == {"owner-differs"}
     assert compare_content(expected, actual, superuser_names=("postgres", "smos_admin")) == ()
+
+
+@pytest.mark.parametrize(("right", "seen"), [("pg_read_all_data", True), ("pg_monitor", False)])
+def test_options_of_user_mappings_are_the_same_for_every_reader_or_unknown(servers, rich, right, seen):
+    source, _ = servers
+    execute(source, "postgres", f"CREATE ROLE looker LOGIN; GRANT {right}, app_rw, app_ro TO looker")
+    try:
+        with psycopg.connect(source.endpoint.conninfo("rich", "looker")) as connection:
+            found = read_catalogue(connection)
+    finally:
+        execute(source, "postgres", "DROP ROLE looker")
+    mapping = "user-mapping:app_rw.elsewhere"
+    assert (found.objects[mapping] == rich.catalogue.objects[mapping]) is seen
+    assert found.objects[mapping].get("hidden", False) is not seen
+    differences = compare_content(rich, dataclasses.replace(rich, catalogue=found))
+    assert [item for item in differences if item.object == mapping] == []
 
 
 def test_every_kind_of_object_is_in_the_catalogue(rich):

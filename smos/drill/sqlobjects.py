@@ -142,7 +142,8 @@ def plain_grant(statement: Statement) -> bool:
     kind = object_of(statement.skeleton).partition(" ")[0]
     rights = {b" ".join(word.split()).upper() for word in re.sub(rb"\([^()]*\)", b"", match[2]).split(b",")}
     allowed = {b"SELECT", b"EXECUTE", b"USAGE"}
-    if kind in {"FUNCTION", "PROCEDURE", "AGGREGATE", "TYPE", "LANGUAGE"}:  # there ALL is EXECUTE or USAGE
+    # There ALL is EXECUTE or USAGE.
+    if kind in {"FUNCTION", "PROCEDURE", "AGGREGATE", "TYPE", "LANGUAGE", "FOREIGN"}:
         allowed |= {b"ALL", b"ALL PRIVILEGES"}
     if kind in {"TABLE", "SEQUENCE"} and b"pg_catalog" not in statement.skeleton.lower():
         allowed |= {b"ALL", b"ALL PRIVILEGES", b"INSERT", b"UPDATE", b"DELETE"}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from smos.errors import BackupError
+from smos.postgres.catalogue_other_sql import user_mappings
 from smos.postgres.catalogue_sql import QUERIES
 from smos.postgres.names import qualified
 from smos.postgres.roles import read_roles
@@ -88,8 +89,11 @@ def read_catalogue(connection: "psycopg.Connection[Any]") -> Catalogue:
         )
     objects: dict[str, Mapping[str, Any]] = {}
     with fixed_settings(connection) as cursor:
-        for query in QUERIES:
-            cursor.execute(query(version).encode())
+        cursor.execute(b"SELECT has_table_privilege('pg_catalog.pg_user_mapping', 'SELECT')")
+        row = cursor.fetchone()
+        texts = [*(query(version) for query in QUERIES), user_mappings(readable=bool(row and row[0]))]
+        for text in texts:
+            cursor.execute(text.encode())
             for kind, parts, suffix, definition in cursor:
                 name = qualified(*(part for part in parts if part)) + suffix
                 if kind == "default-privileges":  # an empty schema is part of the name here

@@ -92,7 +92,7 @@ def global_objects(_version: int) -> str:
 
 
 def foreign_data(_version: int) -> str:
-    """Foreign data wrappers, servers and user mappings: names of options, never values."""
+    """Foreign data wrappers and servers: names of options, never values."""
     parts = [
         select_of(
             "'foreign-data-wrapper'",
@@ -118,14 +118,27 @@ def foreign_data(_version: int) -> str:
             },
             f"FROM pg_foreign_server AS s WHERE {no_member('pg_foreign_server', 's')}",
         ),
-        select_of(
-            "'user-mapping'",
-            "u.usename, u.srvname",
-            {"options": option_names("u.umoptions")},
-            "FROM pg_user_mappings AS u",
-        ),
     ]
     return " UNION ALL ".join(parts)
+
+
+def user_mappings(*, readable: bool) -> str:
+    """User mappings; names of options only. readable: pg_user_mapping itself may be read.
+
+    The view beside it shows no options to anybody but a superuser and the mapped role: they are unknown then.
+    """
+    if not readable:
+        known = {
+            "options": option_names("u.umoptions"),
+            "hidden": "CASE WHEN u.umoptions IS NULL THEN true END",
+        }
+        return select_of("'user-mapping'", "u.usename, u.srvname", known, "FROM pg_user_mappings AS u")
+    return select_of(
+        "'user-mapping'",
+        "CASE WHEN u.umuser = 0 THEN 'public' ELSE pg_get_userbyid(u.umuser) END, s.srvname",
+        {"options": option_names("u.umoptions")},
+        "FROM pg_user_mapping AS u JOIN pg_foreign_server AS s ON s.oid = u.umserver",
+    )
 
 
 def replication(version: int) -> str:
