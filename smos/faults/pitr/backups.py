@@ -4,17 +4,21 @@
 # ruff: noqa: D401
 
 import gzip
+import hashlib
 import io
+import re
 import shutil
 import tarfile
 
 from smos.faults.pitr.kinds import Kind
-from smos.faults.pitr.workspace import PitrWorkspace
+from smos.faults.pitr.pages import PAGE
+from smos.faults.pitr.workspace import SEGMENT, PitrWorkspace
 from smos.faults.registry import caught, fault
+from smos.physical.wal import lsn_number, lsn_text, segment_name, split_name
 from smos.selftest.pitr import DIRECTORY, FIRST, SECOND, TAR
 from smos.verdict import Verdict
 
-BUYER = "Compañía Ñuñoa"
+BUYER, HOLIDAY = "Compañía Ñuñoa", "Virgen de la Tirana"
 
 
 def _flip(page: bytes) -> bytes:
@@ -53,7 +57,7 @@ def value_changed(work: PitrWorkspace) -> None:
 
 
 @fault("F41c", "A page of a table is empty, and the manifest made to fit", "base backup",
-       caught("PITR-08", "rows-missing", "app.orders"))  # fmt: skip
+       caught("PITR-05", "page-blank", "app.orders"), caught("PITR-08", "rows-missing", "app.orders"))  # fmt: skip
 def page_zeroed(work: PitrWorkspace) -> None:
     """PostgreSQL takes a page of zeros for a new one: no checksum is wrong."""
     path, block = work.find(BUYER)
@@ -76,6 +80,40 @@ def page_damaged_alone(work: PitrWorkspace) -> None:
     """As a copy of the data directory would be."""
     page_damaged(work)
     (work.backup() / "backup_manifest").unlink()
+
+
+@fault("F41f", "A table ends earlier, and the manifest made to fit", "base backup",
+       caught("PITR-05", "relation-short", "app.holidays"))  # fmt: skip
+def table_cut(work: PitrWorkspace) -> None:
+    """Between two pages, so that what is left is sound."""
+    path, _ = work.find(HOLIDAY)
+    path.write_bytes(path.read_bytes()[:PAGE])
+    work.rehash()
+
+
+@fault("F41g", "A table's file is gone, and the manifest made to fit", "base backup",
+       caught("PITR-05", "relation-missing", "template0"))  # fmt: skip
+def table_gone(work: PitrWorkspace) -> None:
+    """In the template of new databases, where nobody looks."""
+    (work.backup() / "base" / "4" / "3602").unlink()  # pg_ts_config
+    work.rehash()
+
+
+@fault("F41h", "The status of transactions is gone, and the manifest made to fit", "base backup",
+       caught("PITR-01", "xact-missing", "pg_xact/0000"))  # fmt: skip
+def status_gone(work: PitrWorkspace) -> None:
+    """A server that replays the log takes it for zeros."""
+    (work.backup() / "pg_xact" / "0000").unlink()
+    work.rehash()
+
+
+@fault("F41i", "The status of transactions is blank, and the manifest made to fit", "base backup",
+       caught("PITR-01", "xact-blank", "none has ended", verdict=Verdict.NOT_PROVEN))  # fmt: skip
+def status_blank(work: PitrWorkspace) -> None:
+    """All of them seem to run for ever."""
+    path = work.backup() / "pg_xact" / "0000"
+    path.write_bytes(bytes(path.stat().st_size))
+    work.rehash()
 
 
 @fault("F42", "The manifest is altered", "manifest", caught("PITR-01", "manifest-altered", "checksum"))
@@ -111,6 +149,29 @@ def manifest_garbage(work: PitrWorkspace) -> None:
     """Cut in half."""
     path = work.backup() / "backup_manifest"
     path.write_bytes(path.read_bytes()[:5000])
+
+
+@fault("F42d", "The label is another backup's, and the manifest made to fit", "manifest",
+       caught("PITR-01", "parts-mixed", DIRECTORY))  # fmt: skip
+def label_of_another(work: PitrWorkspace) -> None:
+    """A later one's: a server would leave out the log between."""
+    path = work.backup() / "backup_label"
+    text = path.read_text()
+    start, name = text.partition("LOCATION: ")[2].split(" ", 1)[0], text.partition("(file ")[2][:24]
+    timeline, number = split_name(name, SEGMENT)
+    later = lsn_text(lsn_number(start) + SEGMENT)
+    path.write_text(text.replace(start, later).replace(name, segment_name(timeline, number + 1, SEGMENT)))
+    work.rehash()
+
+
+@fault("F42e", "The manifest holds no checksums", "manifest",
+       caught("PITR-01", "manifest-unhashed", DIRECTORY, verdict=Verdict.NOT_PROVEN))  # fmt: skip
+def manifest_unhashed(work: PitrWorkspace) -> None:
+    """As --manifest-checksums=NONE writes it: a changed page has the right size."""
+    path = work.backup() / "backup_manifest"
+    text = re.sub(r', "Checksum-Algorithm": "SHA256", "Checksum": "[0-9a-f]+"', "", path.read_text())
+    head = text.partition('"Manifest-Checksum"')[0]
+    path.write_text(f'{head}"Manifest-Checksum": "{hashlib.sha256(head.encode()).hexdigest()}"}}\n')
 
 
 @fault("F43", "backup_label is missing", "base backup", caught("PITR-01", "label-missing", DIRECTORY))
