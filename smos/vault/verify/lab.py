@@ -13,6 +13,7 @@ from smos.provision.owner import Owner
 from smos.vault.model import VaultEndpoint, VaultError
 from smos.vault.verify.stand import Stand, stand_up
 from smos.vault.verify.subject import Scratch, Subject
+from smos.vault.verify.template import Templates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,8 @@ class VaultLab:
     owner: gives the owner of private servers; made on demand. servers: makes a bare one (faults put others in its
     place). provide: makes one that is to be set up as the platform does it. proc: where the kernel tells of processes.
     compose: the file that users start the server by (None: as shipped). spoil: what a fault does to every private Vault
-    before its check sees it (negative controls only).
+    before its check sees it (negative controls only). templates: copies for private Vaults that differ only in how they
+    are run (negative controls only; None: each is set up by itself).
     """
 
     subject: Subject
@@ -33,6 +35,7 @@ class VaultLab:
     provide: Callable[..., EmbeddedOpenBao] = EmbeddedOpenBao
     proc: Path = Path("/proc")
     compose: Path | None = None
+    templates: Templates | None = None
 
     @property
     def endpoint(self) -> VaultEndpoint:
@@ -91,7 +94,10 @@ class VaultLab:
         """
         self.require_own()
         server = options.pop("server", None) or self.provide(self.owner(), name=name, memory=True)
-        stand = stand_up(self.owner(), name=name, server=server, **options)
+        if self.templates is not None and not options and self.templates.fits(server):
+            stand = self.templates.stand_up(self.owner(), server, name=name)
+        else:
+            stand = stand_up(self.owner(), name=name, server=server, **options)
         try:
             if self.spoil is not None:
                 self.spoil(stand)
