@@ -53,8 +53,14 @@ class Node:
 
     def over_network(self, user: str, **options: str) -> str:
         """Return the connection string of a client, a standby or a tool elsewhere."""
-        words = {**self.site.reach, "dbname": "postgres", "user": user, **options}
-        return make_conninfo(connect_timeout=CONNECT_S, **words)
+        words = {
+            **self.site.reach,
+            "dbname": "postgres",
+            "user": user,
+            "connect_timeout": str(CONNECT_S),
+            **options,
+        }
+        return make_conninfo(**words)
 
     def administer(self) -> "psycopg.Connection[tuple[object, ...]]":
         """Return a connection of the administrator, who needs no network. Raises psycopg.OperationalError."""

@@ -59,6 +59,7 @@ def judge_isolation(record: PitrRecord) -> Judgement:
             "gone": len(record.gone),
             "added": len(record.added),
             "network": isolation,
+            "ways_out": sorted({way for item in ran for way in item.ways_out or ()}),
             "settings_of_the_backup_ignored": sorted(
                 {name for item in record.prepared for name in item.brought}
             ),
