@@ -78,7 +78,7 @@ ALTER TABLE app.t OWNER TO app_owner;
 ALTER DEFAULT PRIVILEGES FOR ROLE app_owner IN SCHEMA app GRANT SELECT ON TABLES TO app_user;
 SET ROLE app_user; GRANT SELECT ON app.t TO granter; RESET ROLE;
 CREATE STATISTICS app.st ON a, b FROM app.part;
-CREATE COLLATION app.c (locale = 'C');
+CREATE COLLATION app.c (locale = 'C'); COMMENT ON COLLATION app.c IS 'before the extensions, in a dump';
 CREATE AGGREGATE app.agg(int) (sfunc = int4pl, stype = int);
 CREATE OPERATOR app.=== (leftarg = int, rightarg = int, function = int4eq);
 CREATE TEXT SEARCH CONFIGURATION app.es (COPY = spanish);

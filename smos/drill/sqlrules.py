@@ -256,7 +256,7 @@ def _comment(statement: Statement, words: list[str]) -> Ruling:
         return Ruling(Action.DATABASE, label)
     if kind == "ROLE":
         return Ruling(Action.GLOBAL, label)
-    return Ruling(Action.FEED, label, subject=object_of(statement.skeleton), early=kind == "SCHEMA")
+    return Ruling(Action.FEED, label, subject=object_of(statement.skeleton), early=kind in EARLY)
 
 
 def _drop(words: list[str]) -> Ruling:
