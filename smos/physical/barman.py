@@ -24,8 +24,14 @@ from smos.verdict import Problem
 
 TOOL_S = 4 * 3600
 LONGEST_INFO = 1 << 20
-CHANGED = ("postgresql.conf", "postgresql.conf.origin", "postgresql.auto.conf", "postgresql.auto.conf.origin")
-"""Files that `barman recover` rewrites, to take dangerous settings out."""
+CHANGED = (
+    "postgresql.conf",
+    "postgresql.conf.origin",
+    "postgresql.auto.conf",
+    "postgresql.auto.conf.origin",
+    "tablespace_map",
+)
+"""Files that `barman recover` rewrites, to take dangerous settings out, or takes away, where it has made the links."""
 LOG = "barman_wal"
 """Where `barman recover` puts the log, below the data directory, when it is told a timeline."""
 
@@ -145,6 +151,7 @@ class BarmanStore:
             "conninfo=host=/nonexistent",
             "backup_method=postgres",
             "archiver=on",
+            f"recovery_staging_path={scratch}",  # where Barman puts compressed backups before it unpacks them
         ]
         self.owner.write(path, "\n".join(lines) + "\n")
         return path
