@@ -10,7 +10,7 @@ DEV_EXTRAS := dev cli notify s3
 # On containers: what the engine is asked for. The containers' own negative controls are among it (but for the pristine
 # case, which is what the suite itself runs); those of the other suites run on embedded servers.
 DOCKER_TESTS ?= tests/test_compose_up.py $(wildcard tests/test_docker*.py)
-DOCKER_SUITES ?= (dr or vault or demo) and not negative or containers
+DOCKER_SUITES ?= (dr or vault or demo or pitr or failover) and not negative or containers
 
 # Runs start hundreds of Python processes: without bytecode each of them compiles all that it imports, which is most of
 # its time. It is kept beside the packages, so that nothing is written between the sources.
@@ -34,7 +34,7 @@ test-docker: .venv/ready-dev .venv/ready-docker .venv/ready-observability ## the
 	@$(MAKE) --no-print-directory images || \
 	  echo "NOT PROVEN in this run: the stacks whose images could not be built (make images says which)" | tee $(REPORTS)/docker/not-proven.txt
 	$(BIN)/pytest $(DOCKER_TESTS) -n 2 --reports $(REPORTS)/docker $(ARGS)
-	$(BIN)/pytest suites -m "$(DOCKER_SUITES)" -k "not pristine" --provision docker -n 2 --reports $(REPORTS)/docker $(ARGS)
+	$(BIN)/pytest suites -m "$(DOCKER_SUITES)" -k "not pristine" --provision docker -n 2 --dist worksteal --reports $(REPORTS)/docker $(ARGS)
 
 images: .venv/ready-docker .venv/ready-observability ## build the stacks' container images without a registry (Debian, root)
 	$(BIN)/python -m smos.provision.images --env compose/images/built.env --record compose/images/built.json $(IMAGES)
