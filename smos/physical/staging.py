@@ -41,9 +41,12 @@ def stage(
 
 
 def restore_command(place: Path) -> str:
-    """Return the command with which a server takes a file from `place`; quiet where there is none."""
+    """Return the command with which a server takes a file from `place`; quiet where there is none.
+
+    An archive may be read-only, and cp takes that along: the server would not open its own copy.
+    """
     source = f"{shlex.quote(str(place)).replace('%', '%%')}/%f"
-    return f'test -f {source} && cp {source} "%p"'
+    return f'test -f {source} && cp {source} "%p" && chmod 600 "%p"'
 
 
 def _segment(
