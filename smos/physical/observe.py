@@ -92,7 +92,9 @@ def _database(
         heartbeats = _moments(connection, problems)
         markers = _markers(connection)
     if compare and expected is not None:
-        content = read_content(lambda: psycopg.connect(endpoint.conninfo(name)), probe=False)
+        content = read_content(
+            lambda: psycopg.connect(endpoint.conninfo(name)), mode=expected.mode, probe=False
+        )
         tables, rows = len(content.tables), content.rows
         problems += [
             Problem("table-unreadable", f"{name}: {table}: {facts.problem}")

@@ -27,6 +27,7 @@ from smos.postgres.content import (
 from smos.postgres.fingerprint_sql import FEEDS, SEQUENCES, TABLES, TABLES_WITHOUT_LOCKS
 from smos.postgres.hashing import HashMode, Scan, large_object_query, scan_query
 from smos.postgres.names import qualified
+from smos.postgres.row_hash import Column
 from smos.postgres.row_security import ConnectAs, probe_row_security
 from smos.postgres.session import Connect, snapshot_session
 from smos.postgres.slots import Slots
@@ -75,6 +76,8 @@ class _Table:
     populated: bool
     unreadable: bool
     condition: str
+    toasted: bool
+    columns: tuple[Column, ...]
 
 
 def read_content(
@@ -90,9 +93,9 @@ def read_content(
     """Read what the database holds that `connect` connects to. Nothing is written.
 
     snapshot: name of an exported snapshot (`pg_export_snapshot`) whose owner stays open; None takes one of
-    its own. jobs: sessions that read tables at the same time. mode: "fast" or "sha256", see
-    `smos.postgres.hashing`. slots: shared with other work
-    on the same server. connect_as, probe: for row security, see `smos.postgres.row_security`.
+    its own. jobs: sessions that read tables at the same time. mode: see `smos.postgres.hashing`; what is compared with
+    a manifest is read in the manifest's mode. slots: shared with other work on the same server. connect_as, probe: for
+    row security, see `smos.postgres.row_security`.
 
     A table that can't be read (locked, no right, damaged) is recorded with its problem and does not stop the
     rest. Raises psycopg.Error when the server can't be reached or the snapshot is not valid, BackupError when
@@ -159,7 +162,20 @@ def _list_tables(connection: "psycopg.Connection[Any]") -> list[_Table]:
             rows = connection.execute(TABLES).fetchall()
     except psycopg.errors.LockNotAvailable:  # somebody holds a table exclusively: reading it will say so
         rows = connection.execute(TABLES_WITHOUT_LOCKS).fetchall()
-    return [_Table(*row) for row in rows]
+    return [
+        _Table(
+            oid=oid,
+            schema=schema,
+            table=table,
+            bytes=size,
+            populated=populated,
+            unreadable=unreadable,
+            condition=condition,
+            toasted=toasted,
+            columns=tuple(map(Column, names, types)),
+        )
+        for oid, schema, table, size, populated, unreadable, condition, toasted, names, types in rows
+    ]
 
 
 def _feeds(connection: "psycopg.Connection[Any]") -> dict[int, list[tuple[int, str]]]:
@@ -190,6 +206,8 @@ def _plan(
                 columns=tuple(columns.get(table.oid, ())),
                 condition=table.condition,
                 pages=pages,
+                row=table.columns,
+                toasted=table.toasted,
             )
 
         if table.bytes > BATCH_BYTES:

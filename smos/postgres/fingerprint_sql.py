@@ -8,19 +8,30 @@ from smos.postgres.sql_parts import USER_SCHEMA
 # Tables and materialized views. Members of an extension are left out, except the data of the tables that it declares as configuration.
 _TABLES = f"""
 SELECT c.oid, n.nspname, c.relname, coalesce(SIZE_OF_TABLE, 0), c.relispopulated,
-       c.relpersistence = 'u' AND pg_is_in_recovery(), coalesce(x.condition, '')
+       c.relpersistence = 'u' AND pg_is_in_recovery(), coalesce(x.condition, ''), HAS_TOAST, k.names, k.types
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition FROM pg_extension) AS x ON x.oid = c.oid
+LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition FROM pg_extension) AS x ON x.oid = c.oid,
+LATERAL (SELECT coalesce(array_agg(a.attname::text ORDER BY a.attnum), '{{}}'::text[]) AS names,
+       coalesce(array_agg(CASE WHEN t.typtype = 'e' THEN 'enum' WHEN t.oid < 16384 THEN t.typname::text ELSE '' END
+           ORDER BY a.attnum), '{{}}'::text[]) AS types
+    FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS k
 WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND {USER_SCHEMA}
   AND (x.oid IS NOT NULL OR NOT EXISTS (SELECT FROM pg_depend AS e
        WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'))
 ORDER BY n.nspname, c.relname
 """
-TABLES = _TABLES.replace("SIZE_OF_TABLE", "pg_relation_size(c.oid)").encode()
+TABLES = (
+    _TABLES.replace("SIZE_OF_TABLE", "pg_relation_size(c.oid)")
+    .replace("HAS_TOAST", "coalesce(pg_relation_size(NULLIF(c.reltoastrelid, 0)), 0) > 0")
+    .encode()
+)
 # The size by the last VACUUM, which no lock on a table can hold up.
-TABLES_WITHOUT_LOCKS = _TABLES.replace(
-    "SIZE_OF_TABLE", "greatest(c.relpages, 0)::bigint * current_setting('block_size')::int"
-).encode()
+TABLES_WITHOUT_LOCKS = (
+    _TABLES.replace("SIZE_OF_TABLE", "greatest(c.relpages, 0)::bigint * current_setting('block_size')::int")
+    .replace("HAS_TOAST", "c.reltoastrelid <> 0")
+    .encode()
+)
 SEQUENCES = f"""
 SELECT c.oid, n.nspname, c.relname, s.seqincrement FROM pg_class AS c JOIN pg_sequence AS s ON s.seqrelid = c.oid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -1,20 +1,22 @@
 """SQL that counts and hashes rows inside the server, whatever their order.
 
-Each row is turned into text once, by the server's own `record_out` (never by a cast: a database may define
-one of its own), under the settings of `smos.postgres.session`, and hashed; the hashes are *added*, so that
-order and physical place do not matter while duplicates do. Sums of parts of a table add up to the sum of the
-table.
+Each row is hashed by itself, under the settings of `smos.postgres.session`, and the hashes are *added*, so that order
+and physical place do not matter while duplicates do. Sums of parts of a table add up to the sum of the table.
 
-fast: two 64-bit hashes of the row with independent seeds (`hashtextextended`), summed without overflow. A
-change of rows goes unnoticed with a probability of about 2^-128; that holds for accidents, not for somebody
-who constructs rows to that end, because the hash is not a cryptographic one. It may also differ between
+fast-2: two 64-bit hashes of the row's values with independent seeds, column by column (`smos.postgres.row_hash`), summed
+without overflow. A change of rows goes unnoticed with a probability of about 2^-128; that holds for accidents, not for
+somebody who constructs rows to that end, because the hash is not a cryptographic one. It may also differ between
 machines of different byte order.
 
-sha256: SHA-256 of each row, its four 64-bit quarters summed without overflow. An accident goes unnoticed with
+fast: the first version, of manifests made before version 2 was there: the row is turned into text by the server's own
+`record_out` (never by a cast: a database may define one of its own), and hashed twice (`hashtextextended`). Same odds,
+two to three times as slow. What a manifest holds is read again as the manifest says, so both can be compared.
+
+sha256: SHA-256 of each row's text, its four 64-bit quarters summed without overflow. An accident goes unnoticed with
 about 2^-256. To find one row that replaces another takes 2^128 steps or more; somebody who may replace very
 many rows at will has an easier task (sums of hashes can be balanced by the birthday method), which a
-signature over the dump's own SHA-256 prevents. It takes two to three times as long on PostgreSQL 18, where bytes can
-be read as numbers, and five times before; the sums are the same.
+signature over the dump's own SHA-256 prevents. It takes four to six times as long as fast-2 on PostgreSQL 18, where
+bytes can be read as numbers, and twice that before; the sums are the same.
 """
 
 # Whole clauses of SQL stay on one line.
@@ -25,6 +27,8 @@ from enum import StrEnum
 
 from psycopg import sql
 
+from smos.postgres.row_hash import Column, row_hash
+
 SECOND_SEED = 0x5EED
 PAGE_BYTES_OF_LARGE_OBJECTS = 2048
 BYTES_AS_NUMBERS = 180000
@@ -34,13 +38,9 @@ BYTES_AS_NUMBERS = 180000
 class HashMode(StrEnum):
     """How rows are hashed; see the module's text."""
 
-    FAST = "fast"
+    FAST = "fast-2"
+    FAST_1 = "fast"
     SHA256 = "sha256"
-
-    @property
-    def lanes(self) -> int:
-        """Number of sums that make up a hash."""
-        return 2 if self is HashMode.FAST else 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,8 @@ class Scan:
 
     key: index of the table in the caller's list. columns: those whose smallest and largest value are wanted.
     condition: SQL of an extension's configuration table (`WHERE …`), as the extension gave it. pages: first
-    page and the page after the last (None: to the end); None reads everything.
+    page and the page after the last (None: to the end); None reads everything. row: all columns, in the order of the
+    table. toasted: some values lie outside of their rows.
     """
 
     key: int
@@ -59,6 +60,8 @@ class Scan:
     condition: str = ""
     pages: tuple[int, int | None] | None = None
     bytes: int = 0
+    row: tuple[Column, ...] = ()
+    toasted: bool = False
 
 
 def scan_query(scan: Scan, mode: HashMode, *, server_version_num: int = 0) -> sql.Composed:
@@ -67,14 +70,27 @@ def scan_query(scan: Scan, mode: HashMode, *, server_version_num: int = 0) -> sq
     server_version_num: of the server that will run it, for what newer ones do faster.
     """
     numbers = server_version_num >= BYTES_AS_NUMBERS
-    # `r.*` is the whole row even where a column is called like the alias. OFFSET 0 keeps the planner from
-    # merging the levels, which would turn the row into text once per hash.
     columns = [
         sql.SQL(", r.{} AS {}").format(sql.Identifier(column), sql.Identifier(f"c{n}"))
         for n, column in enumerate(scan.columns)
     ]
-    rows = sql.SQL('SELECT textin(record_out(r.*)) COLLATE "C" AS row_text{} FROM ONLY {}.{} AS r{}').format(
-        sql.SQL("").join(columns), sql.Identifier(scan.schema), sql.Identifier(scan.table), _where(scan)
+    if mode is HashMode.FAST:
+        hashed = row_hash(scan.row, toasted=scan.toasted)
+        items: sql.Composable = sql.SQL(", ").join(hashed.values)
+        sums: sql.Composable = sql.SQL(", ").join(
+            sql.SQL("coalesce(sum({}), 0)::text").format(hashed.with_seed(seed))
+            for seed in (0, SECOND_SEED << 32)
+        )
+    else:
+        # `r.*` is the whole row even where a column is called like the alias.
+        items = sql.SQL('textin(record_out(r.*)) COLLATE "C" AS row_text')
+        sums = _sums(mode, numbers=numbers)
+    rows = sql.SQL("SELECT {}{} FROM ONLY {}.{} AS r{}").format(
+        items,
+        sql.SQL("").join(columns),
+        sql.Identifier(scan.schema),
+        sql.Identifier(scan.table),
+        _where(scan),
     )
     extremes = sql.SQL(", ").join(
         sql.SQL("min({0})::text, max({0})::text").format(sql.Identifier(f"c{n}"))
@@ -84,7 +100,7 @@ def scan_query(scan: Scan, mode: HashMode, *, server_version_num: int = 0) -> sq
         "SELECT {}::integer, count(*), ARRAY[{}]::text[], ARRAY[{}]::text[] FROM ({}) AS q"
     ).format(
         sql.Literal(scan.key),
-        _sums(mode, numbers=numbers),
+        sums,
         extremes,
         _hashed(rows, mode, numbers=numbers, keep=len(scan.columns)),
     )
@@ -103,7 +119,8 @@ def _where(scan: Scan) -> sql.Composable:
 
 
 def _hashed(rows: sql.Composable, mode: HashMode, *, numbers: bool, keep: int) -> sql.Composable:
-    if mode is HashMode.FAST:
+    # OFFSET 0 keeps the planner from merging the levels, which would turn a value into text once per hash.
+    if mode is not HashMode.SHA256:
         return sql.SQL("{} OFFSET 0").format(rows)
     kept = sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(f"c{n}")) for n in range(keep))
     digest = "sha256(convert_to(row_text, getdatabaseencoding()))"
@@ -113,7 +130,7 @@ def _hashed(rows: sql.Composable, mode: HashMode, *, numbers: bool, keep: int) -
 
 
 def _sums(mode: HashMode, *, numbers: bool) -> sql.Composable:
-    if mode is HashMode.FAST:
+    if mode is not HashMode.SHA256:
         return sql.SQL(
             "coalesce(sum(hashtextextended(q.row_text, 0)), 0)::text,"
             " coalesce(sum(hashtextextended(q.row_text, {})), 0)::text"

@@ -244,7 +244,7 @@ def _compare(run: _Run, load: Load, endpoint: PostgresEndpoint, names: Names) ->
     load.let_reader_in(names.new)
     conninfo = endpoint.conninfo(names.new, load.reader, password=endpoint.env().get("PGPASSWORD", ""))
     try:
-        content = read_content(lambda: psycopg.connect(conninfo), jobs=JOBS, probe=False)
+        content = read_content(lambda: psycopg.connect(conninfo), jobs=JOBS, mode=expected.mode, probe=False)
     finally:
         load.keep_reader_out(names.new)
     compared = compare_content(expected, replace(content, catalogue=catalogue))
