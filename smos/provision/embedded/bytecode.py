@@ -16,16 +16,19 @@ from smos.provision.cache import CacheError, cached
 COMPILE_S = 180
 
 
-def with_bytecode(python: Path, packages: Path, imports: Sequence[str]) -> list[str]:
+def with_bytecode(
+    python: Path, packages: Path, imports: Sequence[str], *, without: Sequence[str] = ()
+) -> list[str]:
     """Return options for `python` with which it finds these modules compiled; none where there is no cache.
 
     packages: the folder that they are imported from. Its name changes with its files where it is a copy in the cache;
-    Python itself compares each file's time and size in any case.
+    Python itself compares each file's time and size in any case. without: modules that are not to be found.
     """
 
     def make(content: Path) -> None:
         names = ", ".join(imports)
-        code = f"import sys; sys.path.insert(0, {str(packages)!r}); import {names}"
+        hidden = f"sys.modules.update(dict.fromkeys({list(without)!r}))"
+        code = f"import sys; sys.path.insert(0, {str(packages)!r}); {hidden}; import {names}"
         words = [str(python), "-I", "-S", "-X", f"pycache_prefix={content}", "-c", code]
         try:
             subprocess.run(words, capture_output=True, check=True, timeout=COMPILE_S)
@@ -34,7 +37,7 @@ def with_bytecode(python: Path, packages: Path, imports: Sequence[str]) -> list[
         for path in content.rglob("*.pyc"):
             path.chmod(0o644)
 
-    key = repr((str(python), sys.version, str(packages), tuple(imports)))
+    key = repr((str(python), sys.version, str(packages), tuple(imports), tuple(without)))
     try:
         return ["-X", f"pycache_prefix={cached('bytecode', key, make)}"]
     except CacheError:  # it only saves time

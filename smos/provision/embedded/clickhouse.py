@@ -26,8 +26,11 @@ NEEDED = ("chdb", "lz4", "clickhouse_cityhash", "zstandard")
 IMPORTS = ("chdb", "lz4.block", "lz4.frame", "clickhouse_cityhash.cityhash", "zstandard")
 """What the front imports of them."""
 FRONT = Path(__file__).resolve().parent / "clickhousefront"
+UNUSED = ("pyarrow",)
+"""What chdb imports where it is installed, for interfaces of its own: with numpy half of the time of a start."""
 BOOT = (
     "import sys; sys.path[:0] = sys.argv[2:]; from pathlib import Path; "
+    f"sys.modules.update(dict.fromkeys({UNUSED!r})); "
     "from clickhousefront.__main__ import main; main(Path(sys.argv[1]))"
 )
 
@@ -80,7 +83,7 @@ class EmbeddedClickHouse(HttpServer):
         # it holds is telemetry that the harness made.
         packages = reachable_packages(_packages(), user if python is not None else None)
         program = python or Path(sys.executable)
-        compiled = with_bytecode(program, packages, IMPORTS)
+        compiled = with_bytecode(program, packages, IMPORTS, without=UNUSED)
         return Launch(
             argv=[program, "-I", "-S", "-B", *compiled, "-c", BOOT, config, packages, self._etc],
             as_service_user=python is not None,
