@@ -193,11 +193,14 @@ def granted_wrongly(found: tuple[AccessFacts, ...]) -> list[str]:
 
 
 def test_requests_capabilities_and_the_documented_matrix_agree(source: Source) -> None:
-    matrix = load_matrix()
+    # One role of each kind; VAULT-06 tries every role in the same way, twice: its check and its pristine control.
+    matrix = load_matrix().model_copy(update={"roles": ("director-gemini", "backup", "tenant-cl-0001")})
     found = try_access(source.server.endpoint, source.keys(), matrix)
     assert len(found) == len(matrix.roles) * len(matrix.paths) * len(Verb)
     assert granted_wrongly(found) == []
-    assert sum(cell.expected for cell in found) > 150
+    assert {role for role in matrix.roles if any(cell.expected for cell in found if cell.role == role)} == {
+        *matrix.roles
+    }
 
 
 def test_every_provider_that_holds_a_secret_is_in_the_matrix() -> None:

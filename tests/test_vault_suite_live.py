@@ -68,12 +68,10 @@ def entries(stand: Stand) -> list[dict]:
     return [json.loads(line) for line in stand.server.audit_path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("check_id", [f"VAULT-0{number}" for number in range(1, 8)])
-def test_without_a_scratch_path_nothing_is_written_and_what_needs_it_is_not_proven(
-    check_id: str, owner: Owner, stand: Stand, tmp_path: Path
-) -> None:
+def without_scratch(check_id: str, owner: Owner, stand: Stand, folder: Path) -> Judgement:
+    """Run a check where nothing may be written, and look that nothing was."""
     before = len(entries(stand))
-    judgement = exercise(check_id, lab(owner, target(stand, tmp_path)))
+    judgement = exercise(check_id, lab(owner, target(stand, folder)))
     requests = [entry["request"] for entry in entries(stand)[before:] if entry["type"] == "request"]
     changing = {
         (request["operation"], request["path"])
@@ -82,6 +80,14 @@ def test_without_a_scratch_path_nothing_is_written_and_what_needs_it_is_not_prov
     }
     assert changing == set()
     assert codes(judgement, Verdict.FAIL) == set()
+    return judgement
+
+
+@pytest.mark.parametrize("check_id", [f"VAULT-0{number}" for number in (1, 2, 3, 4, 5, 7)])
+def test_without_a_scratch_path_nothing_is_written_and_what_needs_it_is_not_proven(
+    check_id: str, owner: Owner, stand: Stand, tmp_path: Path
+) -> None:
+    judgement = without_scratch(check_id, owner, stand, tmp_path)
     assert judgement.verdict is (Verdict.PASS if check_id == "VAULT-04" else Verdict.NOT_PROVEN)
 
 
@@ -103,10 +109,11 @@ def test_with_a_token_and_a_scratch_path_all_is_proven_and_nothing_stays(
     assert [name for name in mounts if name.startswith("smos-scratch")] == []
 
 
-def test_the_matrix_of_a_live_vault_names_what_was_not_requested(
+def test_the_matrix_of_a_live_vault_writes_nothing_and_names_what_was_not_requested(
     owner: Owner, stand: Stand, tmp_path: Path
 ) -> None:
-    judgement = exercise("VAULT-06", lab(owner, target(stand, tmp_path)))
+    judgement = without_scratch("VAULT-06", owner, stand, tmp_path)
+    assert judgement.verdict is Verdict.NOT_PROVEN
     assert codes(judgement, Verdict.NOT_PROVEN) == {
         "access-not-requested",
         "access-ways-unknown",  # the role backup may not list roles of tokens
