@@ -87,6 +87,29 @@ def test_a_change_of_roles_is_found(change, code):
     assert codes(change) == {code}
 
 
+def test_what_only_the_sandbox_has_of_roles_is_a_difference():
+    source = deepcopy(SOURCE)
+    source["roles"]["app"] = {**ROLE, "has_password": False, "comment": None}
+    source["settings_of_all"] = []
+    found = deepcopy(source)
+    assert compare_roles(source, found) == ()
+    found["roles"]["app"] = {**ROLE, "has_password": True, "comment": "sha256:0"}
+    found["settings_of_all"] = ["row_security=off"]
+    found["parameters"]["work_mem"] = ["app=s/postgres"]
+    assert [(item.code, item.object) for item in compare_roles(source, found)] == [
+        ("role-changed", "role:app"),
+        ("role-changed", "role:app"),
+        ("role-setting-differs", "role:"),
+        ("grant-extra", "parameter:work_mem"),
+    ]
+
+
+def test_a_manifest_of_before_comments_and_settings_of_all_roles_says_nothing_of_them():
+    assert (
+        codes(lambda r: (r["roles"]["app"].update(comment="x"), r.update(settings_of_all=["a=b"]))) == set()
+    )
+
+
 def test_an_unreadable_password_is_no_difference():
     assert codes(lambda r: r["roles"]["app"].update(has_password=None)) == set()
 

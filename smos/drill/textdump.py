@@ -16,7 +16,8 @@ from smos.drill.databases import DatabasePlan, database_name
 from smos.drill.globals import GlobalsReader
 from smos.drill.job import Job
 from smos.drill.restore_facts import DatabaseRestore, DumpSource
-from smos.drill.sqlrules import HOSTILE, Action, judge
+from smos.drill.sandbox import SYSTEM_DATABASES
+from smos.drill.sqlrules import HOSTILE, UNEXPECTED, Action, judge
 from smos.drill.sqlstream import Command, Comment, Event, Flaw, SqlLexer, Statement
 from smos.drill.sqltokens import Reader, tokenize
 from smos.target import Limits
@@ -199,7 +200,10 @@ class TextRestore:
             self._watch.remove(self._job)  # nothing but the settings before a CREATE DATABASE
             self._job = None
         self._close_job()
-        self._open(target)
+        job = self._open(target)
+        if not job.plan.known and target not in SYSTEM_DATABASES:
+            detail = f"line {command.line}: \\connect: to a database that the dump does not create"
+            job.gap(UNEXPECTED, detail)
 
     def _refuse(self, kind: str, line: int) -> None:
         if self._globals is not None:

@@ -6,7 +6,10 @@ from typing import Any
 from smos.postgres.compare_grants import Names, compare_grants
 from smos.postgres.difference import Difference, contrast
 
-_NOT_COMPARED = {"bootstrap", "has_password"}
+_NOT_COMPARED = {"bootstrap", "has_password", "comment"}
+"""By the rule of all attributes; what else is asked of them stands below."""
+_ALL = "settings_of_all"
+"""What ALTER ROLE ALL set. Earlier manifests don't say, as of comments."""
 
 
 def compare_roles(
@@ -61,11 +64,21 @@ def _roles(
             if role.get(attribute) != found.get(attribute):
                 detail = f"{attribute}: {contrast(role.get(attribute), found.get(attribute))}"
                 yield Difference("role-changed", key, detail)
-        if role.get("has_password") and found.get("has_password") is False:
-            yield Difference("password-missing", key, "it has a password in the source, none here")
+        yield from _password_and_comment(key, role, found)
     for name in after:
         if name not in before and name not in known and name not in ignore:
             yield Difference("role-extra", f"role:{name}", "not in the source")
+
+
+def _password_and_comment(
+    key: str, role: Mapping[str, Any], found: Mapping[str, Any]
+) -> Iterator[Difference]:
+    if role.get("has_password") and found.get("has_password") is False:
+        yield Difference("password-missing", key, "it has a password in the source, none here")
+    elif role.get("has_password") is False and found.get("has_password"):
+        yield Difference("role-changed", key, "it has a password here, none in the source")
+    if "comment" in role and role["comment"] != found.get("comment"):
+        yield Difference("role-changed", key, "its comment is another one")
 
 
 def _memberships(
@@ -109,6 +122,9 @@ def _settings(
         if role not in ignore and before.get(role) != after.get(role):
             detail = contrast(before.get(role), after.get(role))
             yield Difference("role-setting-differs", f"role:{role}", detail)
+    if _ALL in expected and expected[_ALL] != actual.get(_ALL, []):
+        detail = f"of all roles: {contrast(expected[_ALL], actual.get(_ALL, []))}"
+        yield Difference("role-setting-differs", "role:", detail)
 
 
 def _objects(expected: Mapping[str, Any], actual: Mapping[str, Any], names: Names) -> Iterator[Difference]:
@@ -126,3 +142,7 @@ def _objects(expected: Mapping[str, Any], actual: Mapping[str, Any], names: Name
     for name, acl in expected.get("parameters", {}).items():
         there, here = {"acl": acl}, {"acl": rights.get(name, [])}
         yield from compare_grants(f"parameter:{name}", there, here, names, same_major=True, owners=owners)
+    for name in sorted(rights.keys() - expected.get("parameters", {}).keys()):
+        yield Difference(
+            "grant-extra", f"parameter:{name}", "somebody may set it, nobody could in the source"
+        )

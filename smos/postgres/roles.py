@@ -14,7 +14,8 @@ SELECT r.rolname, jsonb_build_object(
     'superuser', r.rolsuper, 'inherit', r.rolinherit, 'create_role', r.rolcreaterole, 'create_db', r.rolcreatedb,
     'login', r.rolcanlogin, 'replication', r.rolreplication, 'bypass_row_security', r.rolbypassrls,
     'connection_limit', r.rolconnlimit, 'valid_until', r.rolvaliduntil::text,
-    'bootstrap', r.oid = 10)
+    'bootstrap', r.oid = 10, 'comment', 'sha256:' || left(encode(sha256(convert_to(
+        shobj_description(r.oid, 'pg_authid'), getdatabaseencoding())), 'hex'), 16))
 FROM pg_roles AS r WHERE r.rolname !~ '^pg_'
 """
 # Only whether there is one: the hash itself never leaves the server.
@@ -25,10 +26,11 @@ FROM pg_auth_members AS m WHERE pg_get_userbyid(m.member) !~ '^pg_'
 """
 # A custom setting (with a dot in its name) may hold a key: a short digest of it is enough to compare.
 _SETTINGS = r"""
-SELECT pg_get_userbyid(s.setrole), (SELECT jsonb_agg(CASE WHEN split_part(o, '=', 1) ~ '\.'
+SELECT CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole) END,
+    (SELECT jsonb_agg(CASE WHEN split_part(o, '=', 1) ~ '\.'
     THEN split_part(o, '=', 1) || '=sha256:' || left(encode(sha256(convert_to(o, getdatabaseencoding())), 'hex'), 8)
     ELSE o END ORDER BY o) FROM unnest(s.setconfig) AS o)
-FROM pg_db_role_setting AS s WHERE s.setdatabase = 0 AND s.setrole <> 0
+FROM pg_db_role_setting AS s WHERE s.setdatabase = 0
 """
 _TABLESPACES = """
 SELECT t.spcname, jsonb_strip_nulls(jsonb_build_object('owner', pg_get_userbyid(t.spcowner),
@@ -43,7 +45,8 @@ def read_roles(connection: "psycopg.Connection[Any]") -> dict[str, Any]:
 
     Keys: `roles` (name to attributes; `has_password` is None where the connected role may not know),
     `memberships` (list of {role, member, grantor, admin, inherit, set}), `settings` (role to list of
-    `name=value`), `tablespaces`, `parameters` (name to access list, PostgreSQL 15 and newer).
+    `name=value`), `settings_of_all` (of ALTER ROLE ALL), `tablespaces`, `parameters` (name to access list,
+    PostgreSQL 15 and newer).
 
     Predefined roles (`pg_…`) are left out; memberships in them are not.
     """
@@ -64,7 +67,8 @@ def read_roles(connection: "psycopg.Connection[Any]") -> dict[str, Any]:
         keys = ("role", "member", "grantor", "admin", "inherit", "set")
         memberships = [dict(zip(keys, row, strict=True)) for row in cursor]
         cursor.execute(_SETTINGS.encode())
-        settings = {str(name): list(values) for name, values in cursor}
+        settings = {str(name or ""): list(values) for name, values in cursor}
+        of_all = settings.pop("", [])
         cursor.execute(_TABLESPACES.encode())
         tablespaces = {str(name): dict(values) for name, values in cursor}
         parameters: dict[str, list[str]] = {}
@@ -75,6 +79,7 @@ def read_roles(connection: "psycopg.Connection[Any]") -> dict[str, Any]:
         "roles": dict(sorted(roles.items())),
         "memberships": sorted(memberships, key=lambda m: (m["role"], m["member"], m["grantor"])),
         "settings": dict(sorted(settings.items())),
+        "settings_of_all": of_all,
         "tablespaces": dict(sorted(tablespaces.items())),
         "parameters": dict(sorted(parameters.items())),
     }

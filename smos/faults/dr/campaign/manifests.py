@@ -52,6 +52,8 @@ SPELLED_FREELY = ("/heartbeat_at", "/collate", "/ctype")
 """Statements of which capitals say nothing."""
 MAY_BE_ABSENT: tuple[tuple[str, str], ...] = (
     (r"roles/memberships/\d+/(?:set|inherit)", "servers before version 16 know no such option"),
+    (r"roles/roles/[^/]+/comment|roles/settings_of_all.*", "earlier manifests don't say"),
+    (r"roles/roles/[^/]+/has_password", "who takes the backup may not be let see who has one"),
 )
 """The same, where only leaving the value out is harmless."""
 
