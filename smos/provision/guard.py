@@ -12,27 +12,31 @@ container that shares the directory) can tell a dead run from a living one witho
 
 Requests: `own` (a directory), `spawn`, `signal`, `close`. On systems without /proc, prctl or namespaces
 (macOS) the guard works with `ps` and says which isolation it reached.
+
+Every run starts one, so it imports little: what few of them need (and `typing`) would be half of its time.
 """
+
+from __future__ import annotations
 
 import contextlib
 import ctypes
 import fcntl
 import json
 import os
-import platform
 import resource
 import select
-import shutil
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
 
-LINUX = platform.system() == "Linux"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+LINUX = sys.platform == "linux"
 GRACE_S = 2.0
 """How long servers may take to stop by themselves once their runner is gone, before they are killed."""
 KILL_S = 3.0
@@ -109,6 +113,8 @@ def _stat_fields(pid: int) -> list[str]:
 
 
 def _ask(*argv: str) -> str:
+    import subprocess
+
     try:
         answer = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
@@ -131,6 +137,8 @@ def remove_tree(path: Path) -> None:
     What was restored from an archive may lack the owner's own permissions; an ordinary user gives them back
     first (root does not need them). Raises OSError when something remains.
     """
+    import shutil
+
     if os.geteuid() != 0 and path.is_dir() and not path.is_symlink():
         path.chmod(0o700)
         for directory, names, _ in os.walk(path):
@@ -259,6 +267,8 @@ class Guard:
         self._system = _System()
         self._children: dict[int, dict[str, Any]] = {}
         self._status: dict[int, int] = {}
+        self._childless = False
+        """Whether nothing runs below this process, for sure: it adopts what its children leave behind."""
         self._number = 0
         self._refusal: str | None = None
         self._buffer = b""
@@ -284,8 +294,10 @@ class Guard:
         self._waker = waker
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._adopts = False
         with contextlib.suppress(OSError):  # an old kernel: orphans then go to init
             self._system.prctl(PR_SET_CHILD_SUBREAPER, 1)
+            self._adopts = LINUX
 
     def serve(self) -> None:
         """Answer requests until the runner closes the channel, dies, or asks for the end."""
@@ -398,7 +410,9 @@ class Guard:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
+                self._childless = self._adopts
                 return
+            self._childless = False
             if pid == 0:
                 return
             if pid in self._children:
@@ -412,7 +426,8 @@ class Guard:
         """Stop every process, remove every directory, drop the record. Returns what could not be done."""
         for pid, child in self._children.items():
             send_signal(pid, child["stop_signal"])
-        for pid in {*descendants(os.getpid()), *self._children}:
+        self._reap()
+        for pid in {*self._below(), *self._children}:
             send_signal(pid, signal.SIGCONT)  # one that was paused could not end
         self._await(lambda: not self._children, GRACE_S)
         self._await(self._killed, KILL_S)
@@ -428,10 +443,14 @@ class Guard:
 
     def _killed(self) -> bool:
         """Kill what is left below this process; True when nothing is."""
-        left = descendants(os.getpid())
+        left = self._below()
         for pid in {*left, *self._children}:
             send_signal(pid, signal.SIGKILL)
         return not left and not self._children
+
+    def _below(self) -> list[int]:
+        """Return what runs below this process, without a look at every process of the machine where nothing does."""
+        return [] if self._childless else descendants(os.getpid())
 
     def _await(self, done: Any, limit_s: float) -> None:
         """Reap until `done()` or the limit; woken by SIGCHLD, not by polling."""
