@@ -1,7 +1,7 @@
 """Read what the restored databases hold and compare it with the manifest, or with the last verified drill."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,6 +18,7 @@ from smos.postgres.compare import compare_content
 from smos.postgres.compare_roles import compare_roles
 from smos.postgres.content import DatabaseContent
 from smos.postgres.difference import Difference
+from smos.postgres.hashing import HashMode
 from smos.postgres.roles import read_roles
 from smos.postgres.verify import read_and_check
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -34,6 +35,8 @@ ATTRIBUTES = {
 UNREADABLE = Problem("manifest-content-unreadable", "what the manifest says of its content can't be read")
 UNEXPECTED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What a comparison runs into where a manifest holds other values than `to_json` writes, anywhere in its depth."""
+Reading = tuple[DatabaseContent, tuple[Problem, ...], int]
+ReadDatabase = Callable[[EmbeddedPostgres, RestoreFacts, str, int], Reading]
 COLLAPSE = 0.5
 """A table that lost more than half of its rows since the last verified drill is worth a word."""
 
@@ -64,10 +67,13 @@ def read_and_compare(
     restore: RestoreFacts | None,
     last_verified: Mapping[str, DatabaseContent],
     jobs: int,
+    *,
+    read: ReadDatabase | None = None,
 ) -> ContentReading:
     """Read every restored database, compare it, and check its integrity; databases in parallel.
 
-    last_verified: what the last verified drill saw, the yardstick for what no manifest speaks of.
+    last_verified: what the last verified drill saw, the yardstick for what no manifest speaks of. read: reads one
+    (default: `read_database`).
 
     A database that can't be read is left out: DR-03 then says that its content was not read.
     """
@@ -83,12 +89,13 @@ def read_and_compare(
 
     left_out = {item.name: item.left_out for item in restore.databases}
 
-    def read(name: str) -> tuple[DatabaseContentFacts, DatabaseContent, int]:
+    def compare(name: str) -> tuple[DatabaseContentFacts, DatabaseContent, int]:
         started = time.monotonic()
-        conninfo = sandbox.endpoint.conninfo(name)
-        # Not as the administrator: reading a row may call a cast that came with the dump.
-        as_reader = sandbox.endpoint.conninfo(name, restore.sandbox.reader)
-        content, problems = read_and_check(lambda: psycopg.connect(as_reader), conninfo, jobs=jobs)
+        mode = expected[name].mode if name in expected else HashMode.FAST
+        if mode is HashMode.FAST:
+            content, problems, size = (read or read_database)(sandbox, restore, name, jobs)
+        else:  # as the manifest hashed it: one of an earlier version is compared as well
+            content, problems, size = read_database(sandbox, restore, name, jobs, mode=mode)
         differences: tuple[Difference, ...] = ()
         compared_with = "nothing"
         if name in expected:
@@ -99,8 +106,6 @@ def read_and_compare(
                 contradictions[name] = (UNREADABLE,)
         elif name in last_verified:
             differences, compared_with = _lost_since(last_verified[name], content), "last verified drill"
-        with psycopg.connect(conninfo) as connection:
-            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
         facts = DatabaseContentFacts(
             database=name,
             compared_with=compared_with,
@@ -111,18 +116,36 @@ def read_and_compare(
             differences=differences,
             problems=(*problems, *content.problems, *contradictions.get(name, ())),
         )
-        return facts, content, int(row[0]) if row else 0
+        return facts, content, size
 
     let_reader_in(sandbox, restore)
     names = sorted(item.name for item in restore.databases if item.restored)
     with ThreadPoolExecutor(jobs) as pool:
-        readings = list(pool.map(read, names))
+        readings = list(pool.map(compare, names))
     return ContentReading(
         facts=tuple(facts for facts, _, _ in readings),
         role_differences=_roles(sandbox, plan, restore),
         contents={facts.database: content for facts, content, _ in readings},
         data_bytes=sum(size for _, _, size in readings),
     )
+
+
+def read_database(
+    sandbox: EmbeddedPostgres,
+    restore: RestoreFacts,
+    name: str,
+    jobs: int,
+    *,
+    mode: HashMode = HashMode.FAST,
+) -> Reading:
+    """Return what a restored database holds, what is unsound in it, and its size in bytes."""
+    conninfo = sandbox.endpoint.conninfo(name)
+    # Not as the administrator: reading a row may call a cast that came with the dump.
+    as_reader = sandbox.endpoint.conninfo(name, restore.sandbox.reader)
+    content, problems = read_and_check(lambda: psycopg.connect(as_reader), conninfo, jobs=jobs, mode=mode)
+    with psycopg.connect(conninfo) as connection:
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    return content, problems, int(row[0]) if row else 0
 
 
 def let_reader_in(sandbox: EmbeddedPostgres, restore: RestoreFacts) -> None:

@@ -15,7 +15,7 @@ from smos.backup.inspect import complete_names, inspect_set
 from smos.backup.model import Catalog
 from smos.backup.volumes import Restoration, VolumeFacts
 from smos.drill.application import answer_services, ask_smoke, names_from_database
-from smos.drill.content import ContentReading, read_and_compare
+from smos.drill.content import ContentReading, ReadDatabase, read_and_compare
 from smos.drill.keyring import KeyRing, decrypted_plan, encryption_facts, is_encrypted, open_snapshot
 from smos.drill.phases import PhaseClock
 from smos.drill.plan import RestorePlan, derive_target, make_plan, require_restored
@@ -34,6 +34,7 @@ from smos.verdict import Problem
 
 Report = Callable[[str], None]
 Start = Callable[[Owner, RestorePlan, Target], Sandbox]
+Load = Callable[[Target, RestorePlan, Sandbox, Owner, Report], RestoreFacts]
 JOBS = 2
 
 
@@ -73,10 +74,13 @@ def recover_everything(
     report: Report,
     *,
     start: Start = start_sandbox,
+    load: Load | None = None,
+    read: ReadDatabase | None = None,
 ) -> Recovery:
     """Recover all that the plan names into a fresh sandbox and record how it went.
 
-    start: starts the sandbox; the negative controls keep hold of it, to strike it during the drill.
+    start: starts the sandbox; the negative controls keep hold of it, to strike it during the drill. load, read:
+    restore its databases (default: `load_databases`) and read one of them; the negative controls keep what they give.
 
     Raises ProvisionError when the sandbox itself can't be started: then there is no drill.
     """
@@ -114,7 +118,9 @@ def recover_everything(
             with phases.phase("restore"), ThreadPoolExecutor(1) as pool:
                 report(f"restoring {len(plan.dumps)} dumps and {len(plan.volumes)} volumes")
                 loading = (
-                    pool.submit(_databases, target, plan, sandbox, owner, report) if plan.dumps else None
+                    pool.submit(load or load_databases, target, plan, sandbox, owner, report)
+                    if plan.dumps
+                    else None
                 )
                 try:
                     restorations = restore_volumes(plan.volumes, destination, target.limits, stack)
@@ -125,7 +131,7 @@ def recover_everything(
         target = require_restored(target, (item.name for item in restore.databases) if restore else ())
         with phases.phase("verify"):
             report("comparing what came back with what the manifest promises")
-            reading = read_and_compare(sandbox.postgres, plan, restore, last_verified, JOBS)
+            reading = read_and_compare(sandbox.postgres, plan, restore, last_verified, JOBS, read=read)
             volumes = verify_volumes(
                 restorations,
                 destination,
@@ -203,9 +209,10 @@ def open_encrypted(
     return plan, facts, vault, encryption_facts(plan, keys, files)
 
 
-def _databases(
+def load_databases(
     target: Target, plan: RestorePlan, sandbox: Sandbox, owner: Owner, report: Report
 ) -> RestoreFacts:
+    """Restore the plan's dumps into the sandbox and put it on disk."""
     facts = restore_set(
         sandbox.postgres,
         plan.dumps,

@@ -37,7 +37,7 @@ def start_sandbox(owner: Owner, plan: RestorePlan, target: Target, servers: Serv
     postgres = servers.postgres(
         owner,
         name="sandbox",
-        installation=_installation(plan),
+        installation=installation_for(plan),
         settings=LOADING_SETTINGS,
         no_network=True,
         superuser=SANDBOX_ADMIN,
@@ -64,7 +64,8 @@ def _start_vault(vault: EmbeddedOpenBao) -> Prepared:
     return prepare(vault)
 
 
-def _installation(plan: RestorePlan) -> PostgresInstallation:
+def installation_for(plan: RestorePlan) -> PostgresInstallation:
+    """Return the PostgreSQL that a plan's dumps are restored with. Raises ProvisionError where there is none."""
     majors = (
         {entry.server_version_num // 10000 for entry in plan.manifest.databases} if plan.manifest else set()
     )

@@ -26,9 +26,10 @@ from smos.drill.keyring import KeyRing, is_encrypted, open_snapshot
 from smos.drill.phases import PhaseClock, Timing
 from smos.drill.plan import RestorePlan, choose_set, make_plan
 from smos.drill.record import DrillRecord, SafetyFacts
-from smos.drill.recover import Recovery, recover_everything
+from smos.drill.recover import Recovery, Start, recover_everything
 from smos.drill.stack import Sandbox, start_sandbox
 from smos.errors import TargetError
+from smos.faults.dr.shelf import Loan, Shelf
 from smos.faults.dr.workspace import Strike, Workspace
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -53,10 +54,11 @@ class Scope:
 class StrikingClock(PhaseClock):
     """A drill's clock that lets a fault strike the sandbox as the drill enters a phase."""
 
-    def __init__(self, strikes: dict[str, Strike], instead: EmbeddedPostgres | None) -> None:
+    def __init__(self, strikes: dict[str, Strike], instead: EmbeddedPostgres | None, start: Start) -> None:
         super().__init__()
         self._strikes = strikes
         self._instead = instead
+        self._starter = start
         self.sandbox: Sandbox | None = None
 
     @contextmanager
@@ -73,18 +75,21 @@ class StrikingClock(PhaseClock):
             isolation = self._instead.isolation
             self.sandbox = Sandbox(postgres=self._instead, vault=None, vault_ready=None, isolation=isolation)
         else:
-            self.sandbox = start_sandbox(owner, plan, target)
+            self.sandbox = self._starter(owner, plan, target)
         return self.sandbox
 
 
-def exercise(check_id: str, work: Workspace, scope: Scope, base: Path | None = None) -> Judgement:
+def exercise(
+    check_id: str, work: Workspace, scope: Scope, base: Path | None = None, shelf: Shelf | None = None
+) -> Judgement:
     """Run one check on the copy and return its judgement.
 
-    base: where the sandbox's directories go (default: the owner's choice). Raises TargetError for a check that
-    nothing here can run; whatever a driver raises is a defect of the driver and passes through.
+    base: where the sandbox's directories go (default: the owner's choice). shelf: what was restored of late.
+    Raises TargetError for a check that nothing here can run; whatever a driver raises is a defect of the driver and
+    passes through.
     """
     if drilled(check_id, work):
-        return judge_record(check_id, drill(work, scope, base))
+        return judge_record(check_id, drill(work, scope, base, shelf))
     if work.judge is not None:
         return work.judge(check_id)
     if check_id == "DR-06":
@@ -100,10 +105,11 @@ def drilled(check_id: str, work: Workspace) -> bool:
     return work.judge is None and check_id in whole
 
 
-def drill(work: Workspace, scope: Scope, base: Path | None = None) -> DrillRecord:
+def drill(work: Workspace, scope: Scope, base: Path | None = None, shelf: Shelf | None = None) -> DrillRecord:
     """Recover the copy once, with everything that strikes it, and return the record. See `exercise`."""
+    loan = shelf.begin() if shelf is not None and work.plain else None
     with Owner("fault", base=base) as owner:
-        record = _drill(work, scope, owner)
+        record = _drill(work, scope, owner, loan)
     return replace(record, safety=replace(record.safety, sandbox_destroyed=not owner.run_dir.exists()))
 
 
@@ -200,16 +206,25 @@ def _catalog(work: Workspace) -> Catalog:
     )
 
 
-def _drill(work: Workspace, scope: Scope, owner: Owner) -> DrillRecord:
+def _drill(work: Workspace, scope: Scope, owner: Owner, loan: Loan | None) -> DrillRecord:
     catalog = _catalog(work)
     target = _narrow_target(work.target, scope)
-    phases = StrikingClock(work.strikes, work.instead)
+    phases = StrikingClock(work.strikes, work.instead, loan.start if loan else start_sandbox)
     with phases.phase("detect"):
         catalog = _narrow_catalog(catalog, choose_set(catalog, work.now), scope)
         plan = make_plan(catalog, catalog.sets[-1] if catalog.sets else None)
     before = directory_state(work.backups)
     recovery = recover_everything(
-        target, catalog, plan, owner, phases, {}, lambda _text: None, start=phases.start
+        target,
+        catalog,
+        plan,
+        owner,
+        phases,
+        {},
+        lambda _text: None,
+        start=phases.start,
+        load=loan.load if loan else None,
+        read=loan.read if loan else None,
     )
     plan = recovery.plan
     timing = _timing(work, recovery, phases)

@@ -32,6 +32,7 @@ from smos.backup.state import file_sha256
 from smos.backup.volumes import Restoration, create_volume_archive
 from smos.drill.stack import Sandbox
 from smos.errors import BackupError
+from smos.faults.dr.copies import is_ordinary, portrait
 from smos.faults.dr.material import Material
 from smos.faults.dr.vaultshop import Damage, VaultShop
 from smos.faults.dr.workshop import Workshop
@@ -60,12 +61,21 @@ class Workspace:
     read. whole_drill: DR-02 judges what a drill has read, with the keys that it came by.
     """
 
-    def __init__(self, material: Material, directory: Path, workshop: Workshop, vaultshop: VaultShop) -> None:
-        shutil.copytree(material.backups, directory / "backups", symlinks=True)
+    def __init__(
+        self,
+        material: Material,
+        directory: Path,
+        workshop: Workshop,
+        vaultshop: VaultShop,
+        *,
+        backups: Path | None = None,
+    ) -> None:
+        """Copy the material; `backups`: copied in the place of the material's own."""
+        shutil.copytree(backups or material.backups, directory / "backups", symlinks=True)
         self.directory = directory
         self.backups = directory / "backups"
-        backups = material.target.backups.model_copy(update={"directory": self.backups})
-        self.target = material.target.model_copy(update={"backups": backups})
+        declared = material.target.backups.model_copy(update={"directory": self.backups})
+        self.target = material.target.model_copy(update={"backups": declared})
         self.now: datetime = material.now
         self.last_verified: str | None = None
         self.strikes: dict[str, Strike] = {}
@@ -80,6 +90,33 @@ class Workspace:
         self._material = material
         self._workshop = workshop
         self.vaultshop = vaultshop
+
+    def again(self, directory: Path) -> "Workspace | None":
+        """Return another copy that is broken in the same way, in `directory` (empty).
+
+        None where more than ordinary files of the backups was changed, or a copy is not the same in every respect.
+        """
+        if not self.plain or not is_ordinary(self.backups):
+            return None
+        copy = Workspace(self._material, directory, self._workshop, self.vaultshop, backups=self.backups)
+        if portrait(copy.backups) == portrait(self.backups):
+            return copy
+        shutil.rmtree(copy.backups)
+        return None
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but the backups was changed: what is declared, the moment and the drill are as they were."""
+        backups = self._material.target.backups.model_copy(update={"directory": self.backups})
+        return (
+            self.target == self._material.target.model_copy(update={"backups": backups})
+            and self.now == self._material.now
+            and self.last_verified is None
+            and not (self.strikes or self.attacked or self.instead or self.judge or self.ring)
+            and self.objective_share is None
+            and not (self.unprivileged or self.every_set or self.whole_drill)
+            and [path.name for path in self.directory.iterdir()] == [self.backups.name]
+        )
 
     # --- where things are ---------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from smos.faults.dr.campaign.reference import Reference
 from smos.faults.dr.exercise import Scope, exercise
+from smos.faults.dr.shelf import Shelf
 from smos.faults.dr.workspace import Workspace
 from smos.verdict import Judgement, Verdict
 
@@ -142,12 +143,16 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a level works with. pristine: gives a copy of the backups. signing_key: the one that signed them."""
+    """What a level works with. pristine: gives a copy of the backups. signing_key: the one that signed them.
+
+    shelf: keeps what was restored last: damage to a manifest or a volume restores the same databases again.
+    """
 
     pristine: Callable[[], Workspace]
     signing_key: Path
     reference: Reference
     scratch: Path
+    shelf: Shelf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,7 @@ def attempt(bench: Bench, level: Level, draw: Draw) -> Result:
         broke = ""
         for check in truth.checks:
             try:
-                judged[check] = exercise(check, work, truth.scope, bench.scratch)
+                judged[check] = exercise(check, work, truth.scope, bench.scratch, bench.shelf)
             except Exception as error:  # noqa: BLE001  (whatever a driver raises is what is looked for)
                 broke = f"{check} broke off: {type(error).__name__}: {error}"
                 break
