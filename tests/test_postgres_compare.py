@@ -104,6 +104,13 @@ def test_what_only_the_sandbox_has_of_roles_is_a_difference():
     ]
 
 
+def test_what_alter_role_all_set_is_told_apart_as_no_dump_holds_it():
+    source = {**deepcopy(SOURCE), "settings_of_all": ["lock_timeout=7s"]}
+    (found,) = compare_roles(source, {**deepcopy(source), "settings_of_all": []})
+    assert found.code == "setting-of-all-roles-lost"
+    assert [item.verdict for item in content_findings("roles", [found])] == [Verdict.NOT_PROVEN]
+
+
 def test_a_manifest_of_before_comments_and_settings_of_all_roles_says_nothing_of_them():
     assert (
         codes(lambda r: (r["roles"]["app"].update(comment="x"), r.update(settings_of_all=["a=b"]))) == set()

@@ -122,9 +122,11 @@ def _settings(
         if role not in ignore and before.get(role) != after.get(role):
             detail = contrast(before.get(role), after.get(role))
             yield Difference("role-setting-differs", f"role:{role}", detail)
-    if _ALL in expected and expected[_ALL] != actual.get(_ALL, []):
-        detail = f"of all roles: {contrast(expected[_ALL], actual.get(_ALL, []))}"
-        yield Difference("role-setting-differs", "role:", detail)
+    wanted, found = expected.get(_ALL), actual.get(_ALL, [])
+    if wanted is None or wanted == found:
+        return
+    detail = f"of all roles: {contrast(wanted, found)}"
+    yield Difference("role-setting-differs" if found else "setting-of-all-roles-lost", "role:", detail)
 
 
 def _objects(expected: Mapping[str, Any], actual: Mapping[str, Any], names: Names) -> Iterator[Difference]:

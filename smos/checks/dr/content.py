@@ -54,6 +54,7 @@ REMEDIES: dict[str, str] = {
     "role-changed": _GLOBALS,
     "role-extra": "find out where this role comes from: a dump or its globals may have been tampered with",
     "role-setting-differs": _GLOBALS,
+    "setting-of-all-roles-lost": "pg_dumpall does not write what ALTER ROLE ALL sets: set it in postgresql.conf, or again after a restore",
     "password-missing": "dump the globals without --no-role-passwords, or set the passwords from Vault",
     "membership-missing": _GLOBALS,
     "membership-changed": _GLOBALS,
@@ -101,6 +102,7 @@ UNPROVEN = frozenset(
         "manifest-content-unreadable",
         "roles-not-compared",
         "row-security-not-probed",
+        "setting-of-all-roles-lost",
         "unlogged-rows-missing",
     }
 )
