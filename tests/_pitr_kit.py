@@ -18,6 +18,7 @@ from smos.wait import wait_for
 
 CLOCK = SystemClock()
 BETWEEN_S = 0.4
+PASSPHRASE = "entre el dicho y el hecho"
 OLDEST, NEWEST = 13, 15
 """PostgreSQL versions that pgBackRest 2.45 (Debian 12) knows."""
 
@@ -38,13 +39,15 @@ class Repository:
     archive: Path
     stanza: str
     last_beat: datetime
+    sealed: Path | None = None
+    """pgBackRest: the same backups in a second repository, encrypted with PASSPHRASE."""
 
 
 def server(owner: Owner, **settings: str) -> EmbeddedPostgres:
     installation = next(one for one in find_installations() if OLDEST <= one.major <= NEWEST)
     values = {"wal_level": "replica", "max_wal_senders": "4", "fsync": "off", **settings}
     return EmbeddedPostgres(
-        owner, name="tool-source", installation=installation, settings=values, memory=True
+        owner, name="tool-source", installation=installation, settings=values, memory=True, segment_mb=1
     )
 
 
@@ -71,16 +74,35 @@ def live(source: EmbeddedPostgres, beats: int = 8) -> datetime:
     return moment
 
 
+def promote(owner: Owner, source: EmbeddedPostgres) -> None:
+    """Let the source go on in a new timeline, as a standby does that takes over."""
+    source.stop()
+    signal = source.data_dir / "recovery.signal"
+    signal.touch(mode=0o600)
+    owner.give(signal)
+    source.restart({"restore_command": "false", "recovery_target_timeline": "latest"})
+
+    def open_() -> bool:
+        with psycopg.connect(source.endpoint.conninfo()) as connection:
+            return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
+
+    wait_for(open_, what="the source took over", deadline_s=120, transient=(psycopg.OperationalError,))
+
+
 def pgbackrest_repository(owner: Owner) -> Repository:
-    """Stanza `demo`: a full and a differential backup, gzip, with the log archived by pgBackRest."""
-    repo = owner.directory("repo")
+    """Stanza `demo`: a full and a differential backup, bzip2, with the log archived by pgBackRest, in two repositories.
+
+    The second one is encrypted, with small files in bundles.
+    """
+    repo, sealed = owner.directory("repo"), owner.directory("sealed")
     scratch = owner.directory("scratch")
     config = owner.directory("etc", read_only=True) / "pgbackrest.conf"
     program = shutil.which("pgbackrest")
     source = server(owner, archive_mode="on", archive_command="false")
     words = [
         "[global]", f"repo1-path={repo}", f"lock-path={scratch}/lock", f"log-path={scratch}", "log-level-file=off",
-        f"spool-path={scratch}", "start-fast=y", "compress-type=gz", "[demo]", f"pg1-path={source.data_dir}",
+        f"spool-path={scratch}", "start-fast=y", "compress-type=bz2", f"repo2-path={sealed}", "repo2-bundle=y",
+        "repo2-cipher-type=aes-256-cbc", f"repo2-cipher-pass={PASSPHRASE}", "[demo]", f"pg1-path={source.data_dir}",
     ]  # fmt: skip
     source.start()
     words += [
@@ -93,21 +115,31 @@ def pgbackrest_repository(owner: Owner) -> Repository:
     source.restart({"archive_command": " ".join([*common, "archive-push", "%p"])})
     fill(source)
     owner.run([*common, "stanza-create"], timeout_s=300)
-    owner.run([*common, "--type=full", "--no-resume", "backup"], timeout_s=300)
+    owner.run([*common, "--repo=1", "--type=full", "--no-resume", "backup"], timeout_s=300)
+    owner.run([*common, "--repo=2", "--type=full", "--no-resume", "backup"], timeout_s=300)
     live(source)
-    owner.run([*common, "--type=diff", "backup"], timeout_s=300)
+    owner.run([*common, "--repo=1", "--type=diff", "backup"], timeout_s=300)
+    owner.run([*common, "--repo=2", "--type=incr", "backup"], timeout_s=300)
     last = live(source)
     with psycopg.connect(source.endpoint.conninfo(), autocommit=True) as connection:
         row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
     assert row is not None
     archive = repo / "archive" / "demo"
-    wait_for(lambda: any(archive.rglob(f"{row[0]}-*")), what="the last segment is archived", deadline_s=120)
+    both = (archive, sealed / "archive" / "demo")
+    wait_for(
+        lambda: all(any(place.rglob(f"{row[0]}-*")) for place in both),
+        what="the last segment is in both archives",
+        deadline_s=120,
+    )
     source.stop()
-    return Repository(repo, archive, "demo", last)
+    return Repository(repo, archive, "demo", last, sealed)
 
 
 def barman_repository(owner: Owner) -> Repository:
-    """Server `demo`: one backup by pg_basebackup, the log archived below `wals` as Barman does it."""
+    """Server `demo`: one backup by pg_basebackup, the log archived below `wals` as Barman does it.
+
+    The log goes on in another timeline, as after a failover.
+    """
     home = owner.directory("barman")
     scratch = owner.directory("incoming")
     source = server(owner, archive_mode="on", archive_command=f"test ! -f {scratch}/%f && cp %p {scratch}/%f")
@@ -129,6 +161,8 @@ def barman_repository(owner: Owner) -> Repository:
     archive_now(source.endpoint, scratch)
     owner.run([*barman, "archive-wal", "demo"], timeout_s=300, env=env)
     owner.run([*barman, "backup", "demo"], timeout_s=300, env=env)
+    live(source, beats=4)
+    promote(owner, source)
     last = live(source)
     archive_now(source.endpoint, scratch)
     owner.run([*barman, "archive-wal", "demo"], timeout_s=300, env=env)

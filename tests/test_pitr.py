@@ -307,6 +307,22 @@ def test_a_hostile_backup_runs_nothing_and_is_recovered_all_the_same(
         assert "restore_command" in record_.prepared[0].brought
 
 
+def test_where_no_moment_can_be_recovered_the_end_is_looked_into(
+    material: PitrMaterial, owner: Owner
+) -> None:
+    with workspace(owner, material) as work:
+        work.ask(moment=material.moment - timedelta(days=1), known_before=(), known_after=())
+        record_ = work.drill(["PITR-05"])
+        end, moment = record_.attempt("end"), record_.attempt("moment")
+        assert end is not None
+        assert moment is not None
+        assert moment.outcome is Outcome.REFUSED
+        assert end.inspected
+        assert end.pages_checked
+        assert {"template0", "template1", "shop"} <= {item.name for item in end.databases}
+        assert judge("PITR-05", record_, work.objectives).verdict is Verdict.PASS
+
+
 def test_a_page_checksum_is_computed_as_postgresql_does(material: PitrMaterial) -> None:
     path = next((material.place / DIRECTORY / "base" / "1").glob("1259"))
     page = path.read_bytes()[:PAGE]

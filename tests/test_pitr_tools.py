@@ -9,7 +9,7 @@ import pytest
 
 from smos.checks.pitr import CHECKS
 from smos.checks.pitr.exercise import judge
-from smos.physical.pgbackrest import read_verify
+from smos.physical.pgbackrest import _backups, _current, read_verify
 from smos.physical.run import drill_target
 from smos.provision.owner import Owner
 from smos.target import Objectives, Target, parse_target
@@ -36,7 +36,9 @@ def _made(factory: pytest.TempPathFactory, kind: str) -> kit.Repository:
         made = kit.pgbackrest_repository(owner) if kind == "pgbackrest" else kit.barman_repository(owner)
         place = factory.mktemp(kind) / "repository"
         shutil.copytree(made.path, place, symlinks=True)
-    return kit.Repository(place, place / made.archive.relative_to(made.path), made.stanza, made.last_beat)
+        sealed = shutil.copytree(made.sealed, place.with_name("sealed")) if made.sealed else None
+    archive = place / made.archive.relative_to(made.path)
+    return kit.Repository(place, archive, made.stanza, made.last_beat, sealed)
 
 
 @pytest.fixture
@@ -45,9 +47,13 @@ def owner() -> Iterator[Owner]:
         yield owner
 
 
-def drill(owner: Owner, kind: str, path: Path, *checks: str) -> dict[str, Judgement]:
+def drill(owner: Owner, kind: str, path: Path, *checks: str, **more: str) -> dict[str, Judgement]:
     target: Target = parse_target(
-        {"name": "demo", "databases": [{"name": "shop"}], "physical": {"kind": kind, "path": str(path)}},
+        {
+            "name": "demo",
+            "databases": [{"name": "shop"}],
+            "physical": {"kind": kind, "path": str(path), **more},
+        },
         origin="test",
     )
     record = drill_target(owner, target, kit.CLOCK, checks)
@@ -79,11 +85,56 @@ def test_a_damaged_file_of_pgbackrest_is_found_though_its_verify_exits_with_0(
     pgbackrest: kit.Repository, owner: Owner, tmp_path: Path
 ) -> None:
     place = copied(pgbackrest, tmp_path)
-    path = next((place / "backup").rglob("1255.gz"))
+    path = next((place / "backup").rglob("1255.bz2"))
     path.write_bytes(path.read_bytes()[:300] + b"x" + path.read_bytes()[301:])
     judgement = drill(owner, "pgbackrest", place, "PITR-01")["PITR-01"]
     assert judgement.verdict is Verdict.FAIL
     assert {"tool-verify-failed", "tool-restore-failed"} <= codes(judgement)
+
+
+def test_an_encrypted_repository_is_drilled_with_the_passphrase_of_a_private_file_and_not_without(
+    pgbackrest: kit.Repository, owner: Owner, tmp_path: Path
+) -> None:
+    assert pgbackrest.sealed is not None
+    right, wrong, nothing = tmp_path / "right", tmp_path / "wrong", tmp_path / "nothing"
+    for path, text in ((right, f"{kit.PASSPHRASE}\n"), (wrong, "otra"), (nothing, "\n")):
+        path.touch(mode=0o600)
+        path.write_text(text)
+    asked = ("PITR-01", "PITR-02", "PITR-03", "PITR-07")
+    seen = drill(owner, "pgbackrest", pgbackrest.sealed, *asked, passphrase_file=str(right))
+    assert {check: judgement.verdict for check, judgement in seen.items()} == dict.fromkeys(
+        asked, Verdict.PASS
+    ), [finding for judgement in seen.values() for finding in judgement.findings]
+    assert kit.PASSPHRASE not in repr(seen)
+
+    def said(place: Path, **more: str) -> tuple[Verdict, set[str]]:
+        judgement = drill(owner, "pgbackrest", place, "PITR-01", **more)["PITR-01"]
+        return judgement.verdict, codes(judgement)
+
+    assert said(pgbackrest.sealed, passphrase_file=str(wrong)) == (Verdict.FAIL, {"passphrase-wrong"})
+    for more in ({}, {"passphrase_file": str(nothing)}, {"passphrase_file": str(tmp_path / "absent")}):
+        assert said(pgbackrest.sealed, **more) == (Verdict.NOT_PROVEN, {"passphrase-missing"})
+    assert said(pgbackrest.path, passphrase_file=str(right)) == (Verdict.FAIL, {"repository-plain"})
+    right.chmod(0o644)
+    assert said(pgbackrest.sealed, passphrase_file=str(right)) == (Verdict.FAIL, {"passphrase-exposed"})
+
+
+def test_after_a_stanza_upgrade_only_the_cluster_that_is_served_now_counts() -> None:
+    def backup(label: str, database: int) -> dict[str, object]:
+        return {
+            "label": label, "database": {"id": database}, "error": False, "lsn": {"start": "0/2000028"},
+            "archive": {"start": "000000010000000000000002"}, "timestamp": {"start": 1, "stop": 2},
+        }  # fmt: skip
+
+    info = {
+        "db": [{"id": 1, "system-id": 11, "version": "13"}, {"id": 2, "system-id": 22, "version": "15"}],
+        "archive": [{"database": {"id": 1}, "id": "13-1"}, {"database": {"id": 2}, "id": "15-2"}],
+        "backup": [backup("old", 1), backup("new", 2)],
+    }
+    assert _current(info) == ("15-2", 1)
+    assert [(item.id, item.major, item.system_identifier) for item in _backups(info, Path("/r"))] == [
+        ("new", 15, 22)
+    ]
 
 
 @pytest.mark.parametrize("kind", ["pgbackrest", "barman"])
