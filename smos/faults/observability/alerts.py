@@ -55,7 +55,7 @@ def false_alarm(work: ObservabilityWork) -> None:
 )
 def other_metric(work: ObservabilityWork) -> None:
     """Rename it."""
-    _with(work, RULES, swap("expr: smos_proven == 0", "expr: smos_prooven == 0"))
+    _with(work, RULES, swap("expr: smos_proven == 0", "expr: smos_prooven == 0"), only="rules")
 
 
 @fault(
@@ -118,7 +118,7 @@ def unreadable(work: ObservabilityWork) -> None:
 def untested(work: ObservabilityWork) -> None:
     """Add one."""
     rule = "      - alert: NobodyTestsThis\n        expr: vector(0) > 1\n"
-    _with(work, RULES, lambda text: text.rstrip("\n") + "\n" + rule)
+    _with(work, RULES, lambda text: text.rstrip("\n") + "\n" + rule, only="rules")
 
 
 @fault(
@@ -129,7 +129,7 @@ def untested(work: ObservabilityWork) -> None:
 )
 def grafana_threshold(work: ObservabilityWork) -> None:
     """Take nanoseconds as the limit."""
-    _with(work, GRAFANA, swap("params: [1000]", "params: [1000000000]"))
+    _with(work, GRAFANA, swap("params: [1000]", "params: [1000000000]"), only="grafana")
 
 
 @fault(
@@ -140,7 +140,7 @@ def grafana_threshold(work: ObservabilityWork) -> None:
 )
 def grafana_untold(work: ObservabilityWork) -> None:
     """Name another one."""
-    _with(work, GRAFANA, swap("receiver: webhook", "receiver: somebody"))
+    _with(work, GRAFANA, swap("receiver: webhook", "receiver: somebody"), only="grafana")
 
 
 @fault(
@@ -151,10 +151,10 @@ def grafana_untold(work: ObservabilityWork) -> None:
 )
 def grafana_table(work: ObservabilityWork) -> None:
     """Misspell it."""
-    _with(work, GRAFANA, swap("FROM otel_logs", "FROM otel_log"))
+    _with(work, GRAFANA, swap("FROM otel_logs", "FROM otel_log"), only="grafana")
 
 
 @fault("F355d", "A rule of Grafana is gone", "rules", caught(CHECK, "grafana-rule-missing", "smarteros-rto"))
 def grafana_rule(work: ObservabilityWork) -> None:
     """Give it another name."""
-    _with(work, GRAFANA, swap("uid: smarteros-rto", "uid: another-rule"))
+    _with(work, GRAFANA, swap("uid: smarteros-rto", "uid: another-rule"), only="grafana")

@@ -21,7 +21,8 @@ def _with(work: ObservabilityWork, **changes: Any) -> None:
 def _collector(work: ObservabilityWork, after: After) -> None:
     """Put something before the collector's own metrics."""
     base, _, path = work.stand.subject.collector.metrics.rpartition("/")
-    _with(work, metrics=f"http://{work.undo.enter_context(relay(base, after=after))}/{path}")
+    place = work.undo.enter_context(relay(base, after=after))
+    _with(work, metrics=f"http://{place}/{path}", vault=False)
 
 
 def _vault(work: ObservabilityWork, change: Callable[[str], str]) -> None:
@@ -151,4 +152,4 @@ def still(work: ObservabilityWork) -> None:
 )
 def cut_off(work: ObservabilityWork) -> None:
     """Cut it."""
-    _with(work, drill=lambda: '# TYPE smos_proven gauge\nsmos_proven{target="x')
+    _with(work, drill=lambda: '# TYPE smos_proven gauge\nsmos_proven{target="x', vault=False)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,6 +22,8 @@ from smos.observability.clickhouse import ClickHouse
 from smos.observability.verify.example import example
 from smos.observability.verify.lab import ObservabilityLab
 from smos.observability.verify.probe import Probe, ProbeFacts
+from smos.observability.verify.stand import Stand
+from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.vault.model import opened
 from smos.vault.verify.bare import opened_up
 from smos.wait import wait_for
@@ -48,19 +51,22 @@ class Options:
     """What a fault changes. metrics: URL of the collector's metrics. token: what the collector shows Vault.
 
     before: gives the place (`host:port`) and scheme that are scraped, for Vault's own. drill: gives rto.prom.
+    vault: off where nothing is wrong with the scraping (what is not looked at is unproven).
     """
 
     metrics: str | None = None
     token: str | None = None
     before: Callable[[str, str], tuple[str, str]] | None = None
     drill: Callable[[], str] | None = None
+    vault: bool = True
 
 
 def observe(lab: ObservabilityLab) -> ProbeFacts:
     """Read, send, read again; scrape a Vault. Raises ObservabilityError, ProvisionError."""
     options: Options = lab.options or Options()
     details: dict[str, Any] = {}
-    probes = list(_own(lab, options, details) if lab.live else _vault(lab, options, details))
+    own_alone = lab.live or not options.vault
+    probes = list(_own(lab, options, details) if own_alone else _vault(lab, options, details))
     probes.append(_drill(options))
     return ProbeFacts(probes=tuple(probes), details=details)
 
@@ -190,28 +196,53 @@ def _arriving(client: ClickHouse, ask: Callable[[], object], details: dict[str, 
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scraped:
+    """A Vault that is scraped. place: `host:port`. ca: its authority's file. token: may read its metrics."""
+
+    server: EmbeddedOpenBao
+    place: str
+    ca: str
+    token: SecretStr
+    root: SecretStr
+
+
+_SCRAPED: WeakKeyDictionary[Stand, _Scraped] = WeakKeyDictionary()
+"""One for each stack, as long as its owner: it is only read, and each collector that scrapes it starts anew."""
+
+
 @contextmanager
 def _scraped_vault(
     lab: ObservabilityLab,
 ) -> Iterator[tuple[str, str, SecretStr, Callable[[], object]]]:
     """Yield a Vault's `host:port`, its authority's file, a token for its metrics, and a request that it counts."""
+    stand = lab.own()
+    if stand not in _SCRAPED:
+        _SCRAPED[stand] = _stood_up(stand)
+    found = _SCRAPED[stand]
+    with opened(found.server.endpoint, found.root.get_secret_value()) as client:
+        yield found.place, found.ca, found.token, client.auth.token.lookup_self
+
+
+def _stood_up(stand: Stand) -> _Scraped:
     from smos.provision.certificates import make_certificate
 
-    owner = lab.owner()
+    owner = stand.owner
     tls = make_certificate(owner, owner.directory("scraped-tls", read_only=True))
-    make = lab.own().recipe.servers.base.openbao
+    make = stand.recipe.servers.base.openbao
     server = make(owner, name="scraped", storage="inmem", memory=True, audit=False, tls=tls)
     server.start()
-    try:
-        with opened(server.endpoint) as client:
-            opened_up(client)
-            client.sys.create_or_update_acl_policy("metrics", READ_METRICS, pretty_print=False)
-            made = client.auth.token.create_orphan(policies=["metrics"], ttl="1h")
-            place = server.tls_endpoint.url.removeprefix("https://")
-            token = SecretStr(str(made["auth"]["client_token"]))
-            yield place, str(tls.ca), token, client.auth.token.lookup_self
-    finally:
-        server.kill()
+    with opened(server.endpoint) as client:
+        keys = opened_up(client)
+        client.sys.create_or_update_acl_policy("metrics", READ_METRICS, pretty_print=False)
+        made = client.auth.token.create_orphan(policies=["metrics"], ttl="12h")
+    return _Scraped(
+        server=server,
+        place=server.tls_endpoint.url.removeprefix("https://"),
+        ca=str(tls.ca),
+        token=SecretStr(str(made["auth"]["client_token"])),
+        root=SecretStr(keys.root),
+    )
 
 
 def _scrapes(client: ClickHouse) -> int:
