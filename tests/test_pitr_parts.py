@@ -15,13 +15,14 @@ from smos.checks.pitr.exercise import judge
 from smos.physical.agreement import MANY, PAGE, disagreements
 from smos.physical.archive import read_archive
 from smos.physical.drill import END, MOMENT
-from smos.physical.facts import AttemptFacts, Outcome
+from smos.physical.facts import AttemptFacts, Outcome, PreparedFacts
 from smos.physical.label import ManifestHead, read_label
 from smos.physical.relations import Relation, judge_files, told_of
 from smos.physical.staging import restore_command
 from smos.physical.store import BaseBackup, Form
 from smos.physical.tools import _BAD_PAGE, Control
 from smos.physical.wal import LONG_HEADER, segment_name
+from smos.target import Objectives
 from smos.verdict import Problem, Verdict
 from tests.test_pitr import attempt, record
 
@@ -234,3 +235,36 @@ def test_the_moment_is_judged_before_the_end() -> None:
     assert judge("PITR-05", record(end, late), None).verdict is Verdict.PASS  # type: ignore[arg-type]
     moment = replace(attempt(MOMENT, 1, time=2), inspected=True, pages=(Problem("page-damaged", "x"),))
     assert judge("PITR-05", record(end, moment), None).verdict is Verdict.FAIL  # type: ignore[arg-type]
+
+
+# --- the recommendation --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rpo_s", "rto_s", "expected"),
+    [
+        (7200, 60, "base backups as often as now are enough"),
+        (1800, 60, "base backups with the archived log, as it is"),
+        (60, 60, "receive the log while it is written"),
+        (7200, 5, "the recovery itself takes too long"),
+    ],
+)
+def test_the_way_of_keeping_backups_that_meets_the_objectives_is_named_with_its_cost(
+    rpo_s: float, rto_s: float, expected: str
+) -> None:
+    """A backup an hour before the disaster, a heartbeat five minutes before it, ten seconds to recover."""
+    prepared = PreparedFacts(
+        backup="b", chain=("b",), major=18, verified_with="x", checksums=True, system_identifier=1, files=1, bytes=1,
+        fetch_s=8.0, verify_s=0.0, combine_s=0.0, brought=(), problems=(), usable=True,
+    )  # fmt: skip
+    end = replace(attempt(END, 54, 55), replay_s=2.0)
+    objectives = Objectives(rpo_hours=rpo_s / 3600, rto_hours=rto_s / 3600)
+    judgement = judge("PITR-06", record(end, prepared=(prepared,)), objectives)
+    lines = [finding.message for finding in judgement.findings if finding.code == "recommendation"]
+    assert "up to 60.0 min would be lost" in lines[0]
+    assert "5.0 min lost" in lines[1]
+    assert "the log takes" in lines[1]
+    assert "10.00 s (fetched in 8.00 s, log replayed in 2.00 s)" in lines[2]
+    assert expected in lines[3]
+    exceeded = {finding.code for finding in judgement.findings} & {"rto-exceeded", "rpo-exceeded"}
+    assert exceeded == ({"rto-exceeded"} if rto_s < 10 else {"rpo-exceeded"} if rpo_s < 300 else set())

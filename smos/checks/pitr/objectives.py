@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+from smos.checks.pitr.strategy import recommendation
 from smos.physical.drill import END
 from smos.physical.facts import Outcome, PitrRecord
 from smos.target import Objectives
@@ -60,11 +61,21 @@ def judge_objectives(record: PitrRecord, objectives: Objectives) -> Judgement:
         findings.append(
             note("instant-refused", f"Restored in full; no instant mode here: {prepared.refused}")
         )
+    measured_s = recovery_s if prepared is not None and prepared.level == "full" else None
+    if measured_s is not None and measured_s > objectives.rto_s:
+        took = f"The recovery took {measured_s:.0f} s, of which the log's replay {end.replay_s:.0f} s"
+        message = f"{took}; the objective is {objectives.rto_s:.0f} s"
+        remedy = "take base backups more often (less log to replay), or keep them on faster storage"
+        findings.append(fail("rto-exceeded", message, remedy))
+    findings += [
+        note("recommendation", line) for line in recommendation(record, objectives, end, rpo_s, measured_s)
+    ]
     return Judgement(
         tuple(findings),
         {
             "rpo_actual_s": None if rpo_s is None else round(rpo_s, 3),
             "rpo_objective_s": objectives.rpo_s,
+            "rto_objective_s": objectives.rto_s,
             "rpo_basis": basis,
             "largest_gap_s": gap_s,
             "largest_interval_between_heartbeats_s": round(max(apart), 3) if apart else None,

@@ -145,6 +145,14 @@ def tight_objective(work: PitrWorkspace) -> None:
     work.objectives = Objectives(rpo_hours=1e-9)
 
 
+@fault(
+    "F435", "The recovery takes longer than the objective", "objectives", caught("PITR-06", "rto-exceeded")
+)
+def slow_recovery(work: PitrWorkspace) -> None:
+    """An objective below what copying and replaying take."""
+    work.objectives = Objectives(rto_hours=1e-9)
+
+
 @fault("F433", "A declared database is not in the cluster", "content", caught("PITR-05", "database-missing", "billing"),
        caught("PITR-08", "database-missing", "billing"))  # fmt: skip
 def database_missing(work: PitrWorkspace) -> None:
