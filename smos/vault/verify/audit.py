@@ -52,6 +52,8 @@ def observe(lab: VaultLab) -> ProbeFacts:
         return ProbeFacts(probes=tuple(declared), details={LIVE: True})
     if lab.stand is not None and lab.stand.server.audit_path is not None:
         declared += trail(lab, lab.stand.server.audit_path)
+    if lab.subject_alone:
+        return ProbeFacts(probes=tuple(declared))
     names: list[str] = []
 
     def add(configuration: dict[str, Any]) -> None:

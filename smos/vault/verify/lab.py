@@ -24,7 +24,8 @@ class VaultLab:
     place). provide: makes one that is to be set up as the platform does it. proc: where the kernel tells of processes.
     compose: the file that users start the server by (None: as shipped). spoil: what a fault does to every private Vault
     before its check sees it (negative controls only). templates: copies for private Vaults that differ only in how they
-    are run (negative controls only; None: each is set up by itself).
+    are run (negative controls only; None: each is set up by itself). subject_alone: look at the Vault that is verified
+    and start no other (negative controls only: what is not looked at is unproven).
     """
 
     subject: Subject
@@ -36,6 +37,7 @@ class VaultLab:
     proc: Path = Path("/proc")
     compose: Path | None = None
     templates: Templates | None = None
+    subject_alone: bool = False
 
     @property
     def endpoint(self) -> VaultEndpoint:
