@@ -232,6 +232,59 @@ def role_elevated(work: Workspace) -> None:
     )
 
 
+@fault(
+    "F25l",
+    "A role gained a password",
+    "globals",
+    caught("DR-03", "role-changed", "smarteros_readonly", "password", variant=Variant.REHASHED),
+    databases=("n8n",),
+)
+def password_added(work: Workspace) -> None:
+    """Let whoever knows it log in as a role that could not."""
+    work.edit_text(
+        work.path("globals.sql.zst"),
+        lambda text: text.replace(
+            "CREATE ROLE smarteros_readonly;\n",
+            "CREATE ROLE smarteros_readonly;\nALTER ROLE smarteros_readonly WITH PASSWORD 'opened';\n",
+        ),
+    )
+
+
+@fault(
+    "F25m",
+    "The globals change a setting of all roles",
+    "globals",
+    caught("DR-03", "role-setting-differs", "of all roles", variant=Variant.REHASHED),
+    databases=("n8n",),
+)
+def all_roles_set(work: Workspace) -> None:
+    """Let every session of every role look for its tables elsewhere."""
+    work.edit_text(
+        work.path("globals.sql.zst"),
+        lambda text: text.replace(
+            "CREATE ROLE smarteros_readonly;\n",
+            "CREATE ROLE smarteros_readonly;\nALTER ROLE ALL SET statement_timeout TO '1s';\n",
+        ),
+    )
+
+
+@fault(
+    "F25n",
+    "A plain dump connects to a database that it does not create",
+    "dump",
+    caught("DR-03", "unexpected-statement", "\\connect", verdict=NOT_PROVEN),
+    databases=("n8n",),
+)
+def database_not_created(work: Workspace) -> None:
+    """Take CREATE DATABASE out of a plain dump: by hand, psql would stop at the connection."""
+    path = work.flatten("n8n", "plain")
+    lines = path.read_bytes().splitlines(keepends=True)
+    connect = b"\\connect n8n\n"
+    at = next(number for number, line in enumerate(lines) if line.startswith(b"SET statement_timeout"))
+    work.replace(path, b"".join([*lines[:at], connect, *lines[at:]]))
+    work.list_hashes()
+
+
 @fault("F25g", "An owner is lost", "dump", content("owner-differs", "app.orders"), databases=("smarteros",))
 def owner_lost(work: Workspace) -> None:
     """Give the orders to the application."""
