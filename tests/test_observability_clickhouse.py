@@ -3,6 +3,8 @@
 import concurrent.futures
 import http.client
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,8 @@ import httpx
 import pytest
 
 from smos.observability.clickhouse import ClickHouse, ClickHouseError
+from smos.provision import cache
+from smos.provision.embedded.bytecode import with_bytecode
 from smos.provision.embedded.clickhouse import EmbeddedClickHouse
 from smos.provision.embedded.clickhousefront.frames import FrameError, frame, unframe
 from smos.provision.owner import Owner
@@ -212,3 +216,26 @@ def test_time_to_live_removes_what_is_too_old_and_keeps_the_rest(client: ClickHo
     )
     assert kept == [1, 71]
     client.execute("DROP TABLE aged SYNC")
+
+
+def test_a_server_finds_its_packages_compiled_and_never_an_older_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "cache_dir", lambda: tmp_path / "cache")
+    (tmp_path / "cache").mkdir()
+    source = tmp_path / "packages" / "said.py"
+    source.parent.mkdir()
+    source.write_text("import wave\nWORD = 'first'\n")
+    compiled = with_bytecode(Path(sys.executable), source.parent, ["said"], without=["absent"])
+    place = Path(compiled[1].removeprefix("pycache_prefix="))
+    assert {path.name.split(".")[0] for path in place.rglob("*.pyc")} >= {"said", "wave"}
+
+    def word() -> str:
+        code = f"import sys; sys.path.insert(0, {str(source.parent)!r}); import said; print(said.WORD)"
+        words = [sys.executable, "-I", "-S", "-B", *compiled, "-c", code]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert word() == "first"
+    source.write_text("WORD = 'second, and longer'\n")
+    assert word() == "second, and longer"
+    assert with_bytecode(Path(sys.executable), source.parent, ["said"], without=["absent"]) == compiled

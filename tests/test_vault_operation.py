@@ -13,8 +13,10 @@ from smos.checks.vault import not_required
 from smos.checks.vault.exercise import AREAS, exercise
 from smos.checks.vault.rules import Rule
 from smos.faults.registry import cases
+from smos.faults.vault.servers import Fronted
 from smos.provision.certificates import make_certificate
 from smos.provision.embedded.openbao import EmbeddedOpenBao
+from smos.provision.embedded.stack import stack_text
 from smos.provision.owner import Owner
 from smos.target import Provision, Settings, Target, VaultTarget
 from smos.vault.access import load_matrix
@@ -29,6 +31,7 @@ from smos.vault.verify.probe import Probe, ProbeFacts
 from smos.vault.verify.process import read_process
 from smos.vault.verify.snapshot import RecoveredFacts, declared_roles
 from smos.vault.verify.stand import stand_up
+from smos.vault.verify.template import Templates
 from smos.vault.verify.tls import read_tls
 from smos.verdict import Verdict
 
@@ -177,6 +180,20 @@ def test_counters_are_found_under_their_own_names() -> None:
     assert samples(text) == {"a": 2.0, "s_sum": 4.0, "s_count": 3.0, "g": 3.0}
     with pytest.raises(ValueError, match=r"."):  # the parser has a text for each way to be wrong
         samples("{not metrics}")
+
+
+def test_only_a_server_whose_own_set_up_would_leave_the_same_gets_a_copy(owner: Owner) -> None:
+    templates, shipped = Templates(), stack_text()
+
+    def made(text: str | None) -> EmbeddedOpenBao:
+        return EmbeddedOpenBao(owner, name="copied", stack=text)
+
+    assert templates.fits(made(shipped))
+    assert templates.fits(made(shipped.replace("max_lease_ttl", "default_lease_ttl")))
+    assert not templates.fits(made(shipped.replace('"audit.log"', '"discard"')))
+    assert not templates.fits(made(shipped.replace('"smarter-vault"', '"another"')))
+    assert not templates.fits(made(None))
+    assert not templates.fits(Fronted(made(shipped)))  # type: ignore[arg-type]  # what it sends may be altered there
 
 
 def test_a_listener_is_asked_over_tls(owner: Owner) -> None:

@@ -21,8 +21,8 @@ def with_bytecode(
 ) -> list[str]:
     """Return options for `python` with which it finds these modules compiled; none where there is no cache.
 
-    packages: the folder that they are imported from. Its name changes with its files where it is a copy in the cache;
-    Python itself compares each file's time and size in any case. without: modules that are not to be found.
+    packages: the folder that they are imported from; its time tells when something was installed there. Python itself
+    compares each file's time and size in any case. without: modules that are not to be found.
     """
 
     def make(content: Path) -> None:
@@ -37,7 +37,8 @@ def with_bytecode(
         for path in content.rglob("*.pyc"):
             path.chmod(0o644)
 
-    key = repr((str(python), sys.version, str(packages), tuple(imports), tuple(without)))
+    installed = packages.stat().st_mtime_ns
+    key = repr((str(python), sys.version, str(packages), installed, tuple(imports), tuple(without)))
     try:
         return ["-X", f"pycache_prefix={cached('bytecode', key, make)}"]
     except CacheError:  # it only saves time
