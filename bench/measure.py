@@ -63,6 +63,35 @@ def timed(work: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
+def processor_seconds(root: int) -> float:
+    """Return what a process and all below it have used so far, what has ended included. Linux only.
+
+    On a busy machine it says more than wall time does. Looked at twice: what ends during a look is missed.
+    """
+    return max(_processor_seconds(root), _processor_seconds(root))
+
+
+def _processor_seconds(root: int) -> float:
+    tick = os.sysconf("SC_CLK_TCK")
+    parents: dict[int, int] = {}
+    used: dict[int, tuple[int, int, int, int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile: its parent has its time
+            continue
+        number = int(path.parent.name)
+        parents[number] = int(fields[1])
+        used[number] = (int(fields[11]), int(fields[12]), int(fields[13]), int(fields[14]))
+
+    def below(number: int | None) -> bool:
+        while number is not None and number != root:
+            number = parents.get(number)
+        return number == root
+
+    return sum(sum(used[number]) for number in used if below(number)) / tick
+
+
 def chill(paths: Iterable[Path]) -> None:
     """Have the system forget these files and what is below these directories, as after days without a restore."""
     for root in paths:

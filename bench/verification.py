@@ -4,14 +4,19 @@ pg_amcheck looks at pages and indexes only; what it is compared with reads every
 """
 
 import os
+import statistics
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 
 from bench.data import DATABASE, SOURCE_SETTINGS, fill
-from bench.measure import Table
+from bench.measure import Table, processor_seconds
 from smos.drill.sandbox import LOADING_SETTINGS
+from smos.postgres.content import DatabaseContent
 from smos.postgres.fingerprint import read_content
+from smos.postgres.hashing import HashMode
 from smos.postgres.integrity import check_integrity
 from smos.postgres.verify import read_and_check
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -38,27 +43,38 @@ def measure(owner: Owner, gigabytes: float, runs: int) -> list[Table]:
     table = Table(f"Verification of a restored database of {size / 1e9:.2f} GB, just restored", PEER)
     tool = server.installation.tool("pg_amcheck")
     env = {"PGOPTIONS": "-c client_min_messages=warning"}
-    for number in range(runs):
-        print(f"verification, run {number + 1}", flush=True)
-        started = time.monotonic()
-        owner.run([tool, f"--jobs={jobs}", "--heapallindexed", target], timeout_s=3600, env=env)
-        table.add(PEER, time.monotonic() - started, "pages and indexes; no content, no references")
-        started = time.monotonic()
+    processor: dict[str, list[float]] = {}
+    postmaster = int((server.data_dir / "postmaster.pid").read_text().splitlines()[0])
+
+    def add(what: str, work: Callable[[], object], remark: str = "") -> None:
+        used, started = processor_seconds(postmaster), time.monotonic()
+        work()
+        seconds = time.monotonic() - started
+        processor.setdefault(what, []).append(processor_seconds(postmaster) - used)
+        remark = remark.replace("SPEED", f"{size / seconds / 1e6:.0f} MB/s")
+        middle = f"server: {statistics.median(processor[what]):.1f} s of processor"
+        table.add(what, seconds, f"{remark}; {middle}" if remark else middle)
+
+    def everything() -> None:
         _, problems = read_and_check(lambda: psycopg.connect(target), target, jobs=jobs)
-        table.add("ours: content (fast), indexes, pages, references", time.monotonic() - started)
         if problems:
             raise RuntimeError(f"the data are not sound: {problems}")
-        started = time.monotonic()
-        check_integrity(target, jobs=jobs)
-        table.add("ours: indexes, pages, references alone", time.monotonic() - started)
-        started = time.monotonic()
-        read_content(lambda: psycopg.connect(target), jobs=jobs)
-        seconds = time.monotonic() - started
-        table.add("ours: content alone, fast (2 x 64 bit)", seconds, f"{size / seconds / 1e6:.0f} MB/s")
+
+    def content(mode: HashMode) -> DatabaseContent:
+        return read_content(lambda: psycopg.connect(target), jobs=jobs, mode=mode)
+
+    command: list[str | Path] = [tool, f"--jobs={jobs}", "--heapallindexed", target]
+    for number in range(runs):
+        print(f"verification, run {number + 1}", flush=True)
+        add(
+            PEER,
+            lambda: owner.run(command, timeout_s=3600, env=env),
+            "pages and indexes; no content, no references",
+        )
+        add("ours: content (fast), indexes, pages, references", everything)
+        add("ours: indexes, pages, references alone", lambda: check_integrity(target, jobs=jobs))
+        add("ours: content alone, fast (2 x 64 bit)", lambda: content(HashMode.FAST), "SPEED")
         if number == 0 or size < SLOW_BYTES:
-            started = time.monotonic()
-            read_content(lambda: psycopg.connect(target), jobs=jobs, mode="sha256")
-            seconds = time.monotonic() - started
-            table.add("ours: content alone, sha256", seconds, f"{size / seconds / 1e6:.0f} MB/s")
+            add("ours: content alone, sha256", lambda: content(HashMode.SHA256), "SPEED")
     server.kill()
     return [table]

@@ -77,12 +77,16 @@ def reconcile(
     wanted |= set(collected.values()) | set(by_check)
     by_waiver = {waiver.check: waiver for waiver in waivers}
 
+    nodes: dict[str, list[str]] = {}
+    for node, check_id in collected.items():
+        nodes.setdefault(check_id, []).append(node)
+
     checks = []
     missing = []
     for check_id in sorted(wanted, key=_order):
         own = by_check.get(check_id, [])
         heard = {result.nodeid for result in own}
-        silent = sorted(node for node, of in collected.items() if of == check_id and node not in heard)
+        silent = sorted(node for node in nodes.get(check_id, ()) if node not in heard)
         if not own:
             missing.append(check_id)
         checks.append(_outcome(check_id, own, silent, by_waiver.get(check_id), today))
