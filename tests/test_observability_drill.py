@@ -30,6 +30,24 @@ def test_an_endpoint_that_refuses_costs_its_limit_and_is_told(
     assert capfd.readouterr().err == ""
 
 
+def test_an_exporter_that_raises_when_its_channel_is_closed_is_told_and_raises_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Closed:
+        def export(self, _: object) -> None:
+            raise ValueError("Cannot invoke RPC on closed channel!")
+
+        def shutdown(self) -> None:
+            pass
+
+    monkeypatch.setattr("smos.observability.drill._exporters", lambda *_: (Closed(), Closed()))
+    drill = example("x")
+    given = Telemetry(endpoint="http://127.0.0.1:1", protocol="grpc")
+    sent = export_drill(given, drill.info, drill.outcome, drill.timing, limit_s=60)
+    assert (sent.spans, sent.reason) == (0, "127.0.0.1: its exporter raised ValueError")
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("endpoint", ["http://[::bad", "http://127.0.0.1:99999", "https://"])
 def test_an_endpoint_that_is_none_breaks_nothing(endpoint: str) -> None:
     drill = example("x")

@@ -146,9 +146,13 @@ def _export(
     points, data = _metrics(resource, info, outcome, timing)
     to_traces, to_metrics = _exporters(telemetry, limit_s)
     results: dict[str, bool] = {}
+    broken: list[str] = []
 
     def run(name: str, export: Callable[[], object], good: object) -> None:
-        results[name] = export() is good
+        try:
+            results[name] = export() is good
+        except Exception as error:  # noqa: BLE001  (the SDK raises whatever its channel does when that is closed)
+            broken.append(f"its exporter raised {type(error).__name__}")  # its text may name the endpoint
 
     threads = [
         threading.Thread(target=run, args=args, daemon=True)
@@ -169,7 +173,7 @@ def _export(
     if all(results.get(name) for name in ("traces", "metrics")):
         return len(spans), points, ""
     where = urlsplit(telemetry.endpoint or "").hostname
-    why = heard[-1] if heard else f"no answer within {limit_s:g} s"
+    why = next(reversed([*broken, *heard]), f"no answer within {limit_s:g} s")
     return 0, 0, f"{where}: {why}"
 
 
