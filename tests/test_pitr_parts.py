@@ -14,7 +14,7 @@ from smos.checks.pitr.content import judge_soundness
 from smos.checks.pitr.exercise import judge
 from smos.physical.agreement import MANY, PAGE, disagreements
 from smos.physical.archive import read_archive
-from smos.physical.drill import END, MOMENT
+from smos.physical.drill import END, MOMENT, _reason
 from smos.physical.facts import AttemptFacts, Outcome, PreparedFacts
 from smos.physical.label import ManifestHead, read_label
 from smos.physical.relations import Relation, judge_files, told_of
@@ -268,3 +268,14 @@ def test_the_way_of_keeping_backups_that_meets_the_objectives_is_named_with_its_
     assert expected in lines[3]
     exceeded = {finding.code for finding in judgement.findings} & {"rto-exceeded", "rpo-exceeded"}
     assert exceeded == ({"rto-exceeded"} if rto_s < 10 else {"rpo-exceeded"} if rpo_s < 300 else set())
+
+
+def test_a_machine_that_is_short_of_something_is_not_blamed_on_the_backup() -> None:
+    log = "2026 [1] FATAL:  could not create shared memory segment: No space left on device\n"
+    code, words = _reason(log, "PostgreSQL ended")
+    assert (code, "No space left" in words) == ("sandbox-short", True)
+    end = AttemptFacts(
+        purpose=END, goal="e", time=None, backup="b", outcome=Outcome.NOT_TRIED, code=code, detail=words
+    )
+    judgement = judge("PITR-02", record(end), Objectives())
+    assert (judgement.verdict, codes(judgement.findings)) == (Verdict.NOT_PROVEN, ["log-not-replayed"])

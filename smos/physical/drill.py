@@ -43,6 +43,10 @@ COPY_S = 4 * 3600
 FAR = timedelta(hours=1)
 """How far outside of what can be recovered the drill asks, to see that it is refused."""
 _REASONS = (
+    ("sandbox-short", "could not create shared memory segment"),
+    ("sandbox-short", "could not map anonymous shared memory"),
+    ("sandbox-short", "could not create semaphores"),
+    ("sandbox-short", "No space left on device"),
     ("target-not-reached", "recovery ended before configured recovery target was reached"),
     ("before-consistency", "requested recovery stop point is before consistent recovery point"),
     ("log-too-short", "WAL ends before end of online backup"),
@@ -280,7 +284,9 @@ class Drill:
             try:
                 facts = self._observe(facts, server, launcher, integrity=integrity, compare=compare)
             finally:
-                server.kill()
+                server.stop(
+                    "immediate"
+                )  # a killed one would leave its shared memory segment, of which there are few
         finally:
             if tree is None:
                 shutil.rmtree(room, ignore_errors=True)
@@ -328,6 +334,8 @@ class Drill:
         except ProvisionError as error:
             code, detail = _reason(server.logs(), error.message)
             seconds = time.monotonic() - started
+            if code == "sandbox-short":
+                return replace(facts, outcome=Outcome.NOT_TRIED, code=code, detail=detail)
             return replace(facts, outcome=Outcome.FAILED, code=code, detail=detail, replay_s=seconds)
         seconds = time.monotonic() - started
         try:
