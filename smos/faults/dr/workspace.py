@@ -69,9 +69,12 @@ class Workspace:
         vaultshop: VaultShop,
         *,
         backups: Path | None = None,
+        sets: int | None = None,
     ) -> None:
-        """Copy the material; `backups`: copied in the place of the material's own."""
-        shutil.copytree(backups or material.backups, directory / "backups", symlinks=True)
+        """Copy the material. backups: copied in the place of the material's own. sets: how many, the newest ones."""
+        source = backups or material.backups
+        older = sorted(path.name for path in source.iterdir())[:-sets] if sets else []
+        shutil.copytree(source, directory / "backups", symlinks=True, ignore=lambda _folder, _names: older)
         self.directory = directory
         self.backups = directory / "backups"
         declared = material.target.backups.model_copy(update={"directory": self.backups})
