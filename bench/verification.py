@@ -7,7 +7,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import psycopg
 
@@ -63,7 +62,7 @@ def measure(owner: Owner, gigabytes: float, runs: int) -> list[Table]:
     def content(mode: HashMode) -> DatabaseContent:
         return read_content(lambda: psycopg.connect(target), jobs=jobs, mode=mode)
 
-    command: list[str | Path] = [tool, f"--jobs={jobs}", "--heapallindexed", target]
+    command = [str(tool), f"--jobs={jobs}", "--heapallindexed", target]
     for number in range(runs):
         print(f"verification, run {number + 1}", flush=True)
         add(

@@ -10,13 +10,13 @@ machines of different byte order.
 
 fast: the first version, of manifests made before version 2 was there: the row is turned into text by the server's own
 `record_out` (never by a cast: a database may define one of its own), and hashed twice (`hashtextextended`). Same odds,
-two to three times as slow. What a manifest holds is read again as the manifest says, so both can be compared.
+nearly twice the time. What a manifest holds is read again as the manifest says, so both can be compared.
 
 sha256: SHA-256 of each row's text, its four 64-bit quarters summed without overflow. An accident goes unnoticed with
 about 2^-256. To find one row that replaces another takes 2^128 steps or more; somebody who may replace very
 many rows at will has an easier task (sums of hashes can be balanced by the birthday method), which a
-signature over the dump's own SHA-256 prevents. It takes four to six times as long as fast-2 on PostgreSQL 18, where
-bytes can be read as numbers, and twice that before; the sums are the same.
+signature over the dump's own SHA-256 prevents. It takes three to four times as long as fast-2 on PostgreSQL 18,
+where bytes can be read as numbers, and twice that before; the sums are the same.
 """
 
 # Whole clauses of SQL stay on one line.
