@@ -17,6 +17,7 @@ from smos.provision.owner import Owner
 from smos.vault import kv
 from smos.vault.bootstrap import wait_until_active
 from smos.vault.model import VaultError, opened
+from tests._forked import run_smos
 
 SMOS = Path(sys.executable).with_name("smos")
 CANARY = "canary-8823"
@@ -41,15 +42,7 @@ class Stand:
             "VAULT_ADDR": self.server.endpoint.url,
             "VAULT_TOKEN": str(self.client.token),
         }
-        return subprocess.run(
-            [SMOS, "vault", *args],
-            input=text,
-            env=clean | ours | env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_smos(["vault", *args], env=clean | ours | env, text=text)
 
 
 @pytest.fixture(scope="module")

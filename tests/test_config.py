@@ -14,6 +14,7 @@ from smos.config.discover import Found, discover, starting_text
 from smos.config.keys import KEYS
 from smos.config.store import Config, Keyring, SecretFile, find_secret_store
 from smos.errors import TargetError
+from tests._forked import run_smos
 
 SMOS = Path(sys.executable).with_name("smos")
 
@@ -27,15 +28,7 @@ def smos(home: Path, *args: str, text: str = "", **env: str) -> subprocess.Compl
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("VAULT_", "BAO_", "SMOS_"))
     }
-    return subprocess.run(
-        [SMOS, *args],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=clean | {"SMOS_HOME": str(home), "SMOS_KEYRING": "off"} | env,
-    )
+    return run_smos(args, env=clean | {"SMOS_HOME": str(home), "SMOS_KEYRING": "off"} | env, text=text)
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_the_default(config: Config) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import psycopg
@@ -12,6 +11,7 @@ import pytest
 from smos.provision.base import PostgresEndpoint
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
+from tests._forked import run_smos
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,10 @@ def endpoint() -> Iterator[PostgresEndpoint]:
 
 
 def smos(endpoint: PostgresEndpoint, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "smos.cli.app", "demo", *words, "--host", endpoint.host, "--port", str(endpoint.port)],
-        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PGUSER": "", "NO_COLOR": "1"},
-    )  # fmt: skip
+    return run_smos(
+        ["demo", *words, "--host", endpoint.host, "--port", str(endpoint.port)],
+        env={**os.environ, "PGUSER": "", "NO_COLOR": "1"},
+    )
 
 
 def test_the_whole_life_of_a_demo(endpoint: PostgresEndpoint) -> None:

@@ -20,6 +20,7 @@ from smos.provision.base import VaultEndpoint
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
 from smos.vault.providers import Provider, ProviderTest, load_registry
+from tests._forked import run_smos
 
 SMOS = Path(sys.executable).with_name("smos")
 CANARY = "canary-4417"
@@ -200,9 +201,7 @@ def test_the_command_shows_a_table_and_ends_with_the_worst_verdict(
     }
 
     def smos(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [SMOS, "mcp", *args], env=env, capture_output=True, text=True, timeout=60, check=False
-        )
+        return run_smos(["mcp", *args], env=env)
 
     done = smos("test", "shop", "--json")
     assert (done.returncode, json.loads(done.stdout)[0]["code"]) == (0, "credentials-work")

@@ -19,6 +19,7 @@ from smos.notify import slack
 from smos.notify.message import SECTION_LIMIT, compose
 from smos.notify.slack import send_by_token, send_by_webhook
 from smos.verdict import Verdict
+from tests._forked import run_smos
 
 SMOS = Path(sys.executable).with_name("smos")
 SECRET = "T00/B00/canary5513"
@@ -242,10 +243,7 @@ def test_the_command_fails_when_nobody_was_told_and_leaves_the_evidence(
     }
 
     def smos(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [SMOS, "notify", "slack", "--reports", str(folder), "--timeout", "2", *args],
-            env=env, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        return run_smos(["notify", "slack", "--reports", folder, "--timeout", "2", *args], env=env)
 
     receiver.answers = [OK]
     done = smos("--json")

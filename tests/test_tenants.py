@@ -25,6 +25,7 @@ from smos.tenants.vault_side import PARTS, VaultSide
 from smos.vault.bootstrap import wait_until_active
 from smos.vault.model import opened
 from smos.wait import wait_for
+from tests._forked import run_smos
 
 SMOS = Path(sys.executable).with_name("smos")
 NAME, RUT = "Panadería Ñuñoa SpA", "76543210-3"
@@ -72,9 +73,7 @@ class Platform:
     def smos(self, home: Path, *args: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run the command."""
         words, env = self.command(home, *args)
-        return subprocess.run(
-            words, input=text, env=env, capture_output=True, text=True, timeout=60, check=False
-        )
+        return run_smos(words[1:], env=env, text=text)
 
 
 @pytest.fixture(scope="module")
