@@ -6,7 +6,6 @@ process from the start sees. It is one request after the other. What is about th
 about terminals starts a real process instead; so does a platform without pidfd (macOS).
 """
 
-import array
 import atexit
 import gc
 import json
@@ -230,7 +229,7 @@ def _entry(kind: str) -> Callable[[], Any]:
     return console_main
 
 
-def _become(request: dict[str, Any], fds: array.array) -> None:
+def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
     """Take over streams, arguments, environment and working directory of the process that this stands for."""
     for number, item in enumerate(fds):
         os.dup2(item, number)

@@ -29,6 +29,7 @@ from smos.services.containers import ContainerFacts, judge_container, of_stack
 from smos.services.embedded import judge_embedded, read_embedded
 from smos.services.engine import engine
 from smos.verdict import Verdict
+from tests._forked import run_smos
 
 SMOS = Path(sys.executable).with_name("smos")
 LONG_S = 300
@@ -41,15 +42,8 @@ def smos(home: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str
         for name, value in os.environ.items()
         if not name.startswith(("SMOS_", "DOCKER_", "VAULT_"))
     }
-    return subprocess.run(
-        [SMOS, *words],
-        env=clean | {"SMOS_HOME": str(home), "SMOS_KEYRING": "off"} | env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LONG_S,
-        check=False,
-        cwd=home,
+    return run_smos(
+        words, env=clean | {"SMOS_HOME": str(home), "SMOS_KEYRING": "off"} | env, cwd=home, timeout=LONG_S
     )
 
 

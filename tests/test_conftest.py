@@ -14,6 +14,7 @@ from filelock import FileLock
 from jsonschema import Draft202012Validator, FormatChecker
 
 from smos.wait import wait_for
+from tests._forked import run_pytest
 
 pytest_plugins = ["pytester"]
 
@@ -106,7 +107,11 @@ markers = ["dr: disaster recovery", "negative: negative controls"]
 
     def run(self, *args: str) -> pytest.RunResult:
         """Run pytest in a process of its own."""
-        return self.pytester.runpytest_subprocess(*self.arguments(*args), timeout=240)
+        base = f"--basetemp={self.path / 'temporary'}"
+        done = run_pytest([base, *self.arguments(*args)], env=os.environ, cwd=self.path, timeout=240)
+        sys.stdout.write(done.stdout)
+        sys.stderr.write(done.stderr)
+        return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
 
     def start(self, *args: str) -> subprocess.Popen[bytes]:
         """Start pytest and return at once."""

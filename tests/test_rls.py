@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from smos.rls.judge import isolation_findings, judge_isolation
 from smos.rls.probe import probe
 from smos.rls.sarif import to_sarif
 from smos.verdict import Verdict
+from tests._forked import run_smos
 
 EFFECTS = ("F278b", "F278c")
 """Pitfalls behind triggers that write elsewhere."""
@@ -242,11 +242,9 @@ def test_triggers_that_set_the_tenant_are_no_crossing(server: EmbeddedPostgres) 
 
 
 def smos(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "smos.cli.app", "rls", *words],
-        capture_output=True, text=True, check=False, cwd=CHECKOUT,
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **env},
-    )  # fmt: skip
+    return run_smos(
+        ["rls", *words], cwd=CHECKOUT, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **env}
+    )
 
 
 def test_the_command_gives_json_sarif_and_the_documented_codes(
