@@ -98,6 +98,7 @@ MUTATIONS = (
     m("an index more", "CREATE INDEX more ON app.dup (a)", "index-extra"),
     m("an index invalid", "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'app.users_lower'::regclass", "index-invalid"),
     m("an index without its condition", "DROP INDEX app.users_lower; CREATE INDEX users_lower ON app.users (lower(full_name) DESC NULLS LAST) INCLUDE (score)", "index-differs"),
+    m("statistics of an index", "ALTER INDEX app.users_lower ALTER COLUMN 1 SET STATISTICS 55", "index-differs"),
     m("a primary key", "ALTER TABLE app.cache DROP CONSTRAINT cache_pkey", "constraint-missing", "index-missing"),
     m("a foreign key", "ALTER TABLE app.users DROP CONSTRAINT users_tenant_id_fkey", "constraint-missing"),
     m("a foreign key not deferrable", "ALTER TABLE app.users ALTER CONSTRAINT users_tenant_id_fkey NOT DEFERRABLE", "constraint-differs"),

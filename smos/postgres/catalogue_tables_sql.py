@@ -134,6 +134,8 @@ def indexes(_version: int) -> str:
             "invalid": "NULLIF(NOT i.indisvalid, false)",
             "not_ready": "NULLIF(NOT i.indisready, false)",
             "clustered": "NULLIF(i.indisclustered, false)",
+            "statistics": "(SELECT jsonb_object_agg(a.attnum, a.attstattarget) FROM pg_attribute AS a"
+            " WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0)",
             "replica_identity": "NULLIF(i.indisreplident, false)",
             "tablespace": "(SELECT ts.spcname FROM pg_tablespace AS ts WHERE ts.oid = x.reltablespace)",
         },
