@@ -159,19 +159,27 @@ def perform_on(
     if kind == "directory":
         before = opened(work, name)
         contents = Contents.parse(before[TOC])
-        done = change(contents)
+        doubt, done = _changed(contents, change)
         after = before | {TOC: contents.to_bytes()}
-        return folder_truth(bench, work, name, (before, after), f"{kind}, {done}")
+        return folder_truth(bench, work, name, (before, after), f"{kind}, {done}", doubt)
     words = (f"--format={kind}", "--compress=0")
     whole = work.workshop.remembered(
         f"{kind} {name}", name, lambda server, name: pg_dump(server, name, *words)
     )
     contents = Contents.parse(whole if kind == "custom" else _member(whole))
-    done = change(contents)
+    doubt, done = _changed(contents, change)
     data = contents.to_bytes()
     suffix = ".dump" if kind == "custom" else ".tar"
     file = data if kind == "custom" else _with_member(whole, data)
-    return file_truth(bench, work, name, (whole, file), suffix, f"{kind}, {done}")
+    return file_truth(bench, work, name, (whole, file), suffix, f"{kind}, {done}", doubt)
+
+
+def _changed(contents: Contents, change: Callable[[Contents], str]) -> tuple[str, str]:
+    """Change it; return why a check may object though the same comes back, and what was done."""
+    before = [entry.get("section") for entry in contents.entries]
+    done = change(contents)
+    moved = [entry.get("section") for entry in contents.entries] != before
+    return "an entry is in another section, which no listing shows" if moved else "", done
 
 
 def _member(archive: bytes) -> bytes:

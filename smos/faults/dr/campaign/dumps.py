@@ -301,6 +301,7 @@ def folder_truth(
     name: str,
     files: tuple[Mapping[str, bytes], Mapping[str, bytes]],
     done: str,
+    doubt: str = "",
 ) -> Truth:
     """Put the damaged files of a dump in directory format in its place, and ask the oracle. files: before, after."""
     before, after = files
@@ -308,20 +309,20 @@ def folder_truth(
         data = after[path.name.removesuffix(".zst")]
         path.write_bytes(zstandard.compress(data) if path.suffix == ".zst" else data)
     seal(work)
-    doubt = _doubt(before, after)
+    doubt = doubt or _doubt(before, after)
     reordered = after["toc.dat"] != before["toc.dat"]
     return _archive_truth(bench, work, name, files, done, doubt=doubt, reordered=reordered)
 
 
 def file_truth(
-    bench: Bench, work: Workspace, name: str, files: tuple[bytes, bytes], suffix: str, done: str
+    bench: Bench, work: Workspace, name: str, files: tuple[bytes, bytes], suffix: str, done: str, doubt: str
 ) -> Truth:
     """Do the same with a dump in custom or tar format. files: before, after. suffix: of its name."""
     work.drop(work.path(f"databases/{name}"))
     path = f"databases/{name}{suffix}"
     work.path(path).write_bytes(files[1])
     seal(work, **{name: path})
-    return _archive_truth(bench, work, name, files, done, reordered=suffix != ".tar")
+    return _archive_truth(bench, work, name, files, done, doubt=doubt, reordered=suffix != ".tar")
 
 
 def _archive_truth(
