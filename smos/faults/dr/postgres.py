@@ -269,7 +269,7 @@ def all_roles_set(work: Workspace) -> None:
 
 
 @fault(
-    "F25n",
+    "F12b",
     "A plain dump connects to a database that it does not create",
     "dump",
     caught("DR-03", "unexpected-statement", "\\connect", verdict=NOT_PROVEN),
@@ -312,7 +312,7 @@ def owner_of_entry_lost(work: Workspace) -> None:
 @fault(
     "F25i",
     "An archive does not say how its database would be dropped, so pg_restore gives it no owner",
-    "dump",
+    "table of contents",
     caught("DR-03", "owner-differs", "database:", variant=Variant.REHASHED),
     databases=("smarteros",),
 )
@@ -324,7 +324,7 @@ def owner_of_database_lost(work: Workspace) -> None:
 @fault(
     "F25j",
     "An archive calls its database by two names",
-    "dump",
+    "table of contents",
     caught("DR-03", "database-names-differ", "elsewhere", verdict=NOT_PROVEN, variant=Variant.REHASHED),
     databases=("smarteros",),
 )
@@ -336,7 +336,7 @@ def database_renamed(work: Workspace) -> None:
 @fault(
     "F25k",
     "An archive is in an order that pg_restore can't follow",
-    "dump",
+    "table of contents",
     caught("DR-03", "contents-out-of-order", "heartbeat", verdict=NOT_PROVEN, variant=Variant.REHASHED),
     databases=("smarteros",),
 )
