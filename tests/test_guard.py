@@ -18,6 +18,7 @@ import pytest
 
 from smos.errors import DeadlineError, ProvisionError
 from smos.provision import guard
+from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.guard import process_start, remove_tree
 from smos.provision.owner import Owner
 from smos.provision.reaper import reap
@@ -297,6 +298,22 @@ def test_a_process_can_be_killed_while_another_thread_waits_for_it() -> None:
         waiting = pool.submit(process.wait, 30)
         process.kill()
         assert waiting.result(5) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="looks at shared memory through /proc")
+def test_a_database_server_that_is_killed_leaves_no_shared_memory() -> None:
+    def segments(data: Path) -> set[str]:
+        mine = (data / "postmaster.pid").read_text().split("\n")[6].split()[1]
+        return {row.split()[1] for row in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]} & {mine}
+
+    with Owner("test") as owner:
+        server = EmbeddedPostgres(owner, name="p")
+        server.start()
+        assert segments(server.data_dir)
+        server.kill()
+        assert not segments(server.data_dir)
+        server.start()
+        assert segments(server.data_dir)
 
 
 def test_a_paused_process_holds_still_until_it_is_resumed() -> None:

@@ -48,6 +48,7 @@ MOST_FDS = 8
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
+IPC_RMID = 0
 ISOLATED, CONFIGURED = "network-namespace", "configuration"
 
 
@@ -176,6 +177,11 @@ class _System:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
+    def remove_segment(self, identity: int) -> None:
+        """Remove a shared memory segment; one that is somebody else's stays."""
+        if self._libc is not None:
+            self._libc.shmctl(identity, IPC_RMID, None)
+
 
 def cut_network(system: _System) -> None:
     """Move this process into a network namespace that has a loopback interface and nothing else.
@@ -195,6 +201,18 @@ def cut_network(system: _System) -> None:
         request = struct.pack("16sH14x", b"lo", 0)
         flags = struct.unpack("16sH14x", fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | IFF_UP))
+
+
+def free_segments(system: _System, pids: set[int]) -> None:
+    """Remove the shared memory segments (System V) of processes that are gone, as the end of a machine would.
+
+    A database server that is killed leaves one, and a system has room for some thousand of them.
+    """
+    with contextlib.suppress(OSError):  # no such file: not Linux
+        for row in Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]:
+            _, identity, _, _, creator, _, attached, *_ = row.split()
+            if int(creator) in pids and attached == "0":
+                system.remove_segment(int(identity))
 
 
 def network_refusal(system: _System) -> str:
@@ -398,7 +416,11 @@ class Guard:
             for child in {*below, *(descendants(pid) if number == signal.SIGSTOP else [])}:
                 send_signal(child, number)
             if number == signal.SIGKILL:  # shared memory is free only when the last of them is gone
-                self._await(lambda: not any(process_start(child) for child in below), KILL_S)
+                self._await(
+                    lambda: pid not in self._children and not any(process_start(child) for child in below),
+                    KILL_S,
+                )
+                free_segments(self._system, {pid, *below})
         return True
 
     def _reap(self) -> None:
