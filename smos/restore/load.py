@@ -107,9 +107,10 @@ class LiveArchiveRestore(ArchiveRestore):
         return LiveJob(self._context, self._source, self._name, self._source.extensions)
 
     def _sort(self, job: Job, entries: tuple[Entry, ...]) -> tuple[list[Entry], ...]:
-        first, main, last, views, inserts = super()._sort(job, entries)
+        whole, first, main, last, views, inserts = super()._sort(job, entries)
         late = [entry for entry in main if entry.kind in BY_TEXT]
-        return first, [entry for entry in main if entry not in late], [*late, *last], views, inserts
+        main = [entry for entry in main if entry not in late]
+        return whole, first, main, [*late, *last], views, inserts
 
     def _direct(self, job: Job, entry: Entry) -> bool:
         allowed = super()._direct(job, entry)
