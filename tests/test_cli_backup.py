@@ -27,6 +27,7 @@ from smos.restore.mend import Where, finish, held, mend, undo
 from smos.restore.server import ServerFacts, read_server
 from smos.restore.swap import Names, swap
 from smos.target import Limits
+from tests._forked import run_smos
 from tests._restore_kit import oracle, source_server
 
 SMOS = Path(sys.executable).with_name("smos")
@@ -53,16 +54,7 @@ class Place:
 
     def smos(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `smos backup` as a script would."""
-        return subprocess.run(
-            [SMOS, "backup", *words],
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LONG_S,
-            check=False,
-            cwd=self.root,
-        )
+        return run_smos(["backup", *words], env=self.env, cwd=self.root, timeout=LONG_S)
 
     def restore(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Restore database and volume."""
