@@ -27,7 +27,14 @@ TOOL_S = 120
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 QUIET = {"PGOPTIONS": "-c client_min_messages=warning"}
 ENTRANCE = "entrance"
-_OTHER_ROLES = "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'"
+KEEPER = "reference_keeper"
+"""Who looks at the roles and takes them away again: damaged globals may take `postgres` its login."""
+_OTHER_ROLES = (
+    f"SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname NOT IN ('postgres', '{KEEPER}')"  # noqa: S608
+)
+_AS_INITDB_MAKES_IT = (
+    "ALTER ROLE postgres WITH SUPERUSER CREATEROLE CREATEDB LOGIN REPLICATION BYPASSRLS INHERIT"
+)
 _SETVAL = re.compile(
     r"SELECT pg_catalog\.setval\('(?P<name>.*)', (?P<value>-?\d+), (?P<called>true|false)\);"
 )
@@ -156,13 +163,16 @@ class Reference:
         """Run globals in a server that knows no role; return what pg_dumpall says then, and how many errors."""
         if self._roles is None:
             self._roles = EmbeddedPostgres(
-                self._owner, name="reference-roles", settings=SETTINGS, memory=True
+                self._owner, name="reference-roles", settings=SETTINGS, memory=True, superuser=KEEPER
             )
             self._roles.start()
+            with psycopg.connect(self._roles.endpoint.conninfo(), autocommit=True) as connection:
+                connection.execute("CREATE ROLE postgres")
+                connection.execute(_AS_INITDB_MAKES_IT)
         server = self._roles
         tool, env = server.installation.tool, server.endpoint.env()
         done = self._owner.run(
-            [tool("psql"), "-X", "-q", "-d", server.endpoint.conninfo("postgres"), "-f", "-"],
+            [tool("psql"), "-X", "-q", "-d", server.endpoint.conninfo("postgres", user="postgres"), "-f", "-"],
             timeout_s=TOOL_S, env={**env, **QUIET}, input=text, cwd=server.data_dir, check=False,
         )  # fmt: skip
         said = self._owner.run(
@@ -175,8 +185,13 @@ class Reference:
                 for statement in ("DROP OWNED BY {}", "DROP ROLE {}"):
                     connection.execute(sql.SQL(statement).format(sql.Identifier(str(name))))
             connection.execute("ALTER ROLE postgres RESET ALL")
-        # The sandbox has an administrator of its own: what `postgres` may is not compared.
-        kept = sorted(line for line in lines if not line.startswith("ALTER ROLE postgres WITH"))
+            connection.execute("ALTER ROLE ALL RESET ALL")
+            connection.execute("COMMENT ON ROLE postgres IS NULL")
+            connection.execute(_AS_INITDB_MAKES_IT)  # it may have lost its login
+        # The sandbox has an administrator of its own: what `postgres` may is not compared, nor who looks here.
+        kept = sorted(
+            line for line in lines if not line.startswith("ALTER ROLE postgres WITH") and KEEPER not in line
+        )
         return tuple(kept), done.stderr.count(b"ERROR:")
 
     def of_database(self, server: EmbeddedPostgres, name: str) -> Portrait:
