@@ -163,24 +163,25 @@ class Reference:
         """Run globals in a server that knows no role; return what pg_dumpall says then, and how many errors."""
         if self._roles is None:
             self._roles = EmbeddedPostgres(
-                self._owner, name="reference-roles", settings=SETTINGS, memory=True, superuser=KEEPER
+                self._owner, name="reference-roles", settings=SETTINGS, memory=True
             )
             self._roles.start()
             with psycopg.connect(self._roles.endpoint.conninfo(), autocommit=True) as connection:
-                connection.execute("CREATE ROLE postgres")
-                connection.execute(_AS_INITDB_MAKES_IT)
+                connection.execute(f"CREATE ROLE {KEEPER} SUPERUSER LOGIN".encode())
         server = self._roles
         tool, env = server.installation.tool, server.endpoint.env()
         done = self._owner.run(
-            [tool("psql"), "-X", "-q", "-d", server.endpoint.conninfo("postgres", user="postgres"), "-f", "-"],
+            [tool("psql"), "-X", "-q", "-d", server.endpoint.conninfo("postgres"), "-f", "-"],
             timeout_s=TOOL_S, env={**env, **QUIET}, input=text, cwd=server.data_dir, check=False,
         )  # fmt: skip
         said = self._owner.run(
-            [tool("pg_dumpall"), "--globals-only", "-d", server.endpoint.conninfo("postgres")],
+            [tool("pg_dumpall"), "--globals-only", "-d", server.endpoint.conninfo("postgres", user=KEEPER)],
             timeout_s=TOOL_S, env=env,
         ).stdout.decode(errors="surrogateescape")  # fmt: skip
         lines = [line for line in said.splitlines() if not _NOISE.fullmatch(line)]
-        with psycopg.connect(server.endpoint.conninfo("postgres"), autocommit=True) as connection:
+        with psycopg.connect(
+            server.endpoint.conninfo("postgres", user=KEEPER), autocommit=True
+        ) as connection:
             for (name,) in connection.execute(_OTHER_ROLES).fetchall():
                 for statement in ("DROP OWNED BY {}", "DROP ROLE {}"):
                     connection.execute(sql.SQL(statement).format(sql.Identifier(str(name))))
