@@ -2,6 +2,7 @@
 
 import bz2
 import hashlib
+import os
 import struct
 import subprocess
 from dataclasses import replace
@@ -149,6 +150,19 @@ def test_statuses_of_transactions_that_must_be_there_are_missed(
     xact: bytes | None, changes: dict[str, Any], expected: list[str], tmp_path: Path
 ) -> None:
     assert codes(disagreements(BACKUP, replace(CONTROL, **changes), cluster(tmp_path, xact))) == expected
+
+
+def test_a_hostile_backup_makes_nobody_wait_for_its_statuses(tmp_path: Path) -> None:
+    """A control file may claim any range, and a FIFO or a device may lie where a file of statuses should."""
+    data = cluster(tmp_path)
+    claimed = replace(CONTROL, oldest_multi=1, next_multi=(1 << 32) - 1)
+    assert set(codes(disagreements(BACKUP, claimed, data))) == {"xact-missing"}
+    (data / "pg_xact" / "0000").unlink()
+    os.mkfifo(data / "pg_xact" / "0000")
+    assert codes(disagreements(BACKUP, CONTROL, data)) == ["backup-unread"]
+    (data / "pg_xact" / "0000").unlink()
+    (data / "pg_xact" / "0000").symlink_to("/dev/zero")
+    assert codes(disagreements(BACKUP, CONTROL, data)) == ["backup-unread"]
 
 
 def test_a_control_file_of_the_wrong_size_is_damaged(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ Looked at before recovery, because recovery covers it up: a server that replays 
 for zeros, and what those transactions had committed is gone without a word. Files are only read.
 """
 
+import errno
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,15 +99,20 @@ def _statuses(backup: BaseBackup, control: Control, data: Path) -> Iterator[Prob
 
 
 def _lost(kind: _Kind, oldest: int, last: int, data: Path) -> Iterator[tuple[str, str]]:
-    """Yield (code, words) for each file that is missing or short, and each page of transactions that tells of none."""
+    """Yield (code, words) for each file that is missing or short, and each page of transactions that tells of none.
+
+    Raises OSError for what is no regular file.
+    """
     all_pages = _ROOM // kind.per_page
     first, count = oldest // kind.per_page, (last // kind.per_page - oldest // kind.per_page) % all_pages + 1
-    pages = [(first + step) % all_pages for step in range(count)]
-    for number in dict.fromkeys(page // PAGES_PER_FILE for page in pages):
-        path = data / kind.folder / f"{number:04X}"
-        wanted = [page % PAGES_PER_FILE for page in pages if page // PAGES_PER_FILE == number]
+    # A control file may name any range, so the pages of each file are counted once (there may be two million).
+    wanted_of: dict[int, list[int]] = {}
+    for step in range(count):
+        number, page = divmod((first + step) % all_pages, PAGES_PER_FILE)
+        wanted_of.setdefault(number, []).append(page)
+    for number, wanted in wanted_of.items():
         try:
-            content = path.read_bytes()
+            content = _content(data / kind.folder / f"{number:04X}")
         except FileNotFoundError:
             yield (
                 "xact-missing",
@@ -123,3 +131,12 @@ def _lost(kind: _Kind, oldest: int, last: int, data: Path) -> Iterator[tuple[str
             if high - low >= MANY and not told.strip(b"\0"):
                 detail = f"of the {high - low} transactions from {begin + low} on none has ended"
                 yield "xact-blank", f"{kind.folder}/{number:04X}: {detail}"
+
+
+def _content(path: Path) -> bytes:
+    """Return a file of an SLRU, no more than one can hold. Raises OSError, for a link and for a FIFO as well."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return file.read(PAGES_PER_FILE * PAGE)
