@@ -51,9 +51,9 @@ HEADER = ArchiveHeader(
 )  # fmt: skip
 
 
-def entry(number: int, section: int, *needs: int) -> Entry:
+def entry(number: int, section: int, *needs: int, kind: str = "TABLE") -> Entry:
     texts = tuple(str(need) for need in needs)
-    return Entry(number, "TABLE", f"t{number}", section, "", "", "", "", has_data=False, file="", needs=texts)
+    return Entry(number, kind, f"t{number}", section, "", "", "", "", has_data=False, file="", needs=texts)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,18 @@ def entry(number: int, section: int, *needs: int) -> Entry:
         ([entry(2, PRE, 1), entry(1, PRE)], "t2"),
         ([entry(1, POST), entry(2, DATA)], "t2"),
         ([entry(1, DATA), entry(2, 1), entry(3, PRE)], "t3"),
+        ([entry(1, PRE, kind="ENCODING"), entry(2, PRE, kind="DATABASE"), entry(3, PRE)], None),
+        ([entry(1, PRE, kind="ENCODING"), entry(3, PRE), entry(2, PRE, kind="DATABASE")], "t3"),
     ],
-    ids=["sorted", "no section, and a need that was not dumped", "need", "section", "section later"],
+    ids=[
+        "sorted",
+        "no section, and a need that was not dumped",
+        "need",
+        "section",
+        "section later",
+        "in the database",
+        "before the database",
+    ],
 )
 def test_an_order_that_pg_restore_cannot_follow_is_found(entries: list[Entry], wrong: str | None) -> None:
     found = out_of_order(HEADER, entries)

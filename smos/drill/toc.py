@@ -17,6 +17,8 @@ MOST_ENTRIES = 5_000_000
 PRE, DATA, POST = 2, 3, 4
 """Sections as the archive numbers them; pg_dump writes them in this order."""
 SECTIONS_SINCE = (1, 11)
+SETTINGS = frozenset({"ENCODING", "STDSTRINGS", "SEARCHPATH"})
+"""What pg_dump writes before the database's own entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,12 @@ class Entry:
 def out_of_order(header: ArchiveHeader, entries: Sequence[Entry]) -> Entry | None:
     """Return the first entry that stands before something that it needs; None where pg_restore could follow the order.
 
-    pg_dump sorts by need and by section. What is restored here goes by kinds and sections, and would not notice.
+    pg_dump sorts by need and by section, and pg_restore makes all that stands before the database's own entry somewhere
+    else. What is restored here goes by kinds and sections, and would not notice.
     """
+    own = next((number for number, entry in enumerate(entries) if entry.kind == "DATABASE"), 0)
+    if early := next((entry for entry in entries[:own] if entry.kind not in SETTINGS), None):
+        return early
     places = {str(entry.id): number for number, entry in enumerate(entries)}
     reached = 0
     for number, entry in enumerate(entries):
