@@ -36,6 +36,7 @@ class Entry:
     has_data: bool
     file: str
     needs: tuple[str, ...] = ()
+    drop: str = ""
 
 
 def out_of_order(header: ArchiveHeader, entries: Sequence[Entry]) -> Entry | None:
@@ -73,8 +74,7 @@ def read_contents(data: "mmap.mmap | bytes") -> tuple[ArchiveHeader, tuple[Entry
         reader.string()
         tag, kind = reader.string(), reader.string()
         section = reader.integer() if header.version >= SECTIONS_SINCE else PRE
-        definition = reader.string()
-        reader.string()
+        definition, drop = reader.string(), reader.string()
         copy, namespace = reader.string(), reader.string()
         reader.string()
         if header.version >= (1, 14):
@@ -92,7 +92,7 @@ def read_contents(data: "mmap.mmap | bytes") -> tuple[ArchiveHeader, tuple[Entry
         entries.append(
             Entry(
                 number, kind or "", tag or "", section, definition or "", copy or "", namespace or "", owner or "",
-                has_data, file, needs,
+                has_data, file, needs, drop or "",
             )
         )  # fmt: skip
     return header, tuple(entries)
