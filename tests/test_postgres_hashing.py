@@ -134,6 +134,21 @@ def test_where_a_value_lies_does_not_change_its_hash(server):
     assert tables["public.within"].rows == 4
 
 
+@pytest.mark.parametrize("mode", list(HashMode))
+def test_a_column_whose_type_is_gone_is_not_left_out_of_the_hash(server, mode):
+    name = f"damaged-{mode}"
+    execute(server, "postgres", f'-- separately\nCREATE DATABASE "{name}"')
+    execute(
+        server,
+        name,
+        "CREATE DOMAIN gone AS text; CREATE TABLE t (a int, b gone); INSERT INTO t VALUES (1, 'x')",
+    )
+    execute(server, name, "DELETE FROM pg_type WHERE typname = 'gone'")
+    table = content(server, name, mode=mode, probe=False).tables["public.t"]
+    assert (table.rows, table.hash) == (None, None)
+    assert "XX000" in table.problem
+
+
 @pytest.mark.parametrize("major", [13, 14, 15, 16, 17, 18])
 def test_a_hash_is_what_it_was_when_the_manifest_was_made(owner, server, major):
     installation = next((one for one in find_installations() if one.major == major), None)

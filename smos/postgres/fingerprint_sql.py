@@ -14,7 +14,7 @@ LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition FR
 LATERAL (SELECT coalesce(array_agg(a.attname::text ORDER BY a.attnum), '{{}}'::text[]) AS names,
        coalesce(array_agg(CASE WHEN t.typtype = 'e' THEN 'enum' WHEN t.oid < 16384 THEN t.typname::text ELSE '' END
            ORDER BY a.attnum), '{{}}'::text[]) AS types
-    FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+    FROM pg_attribute AS a LEFT JOIN pg_type AS t ON t.oid = a.atttypid  -- of a type that is gone: read, which fails
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS k
 WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND {USER_SCHEMA}
   AND (x.oid IS NOT NULL OR NOT EXISTS (SELECT FROM pg_depend AS e

@@ -60,7 +60,7 @@ class Scan:
     condition: str = ""
     pages: tuple[int, int | None] | None = None
     bytes: int = 0
-    row: tuple[Column, ...] = ()
+    row: tuple[Column, ...]
     toasted: bool = False
 
 
