@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from smos.clock import SystemClock
 from smos.physical.create import archive_now
@@ -51,12 +52,18 @@ def server(owner: Owner, **settings: str) -> EmbeddedPostgres:
     )
 
 
-def fill(source: EmbeddedPostgres) -> None:
+def fill(source: EmbeddedPostgres, owner: Owner) -> None:
+    """Fill a source: a database, a tablespace whose name says nothing of where it lies, and heartbeats."""
+    place = sql.Literal(str(owner.directory("tablespace")))
     with psycopg.connect(source.endpoint.conninfo(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE shop")
+        connection.execute(sql.SQL("CREATE TABLESPACE data LOCATION {}").format(place))
     with psycopg.connect(source.endpoint.conninfo("shop")) as connection:
         connection.execute(
             "CREATE TABLE orders AS SELECT i, 'order ' || i AS text FROM generate_series(1, 20000) AS i"
+        )
+        connection.execute(
+            "CREATE TABLE spaced TABLESPACE data AS SELECT i FROM generate_series(1, 200) AS i"
         )
     install(source.endpoint, "shop")
 
@@ -113,7 +120,7 @@ def pgbackrest_repository(owner: Owner) -> Repository:
     owner.write(config, "\n".join(words) + "\n")
     common = [str(program), f"--config={config}", "--stanza=demo"]
     source.restart({"archive_command": " ".join([*common, "archive-push", "%p"])})
-    fill(source)
+    fill(source, owner)
     owner.run([*common, "stanza-create"], timeout_s=300)
     owner.run([*common, "--repo=1", "--type=full", "--no-resume", "backup"], timeout_s=300)
     owner.run([*common, "--repo=2", "--type=full", "--no-resume", "backup"], timeout_s=300)
@@ -144,7 +151,7 @@ def barman_repository(owner: Owner) -> Repository:
     scratch = owner.directory("incoming")
     source = server(owner, archive_mode="on", archive_command=f"test ! -f {scratch}/%f && cp %p {scratch}/%f")
     source.start()
-    fill(source)
+    fill(source, owner)
     config = owner.directory("etc", read_only=True) / "barman.conf"
     bin_dir = source.installation.bin_dir
     dsn = f"host={source.endpoint.host} port={source.endpoint.port} user=postgres dbname=postgres"

@@ -5,6 +5,7 @@ import hashlib
 import os
 import struct
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from smos.physical.drill import END, MOMENT, _reason
 from smos.physical.facts import AttemptFacts, Outcome, PreparedFacts
 from smos.physical.label import ManifestHead, read_label
 from smos.physical.relations import Relation, judge_files, told_of
+from smos.physical.repository import measured
 from smos.physical.staging import restore_command
 from smos.physical.store import BaseBackup, Form
 from smos.physical.tools import _BAD_PAGE, Control
@@ -167,6 +169,33 @@ def test_a_hostile_backup_makes_nobody_wait_for_its_statuses(tmp_path: Path) -> 
 
 def test_a_control_file_of_the_wrong_size_is_damaged(tmp_path: Path) -> None:
     assert codes(disagreements(BACKUP, CONTROL, cluster(tmp_path, control=6851))) == ["control-damaged"]
+
+
+@pytest.mark.parametrize(
+    ("strange", "expected"),
+    [
+        (lambda data: (data / "pg_tblspc" / "16400").symlink_to(data.parent / "space-0"), []),
+        (lambda data: (data / "pg_tblspc" / "16400").symlink_to("/usr"), ["link-refused"]),
+        (lambda data: (data / "pg_tblspc" / "16400").symlink_to(data), ["link-refused"]),
+        (lambda data: (data / "pg_tblspc" / "16400").symlink_to(data.parent / "gone"), ["tablespace-missing"]),
+        (lambda data: (data / "pg_wal").symlink_to("/srv"), ["link-refused"]),
+        (lambda data: (data / "log").symlink_to("global"), []),
+        (lambda data: os.mkfifo(data / "backup_manifest"), ["entry-refused"]),
+        (lambda data: os.mkfifo(data.parent / "space-0" / "PG_15"), []),  # nothing leads there
+    ],
+)  # fmt: skip
+def test_what_a_tool_restored_leads_nowhere_else_and_holds_files_alone(
+    strange: Callable[[Path], object], expected: list[str], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    for folder in ("data/global", "data/pg_tblspc", "space-0"):
+        (tmp_path / folder).mkdir(parents=True)
+    (data / "global" / "pg_control").write_bytes(bytes(20))
+    strange(data)
+    found = measured(data, 1.0)
+    assert codes(found.problems) == expected
+    linked = (data / "pg_tblspc" / "16400").is_symlink() and not expected
+    assert found.spaces == ({"16400": tmp_path / "space-0"} if linked else {})
 
 
 # --- archives of others --------------------------------------------------------------------------------------------

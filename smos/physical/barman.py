@@ -87,7 +87,8 @@ class BarmanStore:
         room = self.owner.directory("restored")
         data = room / "data"
         words = [*self._common, "recover", self._server, backup.id, str(data)]
-        words += [f"--tablespace={name}:{room / name}" for name in _spaces(backup)]
+        # Where one is not mapped, Barman restores it to where the source has it.
+        words += [f"--tablespace={name}:{room}/space-{number}" for number, name in enumerate(_spaces(backup))]
         words += ["--target-tli=latest"]  # else the log after a promotion is left behind
         started = time.monotonic()
         done = self.owner.run(words, timeout_s=TOOL_S, env={"HOME": str(room)}, check=False)
@@ -98,9 +99,12 @@ class BarmanStore:
             )
             problems.append(Problem("tool-restore-failed", f"{backup.id}: {said}"))
         verified, verify_s = False, 0.0
-        restored = done.returncode == 0
-        manifest = next(iter(data.glob("backup_manifest*")), None) if restored else None
-        if restored and manifest is not None and installation is not None:
+        restored = measured(data, seconds) if done.returncode == 0 else None
+        problems += restored.problems if restored else ()
+        # What holds anything strange is not opened: to read a FIFO would wait for ever.
+        sound = restored is not None and not restored.problems
+        manifest = next(iter(data.glob("backup_manifest*")), None) if sound else None
+        if manifest is not None and manifest.is_file() and installation is not None:
             started = time.monotonic()
             try:
                 if read_manifest_head(manifest.read_bytes()).unhashed:
@@ -124,7 +128,7 @@ class BarmanStore:
             self.owner,
             backup=backup,
             links=(backup,),
-            fetched=measured(data, seconds, ()) if restored else None,
+            fetched=restored,
             installation=installation,
             verified_with="pg_verifybackup after barman recover" if verified else "",
             seconds=(seconds + self._copied_s, verify_s, 0.0),
@@ -207,11 +211,11 @@ def _label(values: dict[str, str]) -> Label:
 
 
 def _spaces(backup: BaseBackup) -> tuple[str, ...]:
-    """Return the names of the backup's tablespaces: Barman maps them by name."""
+    """Return the names of the backup's tablespaces, by which Barman maps them; of several lines it obeys the last."""
     lines = (backup.place / "backup.info").read_text(encoding="utf-8", errors="replace").splitlines()
-    text = next((line.partition("=")[2] for line in lines if line.startswith("tablespaces=")), "None")
+    texts = [line.partition("=")[2] for line in lines if line.startswith("tablespaces=")]
     try:
-        found = ast.literal_eval(text)
-        return tuple(str(item[0]) for item in found or () if "/" not in str(item[0]))
+        found = ast.literal_eval(texts[-1]) if texts else None
+        return tuple(str(item[0]) for item in found or ())
     except (ValueError, SyntaxError, TypeError, IndexError):
         return ()

@@ -27,6 +27,8 @@ from smos.verdict import Problem
 
 TOOL_S = 4 * 3600
 INFO_S = 300
+LARGEST = (1 << 30) + (1 << 20)
+"""Bytes of a file that is read whole: the largest segment (1 GiB), encrypted."""
 _BAD = re.compile(
     r"status: (error|invalid)|(invalid|missing|other): [1-9]|invalid checksum|invalid size|ERROR|WARN"
 )
@@ -132,6 +134,8 @@ class PgBackRestStore:
 
     def _opened(self, relative: str) -> bytes:
         """Return a file of the repository, decrypted, still compressed. Raises OSError."""
+        if (size := (self.path / relative).stat().st_size) > LARGEST:
+            raise OSError(f"it holds {size} bytes, more than any segment")
         done = self.owner.run([*self._common, "repo-get", relative], timeout_s=INFO_S, check=False)
         if done.returncode != 0:
             raise OSError(f"pgbackrest repo-get ended with {done.returncode}")
@@ -144,15 +148,17 @@ class PgBackRestStore:
         problems += trouble
         room = self.owner.directory("restored")
         data = room / "data"
-        data.mkdir(mode=0o700)
-        self.owner.give(data)
+        spaces = room / "spaces"  # a directory of their own: a tablespace may be called `data` as well
+        for place in (data, spaces):
+            place.mkdir(mode=0o700)
+            self.owner.give(place)
         started = time.monotonic()
         done = self.owner.run(
             [
                 *self._common,
                 f"--set={backup.id}",
                 f"--pg1-path={data}",
-                f"--tablespace-map-all={room}",
+                f"--tablespace-map-all={spaces}",
                 "--type=none",
                 "restore",
             ],
@@ -164,11 +170,13 @@ class PgBackRestStore:
             words = words_of(done.stdout + done.stderr, ("ERROR", "WARN")) or f"exit code {done.returncode}"
             problems.append(Problem("tool-restore-failed", f"{backup.id}: {words}"))
         restored = done.returncode == 0
+        fetched = measured(data, seconds) if restored else None
+        problems += fetched.problems if fetched else ()
         return finish(
             self.owner,
             backup=backup,
             links=(backup,),
-            fetched=measured(data, seconds, ()) if restored else None,
+            fetched=fetched,
             installation=installation,
             verified_with=VERIFIED if restored else "",
             seconds=(seconds + self._copied_s, 0.0, 0.0),

@@ -8,10 +8,10 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from smos.physical.fetch import Fetched
+from smos.physical.fetch import SPACES, Fetched
 from smos.provision.owner import Owner
 from smos.provision.users import can_read
 from smos.target import Limits
@@ -66,22 +66,54 @@ def only_name(path: Path, wanted: str | None) -> tuple[str | None, tuple[Problem
     return names[0], ()
 
 
-def measured(data: Path, seconds: float, problems: Sequence[Problem]) -> Fetched:
-    """Return what a tool restored: its files are counted, and its tablespaces found by their links."""
+def measured(data: Path, seconds: float) -> Fetched:
+    """Return what a tool restored: its files are counted, and its tablespaces found by their links.
+
+    The tool put every tablespace beside `data`. What leads elsewhere, and what is neither file nor directory, is
+    refused as in backups that we copy ourselves. Codes: link-refused, entry-refused, tablespace-missing.
+    """
+    room = Path(os.path.realpath(data.parent))
+    root = room / data.name
     files = size = 0
     spaces: dict[str, Path] = {}
-    for link in sorted((data / "pg_tblspc").glob("*")) if (data / "pg_tblspc").is_dir() else []:
-        if link.is_symlink():
-            spaces[link.name] = link.readlink()
-    for root in (data, *spaces.values()):
-        for folder, _, names in os.walk(root):
-            for name in names:
-                facts = Path(folder, name).lstat()
-                files += 1
-                size += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+    problems: list[Problem] = []
+    for path, facts in _below(root):
+        label = path.relative_to(room)
+        if stat.S_ISLNK(facts.st_mode):
+            target = Path(os.path.realpath(path))
+            space = path.parent == root / SPACES
+            if not target.is_relative_to(room) or target == room or (space and target.is_relative_to(root)):
+                problems.append(Problem("link-refused", f"{label} leads out of where it was restored to"))
+            elif space and not target.is_dir():
+                problems.append(Problem("tablespace-missing", f"{label} leads to nothing"))
+            elif space:
+                spaces[path.name] = target
+        files += not stat.S_ISDIR(facts.st_mode)
+        size += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+        problems += _strange(label, facts.st_mode)
+    for path, facts in (entry for space in set(spaces.values()) for entry in _below(space)):
+        files += not stat.S_ISDIR(facts.st_mode)
+        size += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+        if stat.S_ISLNK(facts.st_mode):
+            problems.append(Problem("link-refused", f"{path.relative_to(room)} lies in a tablespace"))
+        problems += _strange(path.relative_to(room), facts.st_mode)
     return Fetched(
         data=data, spaces=spaces, files=files, bytes=size, seconds=seconds, problems=tuple(problems)
     )
+
+
+def _below(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield everything below a directory with what it is itself; no link is followed."""
+    for folder, folders, names in os.walk(root):
+        for name in (*folders, *names):
+            path = Path(folder, name)
+            yield path, path.lstat()
+
+
+def _strange(label: Path, mode: int) -> tuple[Problem, ...]:
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
+        return ()
+    return (Problem("entry-refused", f"{label} is neither a file nor a directory"),)
 
 
 def words_of(output: bytes, marks: Sequence[str]) -> str:
