@@ -14,6 +14,7 @@ import pytest
 
 from smos.checks.pitr.content import judge_soundness
 from smos.checks.pitr.exercise import judge
+from smos.checks.pitr.strategy import recommendation
 from smos.physical.agreement import MANY, PAGE, disagreements
 from smos.physical.archive import read_archive
 from smos.physical.drill import END, MOMENT, _reason
@@ -311,6 +312,11 @@ def test_the_way_of_keeping_backups_that_meets_the_objectives_is_named_with_its_
     assert expected in lines[3]
     exceeded = {finding.code for finding in judgement.findings} & {"rto-exceeded", "rpo-exceeded"}
     assert exceeded == ({"rto-exceeded"} if rto_s < 10 else {"rpo-exceeded"} if rpo_s < 300 else set())
+
+
+def test_a_recommendation_says_where_the_time_of_a_recovery_was_not_measured() -> None:
+    lines = list(recommendation(record(), Objectives(), attempt(END, 54, 55), 60.0, None))
+    assert "RTO 4.0 h, which was not measured," in lines[-1]
 
 
 def test_a_machine_that_is_short_of_something_is_not_blamed_on_the_backup() -> None:

@@ -31,7 +31,8 @@ def recommendation(
         yield f"Base backups and archived log: {_span(rpo_s)} lost; {_fits(log)}{_cost(record)}"
     if recovery_s is not None and prepared is not None:
         yield _time(objectives, end, prepared, recovery_s)
-    wanted = f"RPO {_span(objectives.rpo_s)} and RTO {_span(objectives.rto_s)}"
+    timed = "" if recovery_s is not None else ", which was not measured,"
+    wanted = f"RPO {_span(objectives.rpo_s)} and RTO {_span(objectives.rto_s)}{timed}"
     slow = recovery_s is not None and recovery_s > objectives.rto_s
     if slow:
         yield f"Nothing measured here meets {wanted}: the recovery itself takes too long; {_shorten(end, prepared)}"
