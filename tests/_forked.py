@@ -16,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = "import sys; from tests._forked import serve; serve(int(sys.argv[1]))"
+START_S = 300
+"""Limit against hangs of a fork; the first one waits for the imports."""
 SMOS = [
     "smos.cli.app",
     "typer._adapters",
@@ -128,6 +130,8 @@ class Server:
                 pass_fds=(theirs.fileno(),),
             )
         self._owner = os.getpid()
+        self.lost = False
+        """Whether an answer of it was not waited for."""
         atexit.register(self.close)
 
     def run(
@@ -144,22 +148,36 @@ class Server:
             given.write(text.encode())
             given.seek(0)
             fds = [item.fileno() for item in (given, out, err)]
-            self._socket.settimeout(60)
-            socket.send_fds(self._socket, [len(request).to_bytes(4, "big")], fds)
-            self._socket.sendall(request)
-            pid = int.from_bytes(_exactly(self._socket, 4), "big")
-            self._socket.settimeout(timeout)
+            pid = 0
             try:
+                self._socket.settimeout(START_S)
+                socket.send_fds(self._socket, [len(request).to_bytes(4, "big")], fds)
+                self._socket.sendall(request)
+                pid = int.from_bytes(_exactly(self._socket, 4), "big")
+                self._socket.settimeout(timeout)
                 code = int.from_bytes(_exactly(self._socket, 4), "big", signed=True)
-            except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
-                self._socket.settimeout(60)
-                _exactly(self._socket, 4)
-                raise subprocess.TimeoutExpired(argv, timeout) from None
+            except (
+                BaseException
+            ) as error:  # a limit of pytest's as well: its answer is not the next command's
+                self._give_up(pid)
+                if pid and isinstance(error, TimeoutError):
+                    raise subprocess.TimeoutExpired(argv, timeout) from None
+                raise
             for item in (out, err):
                 item.seek(0)
             stdout, stderr = (item.read().decode("utf-8", "backslashreplace") for item in (out, err))
             return subprocess.CompletedProcess(argv, code, stdout, stderr)
+
+    def _give_up(self, pid: int) -> None:
+        """End it and what it runs; the next command has another one."""
+        self.lost = True
+        atexit.unregister(self.close)
+        self._process.kill()
+        self._process.wait()
+        if pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._socket.close()
 
     def close(self) -> None:
         """Let it end."""
@@ -168,9 +186,13 @@ class Server:
             self._process.wait(timeout=60)
 
 
-@cache
+_SERVERS: dict[str, Server] = {}
+
+
 def _server(kind: str) -> Server:
-    return Server(kind)
+    if kind not in _SERVERS or _SERVERS[kind].lost:
+        _SERVERS[kind] = Server(kind)
+    return _SERVERS[kind]
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
