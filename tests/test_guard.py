@@ -316,6 +316,37 @@ def test_a_database_server_that_is_killed_leaves_no_shared_memory() -> None:
         assert segments(server.data_dir)
 
 
+STUBBORN = """
+import ctypes, pathlib, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+segment = libc.shmget(0, 4096, 0o1600)
+libc.shmat(segment, None, 0)
+path = pathlib.Path(sys.argv[1])
+path.with_suffix(".new").write_text(str(segment))
+path.with_suffix(".new").rename(path)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="looks at shared memory through /proc")
+def test_what_does_not_end_with_its_run_leaves_no_shared_memory(tmp_path: Path) -> None:
+    told = tmp_path / "segment"
+
+    def there() -> bool:
+        rows = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+        return told.read_text() in {row.split()[1] for row in rows}
+
+    with Owner("test") as owner:
+        owner.spawn(
+            [sys.executable, "-c", STUBBORN, told], name="s", log=owner.run_dir / "log", as_service_user=False
+        )
+        wait_for(told.is_file, what="it has a segment", deadline_s=GONE_S)
+        assert there()
+    assert not there()
+
+
 def test_a_paused_process_holds_still_until_it_is_resumed() -> None:
     mark = f"617.{os.getpid()}617"  # no other process of this machine has it in its arguments
     with Owner("test") as owner:

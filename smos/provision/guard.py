@@ -285,6 +285,8 @@ class Guard:
         self._system = _System()
         self._children: dict[int, dict[str, Any]] = {}
         self._status: dict[int, int] = {}
+        self._struck: set[int] = set()
+        """What did not end by itself."""
         self._childless = False
         """Whether nothing runs below this process, for sure: it adopts what its children leave behind."""
         self._number = 0
@@ -453,6 +455,7 @@ class Guard:
             send_signal(pid, signal.SIGCONT)  # one that was paused could not end
         self._await(lambda: not self._children, GRACE_S)
         self._await(self._killed, KILL_S)
+        free_segments(self._system, self._struck)
         problems = []
         for directory in reversed(self._record["directories"]):
             try:
@@ -468,6 +471,7 @@ class Guard:
         left = self._below()
         for pid in {*left, *self._children}:
             send_signal(pid, signal.SIGKILL)
+            self._struck.add(pid)
         return not left and not self._children
 
     def _below(self) -> list[int]:
