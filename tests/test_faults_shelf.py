@@ -3,7 +3,11 @@
 import os
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,6 +16,7 @@ from smos.drill.plan import RestorePlan
 from smos.drill.restore import DumpSource
 from smos.faults.dr.copies import is_ordinary, portrait
 from smos.faults.dr.shelf import content_key
+from smos.faults.dr.workspace import Workspace
 from smos.target import Backups, Database, Limits, Target
 
 
@@ -70,3 +75,32 @@ def test_a_copy_that_lost_something_is_told(tmp_path: Path) -> None:
     assert portrait(source) != portrait(copy)
     os.link(source / "globals.sql.zst", source / "again")
     assert not is_ordinary(source)
+
+
+IDENTITY = frozenset({"directory", "backups", "vaultshop", "_material", "_workshop"})
+"""What a copy has of its own, and what all copies have in common."""
+
+
+def test_a_copy_of_which_more_than_files_was_changed_is_never_shared(tmp_path: Path, target: Target) -> None:
+    plan_of(tmp_path / "material" / "backups")
+    material: Any = SimpleNamespace(
+        backups=tmp_path / "material" / "backups", target=target, now=datetime(2026, 11, 23, tzinfo=UTC)
+    )
+
+    def fresh(name: str) -> Workspace:
+        (tmp_path / name).mkdir()
+        return Workspace(material, tmp_path / name, Mock(), Mock())
+
+    untouched = fresh("untouched")
+    assert untouched.plain
+    assert untouched.again(tmp_path / "again") is not None
+    changeable = sorted(vars(untouched).keys() - IDENTITY)
+    assert {"target", "now", "strikes", "attacked", "judge", "every_set"} <= set(changeable)
+    for name in changeable:  # one that comes new is thought of, or fails here
+        work = fresh(name)
+        setattr(work, name, Mock())
+        assert not work.plain, name
+        assert work.again(tmp_path / f"{name}-again") is None, name
+    beside = fresh("beside")
+    (beside.directory / "escrow.json").touch()
+    assert not beside.plain
