@@ -17,6 +17,7 @@ from smos.checks.pitr.exercise import judge
 from smos.checks.pitr.strategy import recommendation
 from smos.physical.agreement import MANY, PAGE, disagreements
 from smos.physical.archive import read_archive
+from smos.physical.barman import _backup, _spaces
 from smos.physical.drill import END, MOMENT, _reason
 from smos.physical.facts import AttemptFacts, Outcome, PreparedFacts
 from smos.physical.label import ManifestHead, read_label
@@ -197,6 +198,24 @@ def test_what_a_tool_restored_leads_nowhere_else_and_holds_files_alone(
     assert codes(found.problems) == expected
     linked = (data / "pg_tblspc" / "16400").is_symlink() and not expected
     assert found.spaces == ({"16400": tmp_path / "space-0"} if linked else {})
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda path: path.symlink_to("/dev/zero"), "backup-unread"),
+        (os.mkfifo, "backup-unread"),
+        (lambda path: path.write_text(f"status=DONE\nbackup_label={'-' * 100_000}1\n"), "label-damaged"),
+        (lambda path: path.write_text("status=FAILED\n"), "tool-backup-failed"),
+    ],
+)
+def test_a_hostile_description_of_a_barman_backup_is_told_and_waits_for_nobody(
+    make: Callable[[Path], object], expected: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "backup.info")
+    backup = _backup(tmp_path / "backup.info")
+    assert codes(backup.problems) == [expected]
+    assert _spaces(backup) == ()
 
 
 # --- archives of others --------------------------------------------------------------------------------------------

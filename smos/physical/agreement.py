@@ -4,14 +4,11 @@ Looked at before recovery, because recovery covers it up: a server that replays 
 for zeros, and what those transactions had committed is gone without a word. Files are only read.
 """
 
-import errno
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from smos.physical.store import BaseBackup
+from smos.physical.store import BaseBackup, read_part
 from smos.physical.tools import Control
 from smos.physical.wal import lsn_text
 from smos.verdict import Problem
@@ -112,7 +109,7 @@ def _lost(kind: _Kind, oldest: int, last: int, data: Path) -> Iterator[tuple[str
         wanted_of.setdefault(number, []).append(page)
     for number, wanted in wanted_of.items():
         try:
-            content = _content(data / kind.folder / f"{number:04X}")
+            content = read_part(data / kind.folder / f"{number:04X}", PAGES_PER_FILE * PAGE)
         except FileNotFoundError:
             yield (
                 "xact-missing",
@@ -131,12 +128,3 @@ def _lost(kind: _Kind, oldest: int, last: int, data: Path) -> Iterator[tuple[str
             if high - low >= MANY and not told.strip(b"\0"):
                 detail = f"of the {high - low} transactions from {begin + low} on none has ended"
                 yield "xact-blank", f"{kind.folder}/{number:04X}: {detail}"
-
-
-def _content(path: Path) -> bytes:
-    """Return a file of an SLRU, no more than one can hold. Raises OSError, for a link and for a FIFO as well."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        return file.read(PAGES_PER_FILE * PAGE)

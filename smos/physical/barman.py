@@ -15,7 +15,7 @@ from smos.physical.archive import Archive, read_archive
 from smos.physical.label import Label, LabelError, read_label, read_manifest_head
 from smos.physical.plain import Prepared, StoreSurvey, coverages, finish, installation_for
 from smos.physical.repository import measured, only_name, readable, tool, words_of
-from smos.physical.store import BaseBackup, Form
+from smos.physical.store import BaseBackup, Form, read_part
 from smos.physical.wal import lsn_number
 from smos.provision.owner import Owner
 from smos.provision.users import service_user
@@ -24,6 +24,8 @@ from smos.verdict import Problem
 
 TOOL_S = 4 * 3600
 LONGEST_INFO = 1 << 20
+UNREADABLE = (ValueError, SyntaxError, TypeError, RecursionError, MemoryError)
+"""What Python's parser and ours raise for what is no value, or one that is nested too deeply."""
 CHANGED = (
     "postgresql.conf",
     "postgresql.conf.origin",
@@ -164,9 +166,15 @@ class BarmanStore:
 def _backup(path: Path) -> BaseBackup:
     """Read one backup.info. What it does not say stays unknown, and is a problem."""
     identifier = path.parent.name
-    lines = path.read_text(encoding="utf-8", errors="replace")[:LONGEST_INFO].splitlines()
-    values = dict(line.split("=", 1) for line in lines if "=" in line)
     problems: list[Problem] = []
+    try:
+        lines = _lines(path)
+    except OSError as error:
+        problem = Problem("backup-unread", f"{identifier}: backup.info: {error.strerror}")
+        return BaseBackup(
+            id=identifier, form=Form.BARMAN, place=path.parent, major=0, label=None, problems=(problem,)
+        )
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
     label: Label | None = None
     started = None
     if values.get("status") not in {"DONE", "WAITING_FOR_WALS"}:
@@ -178,7 +186,7 @@ def _backup(path: Path) -> BaseBackup:
         try:
             label = _label(values)
             started = label.started
-        except (LabelError, ValueError, KeyError, SyntaxError) as error:
+        except (LabelError, KeyError, *UNREADABLE) as error:
             problems.append(Problem("label-damaged", f"{identifier}: backup.info: {error}"))
     version = values.get("version", "")
     return BaseBackup(
@@ -212,10 +220,15 @@ def _label(values: dict[str, str]) -> Label:
 
 def _spaces(backup: BaseBackup) -> tuple[str, ...]:
     """Return the names of the backup's tablespaces, by which Barman maps them; of several lines it obeys the last."""
-    lines = (backup.place / "backup.info").read_text(encoding="utf-8", errors="replace").splitlines()
-    texts = [line.partition("=")[2] for line in lines if line.startswith("tablespaces=")]
     try:
+        lines = _lines(backup.place / "backup.info")
+        texts = [line.partition("=")[2] for line in lines if line.startswith("tablespaces=")]
         found = ast.literal_eval(texts[-1]) if texts else None
         return tuple(str(item[0]) for item in found or ())
-    except (ValueError, SyntaxError, TypeError, IndexError):
+    except (OSError, IndexError, *UNREADABLE):
         return ()
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a backup.info. Raises OSError."""
+    return read_part(path, LONGEST_INFO).decode("utf-8", "replace").splitlines()

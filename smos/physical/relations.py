@@ -18,6 +18,7 @@ from posixpath import dirname
 from typing import TYPE_CHECKING, Any
 
 from smos.postgres.names import qualified
+from smos.postgres.soundness import CHECK_TIMEOUT_S
 from smos.verdict import Problem
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def check_relations(connection: "psycopg.Connection[Any]") -> tuple[Problem, ...
 
     Codes: relation-missing, relation-short, page-blank.
     """
+    # A hostile map may speak of billions of blocks.
+    connection.execute("SELECT set_config('statement_timeout', %s, false)", (f"{CHECK_TIMEOUT_S}s",))
     connection.execute(b"CHECKPOINT")  # the files, not the buffers, are looked at
     with connection.cursor(binary=True) as cursor:
         cursor.execute(

@@ -3,8 +3,10 @@
 Untrusted: labels and manifests are bounded, links are not followed, names are only compared.
 """
 
+import errno
 import os
 import re
+import stat
 import struct
 import tarfile
 from collections.abc import Iterator
@@ -181,11 +183,18 @@ def _manifest(place: Path, identifier: str, problems: list[Problem]) -> Manifest
         return None
 
 
+def read_part(path: Path, limit: int) -> bytes:
+    """Return the first bytes of a file of a backup. Raises OSError, for a link and for what is no file as well."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return file.read(limit)
+
+
 def _text(path: Path, limit: int, problems: list[Problem]) -> str | None:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb", 0) as file:
-            return file.read(limit).decode("utf-8", "replace")
+        return read_part(path, limit).decode("utf-8", "replace")
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -196,11 +205,9 @@ def _text(path: Path, limit: int, problems: list[Problem]) -> str | None:
 def _control_identifier(path: Path) -> int | None:
     """Return the system identifier: the first eight bytes of pg_control."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        data = read_part(path, 8)
     except OSError:
         return None
-    with os.fdopen(handle, "rb", 0) as file:
-        data = file.read(8)
     return int(struct.unpack("=Q", data)[0]) if len(data) == 8 else None
 
 
