@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smos.backup.pgdump import ArchiveHeader, parse_archive_header
+from smos.backup.pgdump import ArchiveHeader, TocError, parse_archive_header
 from smos.drill.toc import DATA, POST, PRE, Entry, contents_of, out_of_order
 from smos.faults.dr.contents import Contents
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -80,3 +80,9 @@ def entry(number: int, section: int, *needs: int, kind: str = "TABLE") -> Entry:
 def test_an_order_that_pg_restore_cannot_follow_is_found(entries: list[Entry], wrong: str | None) -> None:
     found = out_of_order(HEADER, entries)
     assert (found.tag if found else None) == wrong
+
+
+def test_a_table_of_contents_that_is_a_pipe_makes_nobody_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "toc.dat")
+    with pytest.raises(TocError, match="no regular file"):
+        contents_of(tmp_path / "toc.dat")

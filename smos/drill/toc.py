@@ -5,6 +5,7 @@ Source of the layout: ReadHead and ReadToc in src/bin/pg_dump/pg_backup_archiver
 
 import mmap
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +124,12 @@ class _Reader:
 
 def contents_of(path: Path) -> tuple[ArchiveHeader, tuple[Entry, ...]]:
     """Read header and table of contents of a custom file or of a `toc.dat`. Raises TocError or OSError."""
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would let us wait
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise TocError("it is no regular file")
+        if status.st_size == 0:
             raise TocError("it is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return read_contents(data)
