@@ -5,6 +5,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from smos.checks.demo.cleanup import judge_batches, judge_cleanup
 from smos.checks.demo.isolation import judge_boundary, judge_compose
 from smos.checks.demo.n8n import judge_n8n
@@ -17,6 +19,7 @@ from smos.demo.verify.facts import (
     BatchFacts,
     BoundaryFacts,
     CleanupFacts,
+    EscapeTry,
     LoginTry,
     N8nFacts,
     Observation,
@@ -69,6 +72,24 @@ def test_a_leak_fails_whatever_else_could_not_be_tried() -> None:
     judgement = judge_trial(Trial(observations=(SEEN, leak), unreachable=("x",)))
     assert judgement.verdict is Verdict.FAIL
     assert "3 instead of 0" in judgement.findings[-1].message
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "verdict"),
+    [
+        ("make a role", "42501", None),
+        ("run code: an untrusted language", "0A000", None),
+        ("make a role", "done", Verdict.FAIL),
+        ("run a program: COPY TO PROGRAM", "XX000", Verdict.NOT_PROVEN),
+        ("read a file: lo_import", "58P01", Verdict.NOT_PROVEN),
+        ("make a database", "25006", Verdict.NOT_PROVEN),
+        ("make objects in demo", "57014", Verdict.NOT_PROVEN),
+    ],
+)
+def test_only_a_refusal_closes_a_way_out(what: str, outcome: str, verdict: Verdict | None) -> None:
+    tried = replace(TRIED, escapes=(EscapeTry(role="demo_app", what=what, outcome=outcome),))
+    found = [item.verdict for item in judge_boundary(tried).findings if what in item.message]
+    assert found == ([] if verdict is None else [verdict])
 
 
 def test_a_flood_of_leaks_is_counted_not_spelled_out() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from smos.demo.schema import LOGINS
 from smos.demo.verify.facts import BoundaryFacts, ComposeFacts, ServiceConfig
-from smos.demo.verify.isolation import DONE, ESCAPES, IN
+from smos.demo.verify.isolation import ABSENT, DONE, ESCAPES, IN, REFUSED
 from smos.verdict import Finding, Judgement, fail, not_proven
 
 PREFIX = "demo-"
@@ -224,6 +224,13 @@ def _escapes(facts: BoundaryFacts) -> Iterator[Finding]:
         if item.outcome == DONE:
             yield fail(
                 "way-out", f"{item.role} could {item.what}", "take the right from the role, load database.sql"
+            )
+        elif item.outcome not in REFUSED | ABSENT.get(item.what.partition(":")[0], frozenset()):
+            # Whoever gets as far as another error may have the right: a full disk or a slow server refuses nothing.
+            yield not_proven(
+                "escape-not-refused",
+                f"{item.role}: {item.what} ended with {item.outcome}, which is no refusal",
+                "see what the server's log says of it, and run again",
             )
     able = {item.role for item in facts.own if item.outcome == IN}
     for role in LOGINS:

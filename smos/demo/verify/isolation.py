@@ -12,9 +12,17 @@ from smos.provision.base import PostgresEndpoint
 
 IN = "in"
 DONE = "done"
+REFUSED = frozenset({"42501"})
+"""SQLSTATE of a way out that is closed: the role has not the right (insufficient_privilege)."""
+ABSENT = {
+    "connect elsewhere": frozenset({"0A000", "42704", "58P01"}),
+    "read files": frozenset({"0A000", "58P01"}),
+    "run code": frozenset({"0A000", "42704", "58P01"}),
+}
+"""What says, of an extension or a language, that the server has none: beginning of the attempt, SQLSTATEs."""
 LIMITS = "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '20s'"
 ESCAPES = (
-    ("run a program: COPY TO PROGRAM", "COPY (SELECT 1) TO PROGRAM 'true'"),
+    ("run a program: COPY TO PROGRAM", "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null'"),
     ("run a program: COPY FROM PROGRAM", "COPY demo.products FROM PROGRAM 'true'"),
     ("read a file: COPY FROM", "COPY demo.products FROM '/etc/hostname'"),
     ("write a file: COPY TO", "COPY (SELECT 1) TO '/dev/null'"),
@@ -145,6 +153,7 @@ def _escapes(demo: DemoEndpoint, role: str) -> list[EscapeTry]:
 def _escape(connection: "psycopg.Connection[tuple[object, ...]]", statement: str) -> str:
     try:
         if statement in OUTSIDE_TRANSACTION:
+            connection.execute("SET default_transaction_read_only = off")  # whoever may log in may say so
             connection.execute(statement.encode())
             connection.execute(OUTSIDE_TRANSACTION[statement].encode())
             return DONE
