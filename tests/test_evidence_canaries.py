@@ -28,6 +28,7 @@ from smos.vault.providers import load_registry
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_S = 0.02
+DEEPEST = 40
 LARGEST_LOG = 5 * 2**20
 
 
@@ -100,7 +101,9 @@ class Watch:
     def look_at_logs(self) -> None:
         """Read every log of the runs that are under way."""
         for place in self.places:
-            for base, _, names in os.walk(place):  # what vanishes meanwhile is passed over
+            for base, folders, names in os.walk(place):  # what vanishes meanwhile is passed over
+                if base.count(os.sep) > DEEPEST:  # some other test's hostile tree: the walk is a recursion
+                    folders.clear()
                 for name in names:
                     path = Path(base, name)
                     with suppress(OSError):
