@@ -21,6 +21,7 @@ def missing(*images: str) -> str:
         if refused := not_allowed(socket):
             return f"{refused} ({RIGHTS_REMEDY})"
         asked = EngineSocket(socket)
+        asked.ask("GET", "/version")
         for name in images:
             wanted = quote(json.dumps({"label": [f"{LABEL}={name}"]}))
             status, found = asked.ask("GET", f"/images/json?filters={wanted}")
