@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smos.errors import ProvisionError, UnreachableError
@@ -29,6 +30,9 @@ def engine(host: str | None) -> Iterator["DockerClient"]:
             remedy="install the extra `docker`: uv sync --extra docker",
         ) from error
     where = host or DEFAULT_HOST
+    if where.startswith("unix://") and not Path(where.removeprefix("unix://")).exists():
+        # The SDK would leave an open socket behind.
+        raise _silent(where, FileNotFoundError())
     try:
         client = docker.DockerClient(
             base_url=where, timeout=ANSWER_S, use_ssh_client=where.startswith("ssh://")
