@@ -284,9 +284,7 @@ class Drill:
             try:
                 facts = self._observe(facts, server, launcher, integrity=integrity, compare=compare)
             finally:
-                server.stop(
-                    "immediate"
-                )  # a killed one would leave its shared memory segment, of which there are few
+                server.kill()
         finally:
             if tree is None:
                 shutil.rmtree(room, ignore_errors=True)

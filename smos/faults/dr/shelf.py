@@ -63,7 +63,7 @@ class Shelf:
         """Let the kept sandbox go."""
         if self._last is not None:
             server, self._last = self._last.sandbox.postgres, None
-            server.stop("immediate")  # killed, it would leave its System V shared memory behind
+            server.kill()
             shutil.rmtree(server.data_dir)
 
 
