@@ -14,6 +14,7 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from smos.backup.model import ArtifactKind
@@ -60,6 +61,22 @@ def statements(text: str) -> Iterator[Statement | str]:
             yield "psql command"
         elif isinstance(event, Flaw) and event.code != "copy-unterminated":  # the data are elsewhere
             yield FLAWS[event.code]
+
+
+@dataclass(slots=True)
+class Passes:
+    """The entries of an archive by how they are restored.
+
+    whole: of the database itself. first, last, inserts: as text, before the rows, after them, and rows that are
+    statements. main: by pg_restore. views: the contents of materialized views, when all else is there.
+    """
+
+    whole: list[Entry] = field(default_factory=list)
+    first: list[Entry] = field(default_factory=list)
+    inserts: list[Entry] = field(default_factory=list)
+    main: list[Entry] = field(default_factory=list)
+    last: list[Entry] = field(default_factory=list)
+    views: list[Entry] = field(default_factory=list)
 
 
 class ArchiveRestore:
@@ -129,7 +146,7 @@ class ArchiveRestore:
             )
             job.stop("truncated")
             return
-        whole, first, main, last, views, inserts = self._sort(job, staged.entries)
+        passes = self._sort(job, staged.entries)
         if (disorder := out_of_order(staged.header, staged.entries)) is not None:
             job.gap(
                 "contents-out-of-order", f"{disorder.kind} {disorder.tag[:80]} stands before what it needs"
@@ -137,19 +154,19 @@ class ArchiveRestore:
         if staged.cut:
             job.whole = False
             job.note("dump-truncated", f"{len(staged.cut)} data files end early: {', '.join(staged.cut[:5])}")
-        self._whole(job, staged, whole)
-        self._as_text(job, staged, first)
-        self._as_text(job, staged, inserts)
+        self._whole(job, staged, passes.whole)
+        self._as_text(job, staged, passes.first)
+        self._as_text(job, staged, passes.inserts)
         job.drain()
         # Never in one parallel run: it may create a partitioned table's trigger before a partition has its rows.
-        data = [entry for entry in main if entry.section == DATA]
+        data = [entry for entry in passes.main if entry.section == DATA]
         if self._source.kind is ArtifactKind.PG_DUMP_DIRECTORY:
             data = load_rows(self._context, job, staged, data)
         self._directly(job, staged, data)
-        self._directly(job, staged, [entry for entry in main if entry.section != DATA])
-        self._as_text(job, staged, last)
+        self._directly(job, staged, [entry for entry in passes.main if entry.section != DATA])
+        self._as_text(job, staged, passes.last)
         job.drain()
-        self._directly(job, staged, views)
+        self._directly(job, staged, passes.views)
         job.bytes_read = staged.meter.opened
         job.complete = None if job.stopped else job.whole
 
@@ -161,30 +178,25 @@ class ArchiveRestore:
             or staged.header.compression in self._context.features
         )
 
-    def _sort(self, job: Job, entries: tuple[Entry, ...]) -> tuple[list[Entry], ...]:
+    def _sort(self, job: Job, entries: tuple[Entry, ...]) -> Passes:
         """Sort the entries into the passes; what the rules keep out is noted and goes nowhere."""
-        whole: list[Entry] = []
-        first: list[Entry] = []
-        main: list[Entry] = []
-        last: list[Entry] = []
-        views: list[Entry] = []
-        inserts: list[Entry] = []
+        passes = Passes()
         for entry in entries:
             if entry.kind in WHOLE or (entry.kind in LATER and entry.tag.startswith("DATABASE ")):
-                whole.append(entry)
+                passes.whole.append(entry)
             elif entry.kind in LATER:
-                last.append(entry)
+                passes.last.append(entry)
             elif entry.kind == REFRESH:
-                views.append(entry)
+                passes.views.append(entry)
             elif entry.section == PRE:
-                first.append(entry)
+                passes.first.append(entry)
             elif entry.has_data and entry.kind == "TABLE DATA" and not entry.copy:
-                inserts.append(entry)
+                passes.inserts.append(entry)
             elif entry.kind == "EVENT TRIGGER":
-                last.append(entry)  # as text, where the rules withhold it
+                passes.last.append(entry)  # as text, where the rules withhold it
             elif self._direct(job, entry):
-                main.append(entry)
-        return whole, first, main, last, views, inserts
+                passes.main.append(entry)
+        return passes
 
     def _whole(self, job: Job, staged: Staged, entries: Sequence[Entry]) -> None:
         """Take what the archive says of the database as a whole: read from what pg_restore itself makes of it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import psycopg
 
-from smos.drill.archive import ArchiveRestore
+from smos.drill.archive import ArchiveRestore, Passes
 from smos.drill.context import Context
 from smos.drill.databases import DatabasePlan
 from smos.drill.globals import Globals
@@ -106,11 +106,12 @@ class LiveArchiveRestore(ArchiveRestore):
         del name  # the archive's own
         return LiveJob(self._context, self._source, self._name, self._source.extensions)
 
-    def _sort(self, job: Job, entries: tuple[Entry, ...]) -> tuple[list[Entry], ...]:
-        whole, first, main, last, views, inserts = super()._sort(job, entries)
-        late = [entry for entry in main if entry.kind in BY_TEXT]
-        main = [entry for entry in main if entry not in late]
-        return whole, first, main, [*late, *last], views, inserts
+    def _sort(self, job: Job, entries: tuple[Entry, ...]) -> Passes:
+        passes = super()._sort(job, entries)
+        late = [entry for entry in passes.main if entry.kind in BY_TEXT]
+        passes.main = [entry for entry in passes.main if entry not in late]
+        passes.last = [*late, *passes.last]
+        return passes
 
     def _direct(self, job: Job, entry: Entry) -> bool:
         allowed = super()._direct(job, entry)
