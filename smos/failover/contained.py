@@ -23,7 +23,7 @@ from smos.failover.ground import (
 )
 from smos.provision.docker.containers import containers_of
 from smos.provision.docker.engine import told
-from smos.provision.docker.postgres import PORT, DockerPostgres, give_password
+from smos.provision.docker.postgres import PORT, DockerPostgres, give_password, write_passfile
 from smos.provision.owner import Owner
 from smos.provision.reach import ways_out
 
@@ -46,12 +46,7 @@ class DockerGround:
         self._network, subnet = containers_of(owner).make_addressed("failover")
         self._addresses = (str(subnet[number]) for number in count(FIRST_ADDRESS))
         self._password = secrets.token_urlsafe(24)
-        self._passfile = owner.directory("failover-pass", read_only=True) / "pgpass"
-        self._passfile.touch(mode=0o600)
-        self._passfile.write_text(f"*:*:*:*:{self._password}\n", encoding="utf-8")
-        owner.give(
-            self._passfile
-        )  # libpq wants a file that nobody else can read, also in a standby's container
+        self._passfile = write_passfile(owner, "failover", "*", self._password)
 
     def site(self, name: str, settings: Words, *, memory: bool) -> "DockerSite":
         """Make one."""

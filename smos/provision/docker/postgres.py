@@ -165,11 +165,8 @@ class DockerPostgres(Contained, EmbeddedPostgres):
         if self.installation.major == self._image_major:
             super()._initialise()
             return
-        words = ["--username", self._superuser, "--auth", "trust", "--no-sync", "--no-instructions"]
-        words += ["--data-checksums", "--encoding", self._encoding, "--locale", self._locale]
-        if self._segment_mb is not None:
-            words += ["--wal-segsize", str(self._segment_mb)]
-        self.run_tool("initdb", [*words, "--pgdata", self.data_dir], timeout_s=INITDB_S)
+        words = [*self._initdb_words(), "--locale", self._locale, "--pgdata", str(self.data_dir)]
+        self.run_tool("initdb", words, timeout_s=INITDB_S)
 
     def _learn(self) -> None:
         """Ask the server what it is and which extensions it has: this machine's tools may be of another build."""
@@ -195,11 +192,7 @@ class DockerPostgres(Contained, EmbeddedPostgres):
         if self._passfile is None:
             with psycopg.connect(self._private_endpoint.conninfo(), autocommit=True) as connection:
                 give_password(connection, self._superuser, self._password)
-            self._passfile = self._owner.directory(f"{self.name}-pass", read_only=True) / "pgpass"
-            # Tools run as the service user, and libpq wants a file that nobody else can read.
-            self._passfile.touch(mode=0o600)
-            self._passfile.write_text(f"*:*:*:{self._superuser}:{self._password}\n", encoding="utf-8")
-            self._owner.give(self._passfile)
+            self._passfile = write_passfile(self._owner, self.name, self._superuser, self._password)
 
         def reached() -> bool:
             with psycopg.connect(self.endpoint.conninfo(connect_timeout=10)) as connection:
@@ -216,6 +209,16 @@ class DockerPostgres(Contained, EmbeddedPostgres):
         except DeadlineError as error:
             self.kill()
             raise ProvisionError(error.message, remedy=error.remedy, log=error.log) from error
+
+
+def write_passfile(owner: Owner, name: str, role: str, password: str) -> Path:
+    """Write a password file for libpq and return its path. role: whose password it is; "*" for everybody's."""
+    path = owner.directory(f"{name}-pass", read_only=True) / "pgpass"
+    # Tools run as the service user, also in containers, and libpq wants a file that nobody else can read.
+    path.touch(mode=0o600)
+    path.write_text(f"*:*:*:{role}:{password}\n", encoding="utf-8")
+    owner.give(path)
+    return path
 
 
 def give_password(connection: "psycopg.Connection[Any]", role: str, password: str) -> None:

@@ -208,11 +208,14 @@ class EmbeddedPostgres:
             death_signal=signal.SIGQUIT,  # only the postmaster can end its children
         )
 
-    def _initialise(self) -> None:
+    def _initdb_words(self) -> list[str]:
+        """Return how every cluster is made, but for its locale."""
         words = ["--username", self._superuser, "--auth", "trust", "--no-sync", "--no-instructions"]
         words += ["--data-checksums", "--encoding", self._encoding]
-        if self._segment_mb is not None:
-            words += ["--wal-segsize", str(self._segment_mb)]
+        return words if self._segment_mb is None else [*words, "--wal-segsize", str(self._segment_mb)]
+
+    def _initialise(self) -> None:
+        words = self._initdb_words()
         provider, locale = self._provider, self._locale
         if platform.system() == "Darwin" and locale == "C.UTF-8" and provider is None:
             provider = "builtin"  # macOS has no such locale; PostgreSQL 17 and newer bring it along
