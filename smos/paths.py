@@ -34,3 +34,12 @@ def require_regular(path: Path) -> None:
     """Raise OSError unless `path` is a regular file: opening a FIFO would wait for ever."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def read_part(path: Path, limit: int) -> bytes:
+    """Return the first bytes of a regular file. Raises OSError, for a link and for what is no file as well."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return file.read(limit)

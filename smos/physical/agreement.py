@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from smos.physical.store import BaseBackup, read_part
+from smos.paths import read_part
+from smos.physical.store import BaseBackup
 from smos.physical.tools import Control
 from smos.physical.wal import lsn_text
 from smos.verdict import Problem

@@ -10,12 +10,13 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from smos.paths import read_part
 from smos.physical import listing, staging, tools
 from smos.physical.archive import Archive, read_archive
 from smos.physical.label import Label, LabelError, read_label, read_manifest_head
 from smos.physical.plain import Prepared, StoreSurvey, coverages, finish, installation_for
 from smos.physical.repository import measured, only_name, readable, tool, words_of
-from smos.physical.store import BaseBackup, Form, read_part
+from smos.physical.store import BaseBackup, Form
 from smos.physical.wal import lsn_number
 from smos.provision.owner import Owner
 from smos.provision.users import service_user

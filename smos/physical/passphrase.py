@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from smos.paths import require_regular
+from smos.paths import read_part, require_regular
 from smos.verdict import Problem
 
 LONGEST = 4096
@@ -47,8 +47,6 @@ def read_passphrase(path: Path | None) -> tuple[SecretStr | None, tuple[Problem,
 def encrypted(path: Path) -> bool:
     """Tell whether a file begins as OpenSSL's do; False where it can't be read."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        return read_part(path, len(MAGIC)) == MAGIC
     except OSError:
         return False
-    with os.fdopen(handle, "rb", 0) as file:
-        return file.read(len(MAGIC)) == MAGIC

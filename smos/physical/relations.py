@@ -109,13 +109,10 @@ def judge_files(
 ) -> Iterator[Problem]:
     """Compare the catalogue with the files that are there. files: path to size; segment, block: bytes."""
     for item in relations:
-        size = files.get(item.path)
-        if size is None:
+        sizes = _parts(item.path, files)
+        if not sizes:
             yield Problem("relation-missing", f"{item.label}: its file {item.path} is not there")
             continue
-        sizes = [size]
-        while (more := files.get(f"{item.path}.{len(sizes)}")) is not None:
-            sizes.append(more)
         if any(part % block for part in sizes):
             yield Problem("relation-short", f"{item.label}: a file of {item.path} ends within a page")
         lost = next((n for n, part in enumerate(sizes[:-1]) if part < segment and any(sizes[n + 1 :])), None)
@@ -128,7 +125,7 @@ def judge_files(
             yield Problem(
                 "relation-missing", f"{item.label}: {later[0]} is there, and the part before it is not"
             )
-        if not size and item.ready and item.kind in {"i", "S"}:
+        if not sizes[0] and item.ready and item.kind in {"i", "S"}:
             yield Problem("relation-short", f"{item.label}: its file {item.path} is empty")
         elif _shorter(item, sum(sizes) // block, version):
             detail = f"{item.label} holds {sum(sizes) // block} pages, and had {item.pages} when they were last counted"
@@ -158,7 +155,7 @@ def _visible(
         for item in relations
         if item.persistence == "p" and item.path in files and files.get(f"{item.path}_vm", 0) >= PAGE
     }
-    blocks = {path: _blocks(path, files) for path in mapped}
+    blocks = {path: sum(_parts(path, files)) // PAGE for path in mapped}
     for path, bits in cursor.execute(_MAPS, (list(mapped),)):
         last = told_of(bits)
         if last > blocks[path]:
@@ -178,8 +175,9 @@ def _visible(
         yield Problem("page-blank", "and more pages")
 
 
-def _blocks(path: str, files: Mapping[str, int]) -> int:
-    total, number = files[path], 1
-    while (more := files.get(f"{path}.{number}")) is not None:
-        total, number = total + more, number + 1
-    return total // PAGE
+def _parts(path: str, files: Mapping[str, int]) -> list[int]:
+    """Return the sizes of a relation's parts, in order, up to the first that is not there."""
+    sizes: list[int] = []
+    while (size := files.get(f"{path}.{len(sizes)}" if sizes else path)) is not None:
+        sizes.append(size)
+    return sizes

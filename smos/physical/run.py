@@ -82,10 +82,13 @@ def run_drill(
     question: Question,
     clock: Clock,
     checks: Collection[str],
-    provision: Provision = Provision.EMBEDDED,
+    sandbox: Callable[..., SandboxPostgres] = SandboxPostgres,
 ) -> PitrRecord:
-    """Make what these checks need and return the record. Raises SmosError where the harness itself can't go on."""
-    drill = Drill(owner, store, question, clock, sandbox_for(provision, store.kind))
+    """Make what these checks need and return the record. sandbox: see `sandbox_for`.
+
+    Raises SmosError where the harness itself can't go on.
+    """
+    drill = Drill(owner, store, question, clock, sandbox)
     wanted = {purpose for check in checks for purpose in NEEDS[check]}
     if not question.known.before and wanted & {MOMENT, POSITION}:
         wanted.add(END)  # the moment is chosen, and the sandwich shown, by the heartbeats of the end
@@ -115,9 +118,9 @@ def drill_target(
     """Drill what a target declares."""
     question = question_of(target, clock)
     assert target.physical is not None  # noqa: S101  (question_of has raised otherwise)
-    sandbox_for(provision, target.physical.kind)  # before a store of terabytes is read
+    sandbox = sandbox_for(provision, target.physical.kind)  # before a store of terabytes is read
     store = store_of(owner, target.physical, target.limits)
-    return run_drill(owner, store, question, clock, checks, provision)
+    return run_drill(owner, store, question, clock, checks, sandbox)
 
 
 def drill_place(
@@ -131,4 +134,4 @@ def drill_place(
     """Drill a directory of plain backups with its archive in `wal`: the built-in source's."""
     compare = not _COMPARED_FILES.isdisjoint(checks)
     store = PlainStore(owner, place, place / "wal", Limits(), compare=compare)
-    return run_drill(owner, store, question, clock, checks, provision)
+    return run_drill(owner, store, question, clock, checks, sandbox_for(provision))

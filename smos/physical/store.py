@@ -3,10 +3,8 @@
 Untrusted: labels and manifests are bounded, links are not followed, names are only compared.
 """
 
-import errno
 import os
 import re
-import stat
 import struct
 import tarfile
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from smos.backup.streams import StreamFault
+from smos.paths import read_part
 from smos.physical.archive import content
 from smos.physical.label import (
     LONGEST_LABEL,
@@ -181,15 +180,6 @@ def _manifest(place: Path, identifier: str, problems: list[Problem]) -> Manifest
     except (OSError, ValueError, StreamFault) as error:
         problems.append(Problem("manifest-damaged", f"{identifier}: {error}"))
         return None
-
-
-def read_part(path: Path, limit: int) -> bytes:
-    """Return the first bytes of a file of a backup. Raises OSError, for a link and for what is no file as well."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        return file.read(limit)
 
 
 def _text(path: Path, limit: int, problems: list[Problem]) -> str | None:
