@@ -5,8 +5,6 @@ REPORTS ?= reports
 JOBS ?= 4
 ARGS ?=
 EXAMPLES ?= 2000
-# Cases drawn at random are the same ones in every `make test`: whether a change is sound is no matter of luck. `make prove`
-# and `make campaign` draw others each time, and print their seed.
 REPORT_LANG := $(if $(filter es%,$(LANG)),es,en)
 DEV_EXTRAS := dev cli notify s3
 # On containers: what the engine is asked for. The containers' own negative controls are among it (but for the pristine
@@ -28,6 +26,8 @@ help: ## show this list
 dr: .venv/ready ## the disaster-recovery drill: back up, lose, restore, compare, time
 	$(BIN)/pytest -m dr --reports $(REPORTS) $(ARGS)
 
+# Cases drawn at random are the same ones in every `make test`: whether a change is sound is no matter of luck. `make prove`
+# and `make campaign` draw others each time, and print their seed.
 test: .venv/ready-dev .venv/ready-observability ## everything that can run here, the harness' own tests included
 	$(BIN)/pytest tests suites -n $(JOBS) --dist worksteal --hypothesis-seed=$(or $(SEED),1) --reports $(REPORTS) $(ARGS)
 

@@ -377,9 +377,8 @@ class Job:
                     self.loading.end_sessions()
                 owner = self.plan.owner if self.plan.owner and self.ensure((self.plan.owner,)) else None
                 for problem in self.loading.settle(self.plan, owner, self._grants):
-                    if (
-                        problem.code != OWNER_LOST or not self.stopped
-                    ):  # the owner may stand where nobody came
+                    # Of a restore that was stopped: the owner may stand where nobody came.
+                    if problem.code != OWNER_LOST or not self.stopped:
                         self.record(problem)
             except psycopg.Error as error:
                 self.fail(self._by_administrator(error, "ALTER DATABASE"))

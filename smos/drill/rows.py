@@ -67,9 +67,8 @@ def _readable(staged: Staged, entry: Entry) -> _Load | None:
     copy = entry.copy.encode(errors="surrogateescape")
     if entry.kind != "TABLE DATA" or not entry.file or entry.file in staged.cut or not _FROM.search(copy):
         return None
-    if (
-        entry.drop or entry.definition
-    ):  # pg_dump writes neither, and pg_restore gives up at the one and runs the other
+    # pg_dump writes neither, and pg_restore gives up at the one and runs the other.
+    if entry.drop or entry.definition:
         return None
     try:
         # Rows that go through a partitioned table's root name the root, not the table of the entry.

@@ -151,9 +151,8 @@ class Containers:
                 offer.reload()
                 subnet = str(offer.attrs["IPAM"]["Config"][0]["Subnet"])
                 offer.remove()
-            network = self.make_network(
-                role, internal=True, subnet=subnet
-            )  # fails where somebody was quicker
+            # Fails where somebody was quicker.
+            network = self.make_network(role, internal=True, subnet=subnet)
             made.append((network, ipaddress.IPv4Network(subnet)))
             return True
 
