@@ -13,6 +13,7 @@ import psycopg
 from bench.data import DATABASE, SOURCE_SETTINGS, fill
 from bench.measure import Table, processor_seconds
 from smos.drill.sandbox import LOADING_SETTINGS
+from smos.failover.ground import postmaster_of
 from smos.postgres.content import DatabaseContent
 from smos.postgres.fingerprint import read_content
 from smos.postgres.hashing import HashMode
@@ -43,7 +44,7 @@ def measure(owner: Owner, gigabytes: float, runs: int) -> list[Table]:
     tool = server.installation.tool("pg_amcheck")
     env = {"PGOPTIONS": "-c client_min_messages=warning"}
     processor: dict[str, list[float]] = {}
-    postmaster = int((server.data_dir / "postmaster.pid").read_text().splitlines()[0])
+    postmaster = postmaster_of(server)
 
     def add(what: str, work: Callable[[], object], remark: str = "") -> None:
         used, started = processor_seconds(postmaster), time.monotonic()

@@ -52,19 +52,24 @@ def modules_of_extras() -> set[str]:
     } - {"pip", "setuptools", "uv", "pkg_resources", "_distutils_hack"}
 
 
-def test_every_suite_is_collected_without_any_extra() -> None:
-    """One run over all of them, negative controls included: what one imports is still missing for the next."""
-    blocked = modules_of_extras()
-    assert {"hypothesis", "slack_sdk"} <= blocked
-    words = ("-p", "no:hypothesispytest", "--collect-only", "-q", "suites")
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, ",".join(sorted(blocked)), *words],
+def collect(blocked: set[str], *words: str) -> "subprocess.CompletedProcess[str]":
+    """Let pytest collect where these modules can't be imported."""
+    options = ("-p", "no:hypothesispytest", "--collect-only", "-q")
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, ",".join(sorted(blocked)), *options, *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+def test_every_suite_is_collected_without_any_extra() -> None:
+    """One run over all of them, negative controls included: what one imports is still missing for the next."""
+    blocked = modules_of_extras()
+    assert {"hypothesis", "slack_sdk"} <= blocked
+    done = collect(blocked, "suites")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     assert "error" not in done.stdout.lower().splitlines()[-1], done.stdout[-3000:]
     found = {line.rpartition("/")[0] for line in done.stdout.splitlines() if "::" in line}
@@ -74,15 +79,5 @@ def test_every_suite_is_collected_without_any_extra() -> None:
 
 
 def test_the_suite_of_a_named_database_is_collected_without_any_extra() -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", PROGRAM, ",".join(sorted(modules_of_extras()))),
-            *("-p", "no:hypothesispytest", "--collect-only", "-q", "-m", "rls", "--dsn=host=/nowhere"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = collect(modules_of_extras(), "-m", "rls", "--dsn=host=/nowhere")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]

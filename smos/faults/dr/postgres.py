@@ -18,6 +18,12 @@ def in_globals(codes: str | tuple[str, ...], *mentions: str) -> tuple[Expectatio
     return content(codes, *mentions)
 
 
+def add_to_globals(work: Workspace, statement: str) -> None:
+    """Put a statement into the globals, behind the first of a role that may only read."""
+    role = "CREATE ROLE smarteros_readonly;\n"
+    work.edit_text(work.path("globals.sql.zst"), lambda text: text.replace(role, f"{role}{statement}\n"))
+
+
 def edit_contents(work: Workspace, change: Callable[[Contents], None]) -> None:
     """Change the table of contents of one database's dump."""
     path = work.path("databases/smarteros/toc.dat")
@@ -241,13 +247,7 @@ def role_elevated(work: Workspace) -> None:
 )
 def password_added(work: Workspace) -> None:
     """Let whoever knows it log in as a role that could not."""
-    work.edit_text(
-        work.path("globals.sql.zst"),
-        lambda text: text.replace(
-            "CREATE ROLE smarteros_readonly;\n",
-            "CREATE ROLE smarteros_readonly;\nALTER ROLE smarteros_readonly WITH PASSWORD 'opened';\n",
-        ),
-    )
+    add_to_globals(work, "ALTER ROLE smarteros_readonly WITH PASSWORD 'opened';")
 
 
 @fault(
@@ -259,13 +259,7 @@ def password_added(work: Workspace) -> None:
 )
 def all_roles_set(work: Workspace) -> None:
     """Let every session of every role look for its tables elsewhere."""
-    work.edit_text(
-        work.path("globals.sql.zst"),
-        lambda text: text.replace(
-            "CREATE ROLE smarteros_readonly;\n",
-            "CREATE ROLE smarteros_readonly;\nALTER ROLE ALL SET statement_timeout TO '1s';\n",
-        ),
-    )
+    add_to_globals(work, "ALTER ROLE ALL SET statement_timeout TO '1s';")
 
 
 @fault(
