@@ -88,8 +88,8 @@ check may object and need not.
     make campaign EXAMPLES=2000 SEED=7     # the same again
 
 `reports/detection.json` (`campaign`) has the numbers, every survivor's reason, and the case of whatever went wrong;
-such cases stay in `suites/dr/negative/examples.yml` and are tried in every run. `make test` draws the same cases every
-time, so that whether a change is sound is no matter of luck; `make prove` and campaigns draw others.
+such cases stay in `suites/dr/negative/examples.yml` and are tried in every run. CI draws the same cases every time
+(`make prove SEED=1`), so that whether a change is sound is no matter of luck; else `make prove` and campaigns draw others.
 
 {campaign}
 
