@@ -89,7 +89,8 @@ check may object and need not.
 
 `reports/detection.json` (`campaign`) has the numbers, every survivor's reason, and the case of whatever went wrong;
 such cases stay in `suites/dr/negative/examples.yml` and are tried in every run. CI draws the same cases every time
-(`make prove SEED=1`), so that whether a change is sound is no matter of luck; else `make prove` and campaigns draw others.
+(`make prove SEED=1`), so that whether a change is sound is no matter of luck; else `make prove` and campaigns draw
+others.
 
 {campaign}
 
