@@ -209,6 +209,7 @@ class EmbeddedPrometheus(HttpServer):
                 f"--storage.tsdb.path={self._data}",
                 f"--web.listen-address={self._bound(self._port)}",
                 "--log.level=warn",
+                *([f"--scrape.discovery-reload-interval={EVALUATED}"] if self._hasten else []),
             ]
         )
 
