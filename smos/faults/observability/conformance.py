@@ -8,7 +8,8 @@ from smos.faults.observability.work import ObservabilityWork
 from smos.faults.registry import caught, fault
 
 CHECK = "OBS-12"
-ARRIVE_S = 5.0
+ARRIVE_S = 2.0
+"""How long is waited for what can't come."""
 
 
 def _rotel(work: ObservabilityWork, only: str, change: Callable[[Any], object], **options: Any) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from unittest.mock import patch
 
 from smos.faults.observability.work import ObservabilityWork
@@ -27,10 +27,16 @@ def _timed(work: ObservabilityWork, change: "Callable[[Timing], Timing]") -> Non
     _export(work, export)
 
 
-def _export(work: ObservabilityWork, export: Callable[..., Any], **more: Any) -> None:
+def _export(
+    work: ObservabilityWork,
+    export: Callable[..., Any],
+    only: Literal["living", "dead"] = "living",
+    **more: Any,
+) -> None:
+    """Let the drill be exported otherwise. only: to the collector, or to dead endpoints."""
     from smos.observability.verify.selfwatch import Options
 
-    work.lab = work.lab.but(options=Options(export=export, **more))
+    work.lab = work.lab.but(options=Options(export=export, only=only, **more))
 
 
 def _phases(timing: "Timing", change: "Callable[[PhaseFacts], PhaseFacts]") -> "Timing":
@@ -159,7 +165,7 @@ def held_up(work: ObservabilityWork) -> None:
             late += HOUR_S
         return sent
 
-    _export(work, export, clock=lambda: time.monotonic() + late)
+    _export(work, export, "dead", clock=lambda: time.monotonic() + late)
 
 
 @fault(
@@ -179,4 +185,4 @@ def breaks(work: ObservabilityWork) -> None:
             raise ConnectionError(sent.reason)
         return sent
 
-    _export(work, export)
+    _export(work, export, "dead")

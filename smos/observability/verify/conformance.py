@@ -30,7 +30,8 @@ from smos.provision.telemetry import Capabilities, ClickHouseEndpoint, Collector
 from smos.provision.telemetry_servers import EMBEDDED_TELEMETRY, TelemetryServers
 from smos.wait import wait_for
 
-ITEMS, MANY = 500, 20_000
+ITEMS, MANY = 500, 10_000
+"""Items of one signal; more than one batch (8,192 items)."""
 ARRIVE_S = REQUEST_S = 120.0
 """Limits against hangs."""
 REAL = "otelcol"

@@ -184,6 +184,10 @@ def _arriving(client: ClickHouse, ask: Callable[[], object], details: dict[str, 
     limit = 2 * INTERVAL_S + ROUNDING_S
     ages: list[float] = []
 
+    if not there:
+        yield Probe(claim="fresh", seen=f"no sample of {UNSEALED} is there")
+        return
+
     def fresh() -> bool:
         ages.append(time.time() - float(client.value(age_sql)))  # two moments of one machine's clock
         return ages[-1] <= limit

@@ -20,8 +20,8 @@ from smos.wait import wait_for
 
 ITEMS = 2_000
 WARM = 100
-OUTAGE_S = 2.0
-"""How long the outage lasts at least, from the last item that was sent."""
+OUTAGE_S = 1.0
+"""How long the outage lasts at least, from the last item that was sent: several of the collector's attempts."""
 LONGEST_OUTAGE_S = 120.0
 """A limit against hangs: until then the collector has tried in vain."""
 FAILED = (
