@@ -6,11 +6,12 @@ declare that it does.
 
 import http.server
 import re
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -82,10 +83,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """One collector with its ClickHouse; both are started."""
+    """One collector with its ClickHouse; both are started. endpoint: a database of its own there."""
 
     owner: Owner
     clickhouse: EmbeddedClickHouse
+    endpoint: ClickHouseEndpoint
     collector: Collector
     client: ClickHouse
     make: Make
@@ -132,7 +134,10 @@ def observe(lab: ObservabilityLab) -> ProbeFacts:
     details: dict[str, Any] = {}
     lab.owner()  # made here: the threads share it
     with ThreadPoolExecutor(len(options.makes) or 1) as pool:
-        for name, tried in zip(options.makes, pool.map(_one(lab, options), options.makes), strict=True):
+        # Each make breaks its ClickHouse, so each has one of its own.
+        places = ["breakable", *(f"breakable-{number}" for number in range(1, len(options.makes)))]
+        found_of = pool.map(_one(lab, options), options.makes, places)
+        for name, tried in zip(options.makes, found_of, strict=True):
             found, capabilities = tried
             probes += found
             if capabilities is not None:
@@ -140,12 +145,14 @@ def observe(lab: ObservabilityLab) -> ProbeFacts:
     return ProbeFacts(probes=tuple(probes), details=details)
 
 
-def _one(lab: ObservabilityLab, options: Options) -> Callable[[str], tuple[list[Probe], Capabilities | None]]:
+def _one(
+    lab: ObservabilityLab, options: Options
+) -> Callable[[str, str], tuple[list[Probe], Capabilities | None]]:
     """Return what tries the make of a name; most of it is waiting, so that makes are tried side by side."""
 
-    def tried(name: str) -> tuple[list[Probe], Capabilities | None]:
+    def tried(name: str, place: str) -> tuple[list[Probe], Capabilities | None]:
         try:
-            with _bench(lab, name, options.makes[name], options.arrive_s) as bench:
+            with _bench(lab, name, place, options) as bench:
                 return list(_tried(name, bench, options.only)), bench.collector.capabilities
         except ProvisionError as error:
             return [Probe(claim="declared", seen=f"{name}: {error.message}")], None
@@ -177,26 +184,29 @@ def _tried(name: str, bench: Bench, only: Sequence[str]) -> Iterator[Probe]:
 
 
 @contextmanager
-def _bench(lab: ObservabilityLab, name: str, make: Make, arrive_s: float) -> Iterator[Bench]:
-    owner = lab.owner()
-    clickhouse = lab.own().recipe.servers.clickhouse(owner, name=f"conformance-{name}-clickhouse")
-    collector = make(owner, clickhouse.endpoint, f"conformance-{name}")
+def _bench(lab: ObservabilityLab, name: str, place: str, options: Options) -> Iterator[Bench]:
+    make = options.makes[name]
+    owner, clickhouse = lab.owner(), lab.own().breakable(place).clickhouse
+    endpoint = replace(clickhouse.endpoint, database=f"otel_{secrets.token_hex(8)}")
+    collector = make(owner, endpoint, f"conformance-{name}")
     try:
-        clickhouse.start()
         collector.start()
-        with ClickHouse(clickhouse.endpoint) as client:
+        with ClickHouse(endpoint) as client:
             yield Bench(
                 owner=owner,
                 clickhouse=clickhouse,
+                endpoint=endpoint,
                 collector=collector,
                 client=client,
                 make=make,
                 run=lab.run_id,
-                arrive_s=arrive_s,
+                arrive_s=options.arrive_s,
             )
     finally:
         _ended(collector)
-        clickhouse.kill()
+        clickhouse.start()  # runs already, unless something broke off
+        with ClickHouse(endpoint) as client:
+            client.execute(f"DROP DATABASE IF EXISTS {endpoint.database}", in_database=False)
 
 
 def _ended(collector: Collector) -> None:
@@ -233,7 +243,7 @@ def _schema(bench: Bench) -> bool:
     tables = bench.client.rows(
         "SELECT create_table_query AS ddl FROM system.tables"
         " WHERE database = {d:String} AND engine LIKE '%MergeTree%'",
-        d=bench.clickhouse.endpoint.database,
+        d=bench.endpoint.database,
     )
     kept = re.compile(r"\+ toInterval(Day\(3\)|Hour\(72\)|Second\(259200\))")
     return len(tables) >= len(TABLES) and all(kept.search(row["ddl"]) for row in tables)
@@ -269,7 +279,7 @@ def _queued(bench: Bench) -> bool:
 
 def _limited(bench: Bench) -> bool:
     """Give one of its make little memory and a frozen ClickHouse: it must refuse, live, and lose nothing."""
-    small = bench.make(bench.owner, bench.clickhouse.endpoint, "conformance-small", little_memory=True)
+    small = bench.make(bench.owner, bench.endpoint, "conformance-small", little_memory=True)
     small.start()
     run = bench.run()
     accepted = refused = 0

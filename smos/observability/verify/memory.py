@@ -82,7 +82,7 @@ def observe(lab: ObservabilityLab) -> MemoryFacts:
     """Push until it refuses, then relieve it. Raises SmosError, httpx.HTTPError."""
     lab.require("memory_limiter")
     options = lab.options if isinstance(lab.options, Squeeze) else Squeeze()
-    with lab.private_stand("memory", environment=ENVIRONMENT) as stand:
+    with lab.private_stand("memory", beside=lab.own().breakable(), environment=ENVIRONMENT) as stand:
         return _observe(lab, stand, options)
 
 

@@ -1,6 +1,6 @@
 """OBS-03: ClickHouse is killed, telemetry is sent, the collector is killed, both are started: what is there then.
 
-On a private stack, because it is broken on purpose.
+On a private stack, because it is broken on purpose: nobody else is on its ClickHouse.
 """
 
 import contextlib
@@ -76,8 +76,11 @@ def observe(lab: ObservabilityLab) -> OutageFacts:
     """Break, mend, count. Raises SmosError, httpx.HTTPError."""
     lab.require("persistent_queue")
     options = lab.options if isinstance(lab.options, Outage) else Outage()
-    with lab.private_stand("outage") as stand:
-        return _observe(lab, stand, options)
+    with lab.private_stand("outage", beside=lab.own().breakable()) as stand:
+        try:
+            return _observe(lab, stand, options)
+        finally:
+            stand.clickhouse.start()  # runs already, unless something broke off
 
 
 def _observe(lab: ObservabilityLab, stand: Stand, options: Outage) -> OutageFacts:

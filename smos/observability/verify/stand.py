@@ -62,6 +62,7 @@ class Stand:
         self.owner, self.name, self.recipe = owner, name, recipe
         self._beside = beside
         self._between = ExitStack()
+        self._breakable: dict[str, Stand] = {}
 
     @cached_property
     def clickhouse(self) -> "EmbeddedClickHouse":
@@ -150,8 +151,21 @@ class Stand:
         server.start()
         return server
 
+    def breakable(self, name: str = "breakable") -> "Stand":
+        """Return a stack whose ClickHouse may be killed and frozen, running; put others beside it, one at a time.
+
+        It is kept: a database of one's own is as good as a server of one's own, where nobody else is on it.
+        """
+        if name not in self._breakable:
+            self._breakable[name] = Stand(self.owner, name=name, recipe=Recipe(servers=self.recipe.servers))
+        stand = self._breakable[name]
+        stand.clickhouse.start()  # where it runs, nothing is done
+        return stand
+
     def close(self) -> None:
         """End it; the parts that were never asked for were never started."""
+        for stand in self._breakable.values():
+            stand.close()
         own = ("collector", "postgres", "bugsink", *(("clickhouse",) if self._beside is None else ()))
         with self._between:  # what stands between goes last: a database whose collector lives comes back
             for part in own:
