@@ -41,6 +41,9 @@ def judge(facts: RetentionFacts) -> Judgement:
             )
         )
     else:
+        if not facts.aged:
+            text = "No row of the past was put in"
+            findings.append(not_proven(NOT_TRIED, text, "run the check again"))
         findings += _setting(facts)
     shown = {
         "declared, seconds": facts.declared_s,

@@ -22,7 +22,7 @@ def _with(work: ObservabilityWork, name: str, change: Callable[[str], str], **op
     from smos.observability.verify.alerts import Options  # not everybody has what it imports
 
     folder = changed(work, name, change) / "observability"
-    work.lab = work.lab.but(options=Options(folder=folder, **options))
+    work.lab = work.lab.but(options=Options(folder=folder, **{"only": "servers", **options}))
 
 
 @fault(

@@ -1,18 +1,24 @@
 """F332 to F339: telemetry that is kept for ever, too long, too short, or not as the one setting says."""
 
-from typing import Any
+from typing import Any, Literal
 
 from smos.faults.observability.work import ObservabilityWork
 from smos.faults.registry import caught, fault
+from smos.observability.verify.retention import Options
 from smos.provision.embedded.otelcol import EmbeddedOtelcol
 from smos.provision.telemetry import Collector
 
 CHECK = "OBS-05"
 
 
+def _look(work: ObservabilityWork, only: Literal["definitions", "rows", "setting"]) -> None:
+    work.lab = work.lab.but(options=Options(only=only))
+
+
 @fault("F332", "There is no time to live", "retention", caught(CHECK, "retention-none", "otel_traces"))
 def none_at_all(work: ObservabilityWork) -> None:
     """Set it to nothing."""
+    _look(work, "definitions")
     work.recipe(ttl="0s")
 
 
@@ -24,6 +30,7 @@ def none_at_all(work: ObservabilityWork) -> None:
 )
 def a_day(work: ObservabilityWork) -> None:
     """Set 24 hours."""
+    _look(work, "definitions")
     work.recipe(ttl="24h")
 
 
@@ -32,6 +39,7 @@ def a_day(work: ObservabilityWork) -> None:
 )
 def a_month(work: ObservabilityWork) -> None:
     """Set 720 hours."""
+    _look(work, "definitions")
     work.recipe(ttl="720h")
 
 
@@ -43,6 +51,7 @@ def a_month(work: ObservabilityWork) -> None:
 )
 def gone_early(work: ObservabilityWork) -> None:
     """Set 24 hours: the definition is wrong, and rows are gone."""
+    _look(work, "rows")
     work.recipe(ttl="24h")
 
 
@@ -54,6 +63,7 @@ def gone_early(work: ObservabilityWork) -> None:
 )
 def made_before(work: ObservabilityWork) -> None:
     """Start a collector with 720 hours, then with 72: tables that exist keep what they have."""
+    _look(work, "definitions")
     stand = work.recipe(ttl="720h")
     stand.subject  # noqa: B018  (starts it)
     _restarted(stand.collector, "72h")
@@ -74,6 +84,7 @@ def _restarted(collector: Collector, ttl: str) -> None:
 )
 def one_table(work: ObservabilityWork) -> None:
     """Remove the rule of one table."""
+    _look(work, "definitions")
     work.execute(
         "ALTER TABLE otel_metrics_histogram REMOVE TTL",
         undo="ALTER TABLE otel_metrics_histogram MODIFY TTL toDateTime(TimeUnix) + toIntervalDay(3)",
@@ -85,6 +96,7 @@ def one_table(work: ObservabilityWork) -> None:
 )
 def spared(work: ObservabilityWork) -> None:
     """Let log records of warnings and errors stay for ever."""
+    _look(work, "definitions")
     work.execute(
         "ALTER TABLE otel_logs MODIFY TTL toDateTime(Timestamp) + toIntervalDay(3) DELETE WHERE SeverityNumber < 13",
         undo="ALTER TABLE otel_logs MODIFY TTL toDateTime(Timestamp) + toIntervalDay(3)",
@@ -99,6 +111,7 @@ def spared(work: ObservabilityWork) -> None:
 )
 def other_column(work: ObservabilityWork) -> None:
     """Count from the moment of the insert: what was queued for days is kept for days more."""
+    _look(work, "rows")
     work.execute("ALTER TABLE otel_traces ADD COLUMN Stored DateTime DEFAULT now()")
     work.undo.callback(work.execute, "ALTER TABLE otel_traces DROP COLUMN Stored")
     work.execute(
@@ -115,6 +128,7 @@ def other_column(work: ObservabilityWork) -> None:
 )
 def not_read(work: ObservabilityWork) -> None:
     """Write the time into the configuration."""
+    _look(work, "setting")
 
     def configure(given: dict[str, Any]) -> None:
         given["exporters"]["clickhouse"]["ttl"] = "72h"
