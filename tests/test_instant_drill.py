@@ -15,7 +15,7 @@ from smos.physical.facts import Outcome, PitrRecord
 from smos.physical.plain import PlainStore
 from smos.physical.run import run_drill
 from smos.provision.owner import Owner
-from smos.selftest.pitr import DIRECTORY, TAR, PitrMaterial, copy_store, prepare
+from smos.selftest.pitr import DIRECTORY, TAR, WAL, PitrMaterial, copy_store, prepare
 from smos.target import Limits, Objectives, parse_target
 
 
@@ -31,7 +31,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> PitrMaterial:
 
 
 def drill(owner: Owner, material: PitrMaterial, place: Path, name: str, *checks: str) -> PitrRecord:
-    copy_store(material, place, (name,))
+    copy_store(material, place, (name, WAL))
     store = PlainStore(owner, place, place / "wal", Limits(), instant=True)
     return run_drill(owner, store, material.question(), SystemClock(), checks)
 
@@ -39,7 +39,7 @@ def drill(owner: Owner, material: PitrMaterial, place: Path, name: str, *checks:
 def test_every_recovery_starts_from_the_backup_itself_which_stays_as_it_was(
     owner: Owner, material: PitrMaterial, tmp_path: Path
 ) -> None:
-    copy_store(material, tmp_path / "try", (DIRECTORY,))
+    copy_store(material, tmp_path / "try", (DIRECTORY, WAL))
     backup = tmp_path / "try" / DIRECTORY
     linked = {f"pg_tblspc/{item.name}": item.resolve() for item in (backup / "pg_tblspc").iterdir()}
     try:

@@ -18,7 +18,7 @@ from smos.checks.pitr.moments import judge_moment
 from smos.clock import SystemClock
 from smos.faults.pitr.kinds import Kind
 from smos.faults.pitr.pages import PAGE, page_checksum
-from smos.faults.pitr.workspace import workspace
+from smos.faults.pitr.workspace import Stock, workspace
 from smos.physical import archive_wal, observe
 from smos.physical.archive import read_archive
 from smos.physical.choose import choose_moment
@@ -287,7 +287,7 @@ def owner() -> Iterator[Owner]:
 def test_a_hostile_backup_runs_nothing_and_is_recovered_all_the_same(
     material: PitrMaterial, owner: Owner
 ) -> None:
-    with workspace(owner, material) as work:
+    with workspace(Stock(owner, material)) as work:
         canary = owner.directory("canary") / "touched"
         touch = f"touch {canary}"
         commands = ("archive_command", "restore_command", "recovery_end_command", "archive_cleanup_command")
@@ -310,7 +310,7 @@ def test_a_hostile_backup_runs_nothing_and_is_recovered_all_the_same(
 def test_where_no_moment_can_be_recovered_the_end_is_looked_into(
     material: PitrMaterial, owner: Owner
 ) -> None:
-    with workspace(owner, material) as work:
+    with workspace(Stock(owner, material)) as work:
         work.ask(moment=material.moment - timedelta(days=1), known_before=(), known_after=())
         record_ = work.drill(["PITR-05"])
         end, moment = record_.attempt("end"), record_.attempt("moment")
@@ -336,7 +336,7 @@ def test_backups_of_postgresql_15_are_drilled_by_postgresql_15(owner: Owner, tmp
     older = prepare(tmp_path / "source", SystemClock(), installation=installation)
     assert not older.incremental
     for kind in (Kind.DIRECTORY, Kind.TAR):
-        with workspace(owner, older) as work:
+        with workspace(Stock(owner, older)) as work:
             work.use(kind)
             record_ = work.drill([check.id for check in CHECKS])
             assert record_.prepared[0].major == installation.major
@@ -408,7 +408,7 @@ HOSTILE = (
 def test_a_catalogue_that_lets_nobody_in_is_a_failed_recovery_and_not_a_long_wait(
     material: PitrMaterial, owner: Owner
 ) -> None:
-    with workspace(owner, material) as work:
+    with workspace(Stock(owner, material)) as work:
         path = work.backup() / "base" / "1" / "1259"
         data = bytearray(path.read_bytes())
         data[4000:4100] = b"\xff" * 100
@@ -422,7 +422,7 @@ def test_a_catalogue_that_lets_nobody_in_is_a_failed_recovery_and_not_a_long_wai
 def test_a_tree_without_end_is_listed_and_not_copied_and_a_part_says_nothing_of_the_whole(
     material: PitrMaterial, owner: Owner
 ) -> None:
-    with workspace(owner, material) as work:
+    with workspace(Stock(owner, material)) as work:
         place = work.backup() / "base"
         deep = os.open(place, os.O_RDONLY)
         for _ in range(1100):  # deeper than Python's stack

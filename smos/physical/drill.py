@@ -4,6 +4,7 @@ Facts only. `Drill` makes what is asked for and no more, so that a check (or a n
 """
 
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -132,6 +133,8 @@ class Drill:
         self._before = store.listing()
         self.survey = store.survey()
         self._prepared: dict[str, Prepared] = {}
+        self._described: dict[str, PreparedFacts] = {}
+        self._spent: set[str] = set()
         self._attempts: dict[str, AttemptFacts] = {}
         self._log_problems: list[Problem] = []
         self._moment = question.moment
@@ -142,17 +145,23 @@ class Drill:
         if backup is not None:
             self._prepare(backup)
 
-    def recover(self, purpose: str, *, integrity: bool = False, compare: bool = False) -> AttemptFacts:
-        """Make one attempt, once. For a moment that nobody named, the end must have been recovered before."""
+    def recover(
+        self, purpose: str, *, integrity: bool = False, compare: bool = False, last: bool = False
+    ) -> AttemptFacts:
+        """Make one attempt, once. For a moment that nobody named, the end must have been recovered before.
+
+        last: no attempt is thought to follow, so the fetched backup itself is recovered and not a copy of it; where
+        one does follow, it is fetched again.
+        """
         if purpose not in self._attempts:
-            self._attempts[purpose] = self._recover(purpose, integrity=integrity, compare=compare)
+            self._attempts[purpose] = self._recover(purpose, integrity=integrity, compare=compare, last=last)
         return self._attempts[purpose]
 
     def inspect_end(self) -> None:
         """Recover the end once more and look at indexes and pages there: where no moment could be recovered to."""
         end = self._attempts.get(END)
         if end is not None and end.outcome is Outcome.RECOVERED and not end.inspected:
-            self._attempts[END] = self._recover(END, integrity=True, compare=False)
+            self._attempts[END] = self._recover(END, integrity=True, compare=False, last=True)
 
     def record(self) -> PitrRecord:
         """Return everything that was observed; store and archive are looked at again."""
@@ -163,7 +172,7 @@ class Drill:
         return PitrRecord(
             survey=facts,
             known=self._question.known,
-            prepared=tuple(_describe(item) for item in self._prepared.values()),
+            prepared=tuple(self._described.values()),
             attempts=tuple(self._attempts.values()),
             changed=changed,
             gone=gone,
@@ -197,7 +206,7 @@ class Drill:
     def _choose(self, moment: datetime | None, position: str | None) -> BaseBackup | None:
         return (self._question.choose or choose_backup)(self.survey.backups, moment, position)
 
-    def _recover(self, purpose: str, *, integrity: bool, compare: bool) -> AttemptFacts:
+    def _recover(self, purpose: str, *, integrity: bool, compare: bool, last: bool) -> AttemptFacts:
         moment, position, words = self._goal(purpose)
         facts = AttemptFacts(purpose=purpose, goal=words, time=moment, backup="", outcome=Outcome.NOT_TRIED)
         if purpose == MOMENT and moment is None:
@@ -214,7 +223,7 @@ class Drill:
         if not prepared.usable:
             problem = next(iter(prepared.problems), Problem("unusable", "it can't be used"))
             return replace(facts, code="backup-unusable", detail=f"{problem.code}: {problem.detail}")
-        return self._run(facts, prepared, moment, position, integrity=integrity, compare=compare)
+        return self._run(facts, prepared, moment, position, integrity=integrity, compare=compare, last=last)
 
     def _without_backup(self, facts: AttemptFacts, moment: datetime | None) -> AttemptFacts:
         """Say why there is no backup to start from: none at all, none that tells its start, or none that is older."""
@@ -229,8 +238,10 @@ class Drill:
         return replace(facts, outcome=Outcome.REFUSED, code="no-older-backup", detail=detail)
 
     def _prepare(self, backup: BaseBackup) -> Prepared:
-        if backup.id not in self._prepared:
-            self._prepared[backup.id] = self._store.prepare(backup, self.survey)
+        if backup.id not in self._prepared or backup.id in self._spent:
+            self._spent.discard(backup.id)
+            self._prepared[backup.id] = prepared = self._store.prepare(backup, self.survey)
+            self._described.setdefault(backup.id, _describe(prepared))
         return self._prepared[backup.id]
 
     def _run(
@@ -242,13 +253,14 @@ class Drill:
         *,
         integrity: bool,
         compare: bool,
+        last: bool,
     ) -> AttemptFacts:
         fetched, installation = prepared.fetched, prepared.installation
         assert fetched is not None and installation is not None  # noqa: S101, PT018  (usable)
         command, problems = self._store.log_for(prepared, self.survey)
         self._log_problems += [item for item in problems if item not in self._log_problems]
         tree = self._view(prepared) if fetched.level != "full" else None
-        room, data = self._clone(prepared) if tree is None else (tree.room, tree.path)
+        room, data = self._own(prepared, last=last) if tree is None else (tree.room, tree.path)
         try:
             if tree is None:
                 defuse(data)
@@ -384,15 +396,27 @@ class Drill:
             self._owner, fetched.data, name="recover", linked=linked, levels=(Level(fetched.level),)
         )
 
-    def _clone(self, prepared: Prepared) -> tuple[Path, Path]:
-        """Copy what was prepared, so that every attempt starts from the same; tablespaces as well."""
+    def _own(self, prepared: Prepared, *, last: bool) -> tuple[Path, Path]:
+        """Give an attempt a data directory of its own, tablespaces as well: what was prepared, or a copy of it.
+
+        Every attempt starts from the same; the last one may take it.
+        """
         fetched = prepared.fetched
         assert fetched is not None  # noqa: S101  (usable)
-        room = self._owner.directory("recover", memory=fetched.bytes < 256 << 20)
+        last = last and _apart(list(fetched.spaces.values()))
+        if last:
+            room = Path(tempfile.mkdtemp(prefix="recover-", dir=fetched.data.parent))
+            self._owner.give(room)
+            self._spent.add(prepared.backup.id)
+        else:
+            room = self._owner.directory("recover", memory=fetched.bytes < 256 << 20)
         data = room / "data"
         spaces = {oid: room / oid for oid in fetched.spaces}
         for source, target in [(fetched.data, data), *((fetched.spaces[oid], spaces[oid]) for oid in spaces)]:
-            self._owner.run(["/bin/cp", "-R", "-P", "-p", source, target], timeout_s=COPY_S)
+            if last:
+                source.rename(target)
+            else:
+                self._owner.run(["/bin/cp", "-R", "-P", "-p", source, target], timeout_s=COPY_S)
         for oid, place in spaces.items():
             link = data / "pg_tblspc" / oid
             link.unlink()
@@ -400,6 +424,16 @@ class Drill:
             self._owner.give(link)
         (data / "tablespace_map").unlink(missing_ok=True)  # the links are right already
         return room, data
+
+
+def _apart(places: list[Path]) -> bool:
+    """Tell whether no directory is, or holds, another one: what a backup says of its tablespaces may be anything."""
+    return not any(
+        one.is_relative_to(other)
+        for number, one in enumerate(places)
+        for another, other in enumerate(places)
+        if number != another
+    )
 
 
 def _reason(log: str, message: str) -> tuple[str, str]:

@@ -15,8 +15,15 @@ def take(*roots: Path | None) -> Listing:
     directory's own times are left out: what came or went is seen by its name. What can't be read is left out.
     """
     found: dict[str, tuple[int, ...]] = {}
-
-    waiting = [os.fspath(root) for root in roots if root is not None]
+    waiting: list[str] = []
+    real: list[Path] = []
+    for root in roots:
+        if root is None:
+            continue
+        place = Path(os.path.realpath(root))
+        if not any(place.is_relative_to(other) for other in real):  # an archive in the store is seen with it
+            waiting.append(os.fspath(root))
+        real.append(place)
     while waiting:  # no recursion: a hostile tree may be deeper than the stack
         try:
             with os.scandir(waiting.pop()) as entries:

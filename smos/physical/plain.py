@@ -282,5 +282,7 @@ def _small(links: Sequence[BaseBackup]) -> bool:
     if any(link.manifest is None for link in links):
         return False
     said = sum(link.manifest.bytes for link in links if link.manifest is not None)
+    if said >= SMALL:
+        return False
     there = sum(facts[1] for link in links for facts in listing.take(link.place).values() if len(facts) > 1)
-    return max(said, there) < SMALL
+    return there < SMALL

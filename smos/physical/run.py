@@ -95,15 +95,19 @@ def run_drill(
     if question.position is None:
         wanted.discard(POSITION)
     drill.prepare_newest()
-    for purpose in ORDER:
-        if purpose in wanted:
-            deep = purpose == MOMENT
-            drill.recover(
-                purpose,
-                integrity=deep and bool(_SOUND & set(checks)),
-                compare=purpose in {MOMENT, POSITION} and bool(_COMPARED & set(checks)),
-            )
-    if _SOUND & set(checks) and drill.recover(MOMENT).outcome is not Outcome.RECOVERED:
+    sound = bool(_SOUND & set(checks))
+    unsound = False
+    todo = [purpose for purpose in ORDER if purpose in wanted]
+    for number, purpose in enumerate(todo, 1):
+        found = drill.recover(
+            purpose,
+            integrity=sound and purpose == MOMENT,
+            compare=purpose in {MOMENT, POSITION} and bool(_COMPARED & set(checks)),
+            # A sound store holds no backup that is older than all. The end is inspected where no moment is reached.
+            last=not set(todo[number:]) - {BEFORE} and not unsound,
+        )
+        unsound = unsound or (sound and purpose == MOMENT and found.outcome is not Outcome.RECOVERED)
+    if unsound:
         drill.inspect_end()
     return drill.record()
 
@@ -130,8 +134,10 @@ def drill_place(
     clock: Clock,
     checks: Collection[str],
     provision: Provision = Provision.EMBEDDED,
+    *,
+    wal: Path | None = None,
 ) -> PitrRecord:
-    """Drill a directory of plain backups with its archive in `wal`: the built-in source's."""
+    """Drill a directory of plain backups: the built-in source's. wal: where its archive is; default: in its `wal`."""
     compare = not _COMPARED_FILES.isdisjoint(checks)
-    store = PlainStore(owner, place, place / "wal", Limits(), compare=compare)
+    store = PlainStore(owner, place, wal or place / "wal", Limits(), compare=compare)
     return run_drill(owner, store, question, clock, checks, sandbox_for(provision))

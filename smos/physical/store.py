@@ -33,6 +33,8 @@ DEEPEST = 2
 BASE_TAR = re.compile(r"base\.tar(\.gz|\.zst|\.lz4|\.bz2|\.xz)?")
 WAL_TAR = re.compile(r"pg_wal\.tar(\.gz|\.zst|\.lz4|\.bz2|\.xz)?")
 SPACE_TAR = re.compile(r"(?P<oid>[1-9]\d{0,9})\.tar(\.gz|\.zst|\.lz4|\.bz2|\.xz)?")
+TAR_BYTES = 1 << 18
+"""Bytes of a tar that are asked for at once; tarfile's own 10 KiB cost a third of the time."""
 BEGINNING = 4096
 """Members of base.tar that are read for label and version; PostgreSQL writes the label first."""
 
@@ -267,4 +269,4 @@ class _Reader:
 def open_tar(path: Path, limit: int = 1 << 50) -> tarfile.TarFile:
     """Open a tar, compressed or not, to be read once from front to back. Raises OSError, TarError, StreamFault."""
     reader: Any = _Reader(content(path, limit))  # read() is all that the stream mode asks for
-    return tarfile.open(fileobj=reader, mode="r|")
+    return tarfile.open(fileobj=reader, mode="r|", bufsize=TAR_BYTES)

@@ -61,6 +61,7 @@ class Owner:
         self._processes: weakref.WeakSet[OwnedProcess] = weakref.WeakSet()
         self._closed = False
         self._closing: list[Callable[[], None]] = []
+        self._passing: list[Path] | None = None
         place = Path(tempfile.gettempdir())
         if self.user is not None and not can_enter(place, self.user):
             place = SHORT_DIR  # root's own TMPDIR may be closed for everybody else
@@ -104,6 +105,23 @@ class Owner:
             root = self._root(_private(near / f"smos-{os.geteuid()}"))
         return self._make(root, name, read_only=read_only)
 
+    @contextlib.contextmanager
+    def passing(self) -> Iterator[None]:
+        """Remove the directories that are made within at its end, not only with the run: for many short works in turn.
+
+        One after the other, and by one thread; processes are the caller's to end.
+        """
+        if self._passing is not None:
+            raise ProvisionError("A work of this run has not ended yet", remedy="one at a time")
+        made: list[Path] = []
+        self._passing = made
+        try:
+            yield
+        finally:
+            self._passing = None
+            for path in made:
+                guard.remove_tree(path)
+
     def socket_directory(self, name: str) -> Path:
         """Make an owned directory whose path is short enough for the socket of any server."""
         root = self.run_dir
@@ -117,7 +135,7 @@ class Owner:
         path.write_text(text, encoding="utf-8")
         self._admit(path, 0o640)
 
-    def give(self, path: Path) -> None:
+    def give(self, path: Path | str) -> None:
         """Make a file or directory the service user's (nothing to do for an ordinary user)."""
         if self.user is not None:
             os.chown(path, self.user.uid, self.user.gid, follow_symlinks=False)
@@ -397,6 +415,8 @@ class Owner:
         safe = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip(".-") or "d"
         path = root / f"{safe}-{next(self._numbers)}"
         path.mkdir(mode=0o700)
+        if self._passing is not None:
+            self._passing.append(path)
         if not read_only:
             self.give(path)
         else:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -46,27 +47,46 @@ def with_checksum(page: bytes, block: int) -> bytes:
     return page[:_CHECKSUM_AT] + struct.pack("=H", page_checksum(page, block)) + page[_CHECKSUM_AT + 2 :]
 
 
-def rehash(backup: Path) -> None:
-    """Make a plain backup's manifest fit its files again: sizes, checksums, what is there and what is not."""
+def rehash(backup: Path, original: Path) -> None:
+    """Make a plain backup's manifest fit its files again: sizes, checksums, what is there and what is not.
+
+    original: what it is a copy of; a file of the same size and time is taken to be as it was.
+    """
     path = backup / "backup_manifest"
     data = json.loads(path.read_bytes())
+    there, before = _files(backup), _files(original)
     names = {item["Path"] for item in data["Files"]}
-    there = {
-        str(file.relative_to(backup))
-        for file in backup.rglob("*")
-        if file.is_file() and not str(file.relative_to(backup)).startswith(("pg_wal/", "backup_manifest"))
-    }
-    entries = [item for item in data["Files"] if (backup / item["Path"]).is_file()]
-    entries += [
+    entries = [item for item in data["Files"] if item["Path"] in there]
+    changed = [item for item in entries if there[item["Path"]] != before.get(item["Path"])]
+    added = [
         {"Path": name, "Size": 0, "Last-Modified": "2026-01-01 00:00:00 GMT", "Checksum-Algorithm": "SHA256"}
-        for name in sorted(there - names)
+        for name in sorted(there.keys() - names)
     ]
-    for item in entries:
+    for item in [*changed, *added]:
         content = (backup / item["Path"]).read_bytes()
         item["Size"] = len(content)
         item["Checksum"] = hashlib.new(_HASHES[item["Checksum-Algorithm"]], content).hexdigest()
-    data["Files"] = entries
+    data["Files"] = [*entries, *added]
     data.pop("Manifest-Checksum")
-    text = json.dumps(data, indent=0)[:-2] + ",\n"
+    text = json.dumps(data)[:-1] + ",\n"
     digest = hashlib.sha256(text.encode()).hexdigest()
     path.write_text(f'{text}"Manifest-Checksum": "{digest}"}}\n')
+
+
+def _files(backup: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time (ns) of the files of a manifest, by their path; links of tablespaces are followed."""
+    found = {}
+    waiting = ["", *(f"pg_tblspc/{link.name}/" for link in (backup / "pg_tblspc").iterdir())]
+    while waiting:
+        below = waiting.pop()
+        with os.scandir(backup / below) as entries:
+            for entry in entries:
+                name = f"{below}{entry.name}"
+                if name in {"pg_wal", "backup_manifest"}:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{name}/")
+                elif entry.is_file():
+                    status = entry.stat()
+                    found[name] = (status.st_size, status.st_mtime_ns)
+    return found

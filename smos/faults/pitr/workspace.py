@@ -33,35 +33,70 @@ _HELD = {
 }
 
 
-class PitrWorkspace:
-    """What an injection is given. place: the copy, made when it is first asked for. objectives: what is asked for."""
+class Stock:
+    """Copies of the built-in source's backups that nobody changes, made once each for the cases of one owner."""
 
-    def __init__(self, owner: Owner, material: PitrMaterial, room: Path) -> None:
+    def __init__(self, owner: Owner, material: PitrMaterial) -> None:
         self.owner = owner
         self.material = material
+        self._stores: dict[Kind, Path] = {}
+
+    def store(self, kind: Kind) -> Path:
+        """Return a store of these backups, with the archive; it is only read."""
+        if kind not in self._stores:
+            place = self.owner.directory(f"untouched-{kind.value}", memory=True)
+            copy_store(self.material, place, (*_HELD[kind], WAL))
+            self._stores[kind] = place
+        return self._stores[kind]
+
+
+class PitrWorkspace:
+    """What an injection is given. place: the copy, made when it is first asked for. objectives: what is asked for.
+
+    Of backups and archive only those are copied that a fault asks for; the drill reads the others where all cases do.
+    """
+
+    def __init__(self, stock: Stock, room: Path) -> None:
+        self.owner = stock.owner
+        self.material = stock.material
+        self._stock = stock
         self.objectives = Objectives()
         self.canary = room / "canary"
         self._place = room / "store"
         self._kind: Kind | None = None
-        self._question: Question = material.question()
+        self._copied = self._copied_wal = False
+        self._question: Question = stock.material.question()
         self._meanwhile: list[Callable[[], None]] = []
 
     @property
     def place(self) -> Path:
         """The copy; of the plain directory where nothing else was said."""
-        self.use(self._kind or Kind.DIRECTORY)
+        if not self._copied:
+            self._copied = True
+            copy_store(self.material, self._place, _HELD[self.kind])
+        self.wal  # noqa: B018  (the copy of a store has its archive)
         return self._place
 
     @property
     def wal(self) -> Path:
         """The copy of the archive."""
-        return self.place / WAL
+        place = self._place / WAL
+        if not self._copied_wal:
+            self._copied_wal = True
+            copy_store(self.material, self._place, (WAL,))
+        return place
+
+    @property
+    def kind(self) -> Kind:
+        """Which backups are there."""
+        self.use(Kind.DIRECTORY)
+        assert self._kind is not None  # noqa: S101  (said just now)
+        return self._kind
 
     def use(self, kind: Kind) -> None:
         """Say which backups are needed, before anything else is done."""
         if self._kind is None:
             self._kind = kind
-            copy_store(self.material, self._place, _HELD[kind])
 
     def backup(self, name: str = DIRECTORY) -> Path:
         """Return one backup's directory."""
@@ -97,7 +132,8 @@ class PitrWorkspace:
 
     def needed(self) -> list[Path]:
         """Return the segments from the newest backup's start on."""
-        label = (self.backup() / "backup_label").read_text()
+        place = self._place if self._copied else self.material.place
+        label = (place / DIRECTORY / "backup_label").read_text()
         first = label.partition("(file ")[2][:24]
         return [path for path in self.segments() if path.name[8:] >= first[8:]]
 
@@ -136,7 +172,7 @@ class PitrWorkspace:
 
     def rehash(self, name: str = DIRECTORY) -> None:
         """Make a backup's manifest fit what was done to its files."""
-        rehash(self.backup(name))
+        rehash(self.backup(name), self.material.place / name)
 
     # --- the check -------------------------------------------------------------------------------------------
 
@@ -162,15 +198,19 @@ class PitrWorkspace:
                 return choose(backups, moment, position)
 
             question = dataclasses.replace(question, choose=acting)
-        with Owner("pitr-case") as owner:
-            return drill_place(owner, self.place, question, SystemClock(), checks)
+            place, wal = self.place, self.wal  # what happens meanwhile happens to a copy
+        else:
+            place = self._place if self._copied else self._stock.store(self.kind)
+            wal = (self._place if self._copied_wal else place) / WAL
+        with self.owner.passing():
+            return drill_place(self.owner, place, question, SystemClock(), checks, wal=wal)
 
 
 @contextmanager
-def workspace(owner: Owner, material: PitrMaterial) -> Iterator[PitrWorkspace]:
+def workspace(stock: Stock) -> Iterator[PitrWorkspace]:
     """Give a copy of its own; it is removed afterwards."""
-    room = owner.directory("case", memory=True)
+    room = stock.owner.directory("case", memory=True)
     try:
-        yield PitrWorkspace(owner, material, room)
+        yield PitrWorkspace(stock, room)
     finally:
         shutil.rmtree(room, ignore_errors=True)
