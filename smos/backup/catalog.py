@@ -428,7 +428,8 @@ def _own_file(path: Path, relative: str, shown: str) -> Probe:
     """Probe a file of our own set: the place says what it should be, the bytes whether it is."""
     part, _, name = relative.rpartition("/")
     volume = name.partition(".tar")[0]
-    probe = probe_file(path, shown=shown, stem=volume if part == "volumes" else stem(name, None))
+    called = volume if part == "volumes" else stem(name, None)
+    probe = probe_file(path, shown=shown, stem=called, known_volumes={volume} if part == "volumes" else ())
     if probe.encryption == "age" and name.endswith(SUFFIX):
         return sealed_file(probe, part, name.removesuffix(SUFFIX))
     if part == "volumes" and probe.kind in {ArtifactKind.VOLUME_ARCHIVE, ArtifactKind.OTHER_ARCHIVE}:

@@ -30,6 +30,8 @@ BLOCK_BYTES = 1 << 20
 """Read where that gave nothing yet: a block of bzip2 (900 kB) or zstd (128 KiB) comes out whole or not at all."""
 TOC_NAME = "toc.dat"
 SEALED_TOC_NAME = TOC_NAME + SUFFIX
+PIECE_BYTES = 4 << 10
+"""Of an archive's beginning, read before it is asked whether that says enough: it may hold hundreds of members."""
 _VAULT_MEMBERS = {"meta.json", "state.bin", "SHA256SUMS", "SHA256SUMS.sealed"}
 _JSON = re.compile(rb"\s*[\[{]")
 
@@ -158,7 +160,10 @@ def _classify_tar(head: bytes, *, complete: bool, stem: str, known_volumes: Coll
         return toc.extend if name == TOC_NAME and len(members) == 1 else None
 
     scanner = TarScanner(on_member)  # type: ignore[arg-type]  # a bound method of bytearray is a sink
-    scanner.feed(head)
+    for start in range(0, len(head), PIECE_BYTES):
+        scanner.feed(head[start : start + PIECE_BYTES])
+        if _settled(members) and _called_after(stem, known_volumes, dot_root=scanner.facts().dot_root):
+            return Content(ArtifactKind.VOLUME_ARCHIVE, volumes=(stem,))
     facts = scanner.facts()
     if toc.startswith(ARCHIVE_MAGIC):
         header = _header(bytes(toc))
@@ -177,6 +182,20 @@ def _classify_tar(head: bytes, *, complete: bool, stem: str, known_volumes: Coll
     return Content(ArtifactKind.VOLUME_ARCHIVE, volumes=names, complete=whole)
 
 
+def _settled(members: list[str]) -> bool:
+    """Tell whether an archive with these files is no dump and no snapshot of a Vault, whatever follows."""
+    return members[:1] != [TOC_NAME] and any(
+        name.removeprefix("./") not in _VAULT_MEMBERS for name in members
+    )
+
+
+def _called_after(stem: str, known_volumes: Collection[str], *, dot_root: bool) -> bool:
+    """Tell whether an archive called `stem` holds the volume of that name, whatever directories are in it."""
+    if stem.lower().startswith("volume") and stem not in known_volumes:
+        return False
+    return bool(stem) and (stem in known_volumes or dot_root)
+
+
 def volume_names(
     roots: tuple[str, ...], *, dot_root: bool, stem: str, known_volumes: Collection[str]
 ) -> tuple[str, ...] | None:
@@ -187,7 +206,7 @@ def volume_names(
     """
     if stem.lower().startswith("volume") and stem not in known_volumes:
         return roots
-    if stem and (stem in known_volumes or dot_root or roots in {(stem,), ("_data",)}):
+    if _called_after(stem, known_volumes, dot_root=dot_root) or (stem and roots in {(stem,), ("_data",)}):
         return (stem,)
     if roots and known_volumes and set(roots) <= set(known_volumes):
         return roots

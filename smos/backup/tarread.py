@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from smos.backup.tarscan import header_sum
 from smos.backup.xattrs import ACL_KEYWORDS, XATTR_PREFIX, acl_from_text, attribute_name
 
 BLOCK = 512
@@ -103,7 +104,7 @@ class TarReader:
                 self._end(at)
                 return None
             fields = _HEADER.unpack(header)
-            if _number(fields[6], at) != sum(header) - sum(fields[6]) + 256:
+            if _number(fields[6], at) != header_sum(header):
                 raise TarFault("tar-corrupt", at, f"the header after {self.members} members is damaged")
             kind = fields[7]
             if kind not in b"xgLK" or not kind:

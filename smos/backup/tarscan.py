@@ -7,8 +7,10 @@ Formats: v7, ustar, pax, GNU (long names, sparse). Nothing is written anywhere.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from zlib import adler32
 
 BLOCK = 512
+EMPTY_BLOCK = bytes(BLOCK)
 EXAMPLES = 5
 LONGEST_NAME_BYTES = 1 << 20
 """A long name or a pax header above this is an attack or damage."""
@@ -112,7 +114,7 @@ class TarScanner:
         )
 
     def _take_header(self, header: bytes) -> None:
-        empty = not header.strip(b"\0")
+        empty = header == EMPTY_BLOCK
         if self._ended:
             if not empty:
                 self.fault = f"bytes follow after the end of the archive (at {self._offset})"
@@ -230,8 +232,17 @@ def _checksum_fits(header: bytes) -> bool:
     declared = _number(header[148:156])
     if declared is None:
         return False
-    total = sum(header) - sum(header[148:156]) + 8 * 0x20
-    return declared == total
+    return declared == header_sum(header)
+
+
+def header_sum(header: bytes) -> int:
+    """Return the sum of a header's bytes, with blanks in the place of the sum itself (POSIX.1-2017, ustar)."""
+    return _sum(header[:148]) + 8 * 0x20 + _sum(header[156:404]) + _sum(header[404:])
+
+
+def _sum(data: bytes) -> int:
+    """Return the sum of up to 256 bytes: the lower half of Adler-32 (RFC 1950) is one more, modulo 65521."""
+    return (adler32(data) & 0xFFFF) - 1
 
 
 def _number(field: bytes) -> int | None:
