@@ -6,7 +6,7 @@ server is of the same major version or a newer one, has no network, and is gone 
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,21 @@ SETTINGS = {
     "max_wal_senders": "0",
 }
 """A crash would lose nothing that matters; one transaction may lock every table of a big schema."""
+_OURS = (
+    (("DATABASE", "WITH (FORCE)"), "SELECT datname FROM pg_database WHERE datname ~ '^smos_clone'"),
+    (("ROLE", ""), f"SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> '{ADMIN}'"),
+)
+"""What a copy brings: the kind and how it is dropped, and where it is found."""
+_WHOLE_SERVER = """
+SELECT (SELECT array_agg(d::text ORDER BY oid) FROM (SELECT oid, datname, datdba, datistemplate, datallowconn,
+            datconnlimit, dattablespace, datacl FROM pg_database) AS d),
+    (SELECT array_agg(r::text ORDER BY oid) FROM pg_authid AS r),
+    (SELECT array_agg(m::text ORDER BY m::text) FROM pg_auth_members AS m),
+    (SELECT array_agg(s::text ORDER BY s::text) FROM pg_db_role_setting AS s),
+    (SELECT array_agg(t::text ORDER BY oid) FROM pg_tablespace AS t),
+    (SELECT array_agg(p::text ORDER BY oid) FROM pg_parameter_acl AS p),
+    (SELECT array_agg(f::text ORDER BY f::text) FROM pg_file_settings AS f)
+"""
 _ERROR = re.compile(r"(?m)^psql:[^:]*:\d+: ERROR:\s*(?P<text>.*)$")
 _DUMP_ENV = {
     "host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE",
@@ -59,56 +74,116 @@ class Clone:
         return make_conninfo(self.conninfo, dbname="smos_clone_2")
 
 
+class Copies:
+    """Servers that hold one copy after another, for whoever probes many databases in turn; the owner ends them.
+
+    A copy is alone on its server, and nothing of it is there for the next one: a server that can't be emptied is
+    ended, and the next copy gets a new one. One copy at a time.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self._servers: dict[PostgresInstallation, tuple[EmbeddedPostgres, str]] = {}
+
+    @contextmanager
+    def empty(self, installation: PostgresInstallation) -> Iterator[EmbeddedPostgres]:
+        """Give a server of this installation that holds nothing, and take everything off it afterwards."""
+        server, pristine = self._servers.pop(installation, (None, ""))
+        if server is None:
+            server = _server(self.owner, installation)
+            pristine = _emptied(server)
+        try:
+            yield server
+        except BaseException:
+            server.kill()
+            raise
+        if _emptied(server) == pristine:
+            self._servers[installation] = (server, pristine)
+        else:
+            server.kill()
+
+
 @contextmanager
-def cloned(connection: "psycopg.Connection[Any]", schema: Schema) -> Iterator[Clone]:
-    """Start a copy of this database's schema. Raises ProvisionError when there can't be one."""
+def cloned(
+    connection: "psycopg.Connection[Any]", schema: Schema, copies: Copies | None = None
+) -> Iterator[Clone]:
+    """Start a copy of this database's schema. Raises ProvisionError when there can't be one.
+
+    copies: where it goes; None: a server of its own, which is gone afterwards.
+    """
     installation = _installation(schema, ssl=bool(connection.pgconn.ssl_in_use))
+    if copies is not None:
+        with copies.empty(installation) as server:
+            yield _filled(copies.owner, server, connection, schema)
+        return
     with Owner("rls") as owner:
-        dump = _dump(owner, installation, connection)
-        server = EmbeddedPostgres(
-            owner,
-            name="clone",
-            installation=installation,
-            superuser=ADMIN,
-            settings=SETTINGS,
-            no_network=True,
-            memory=True,
-        )
-        server.start()
-        with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as admin:
-            admin.execute(b"CREATE DATABASE smos_clone TEMPLATE template0")
-            for statement in _roles(connection, schema):
-                try:
-                    admin.execute(statement.encode())
-                except psycopg.Error:
-                    if not statement.startswith("GRANT"):  # a predefined role that this version does not have
-                        raise
-        done = owner.run(
-            [installation.tool("psql"), "--no-psqlrc", "--quiet", "--dbname=smos_clone"],
-            env=server.endpoint.env()
-            | {"PGOPTIONS": "-c client_min_messages=error -c check_function_bodies=off"},
-            input=dump,
-            check=False,
-            timeout_s=LOAD_S,
-        )
-        errors = [match["text"] for match in _ERROR.finditer(done.stderr.decode(errors="replace"))]
-        gaps = [
-            Gap(
-                code="not-cloned",
-                target=schema.database,
-                reason=f"the copy of the schema lacks something: {text[:200]}",
-                remedy="install what is missing for a local PostgreSQL, or use --probe-writes",
-            )
-            for text in errors
-            if not _harmless(text)
-        ]
-        yield Clone(
-            conninfo=server.endpoint.conninfo("smos_clone"),
-            maintenance=server.endpoint.conninfo(),
-            gaps=tuple(gaps[:20]),
-            isolation=server.isolation,
-        )
+        server = _server(owner, installation)
+        yield _filled(owner, server, connection, schema)
         server.kill()
+
+
+def _server(owner: Owner, installation: PostgresInstallation) -> EmbeddedPostgres:
+    server = EmbeddedPostgres(
+        owner,
+        name="clone",
+        installation=installation,
+        superuser=ADMIN,
+        settings=SETTINGS,
+        no_network=True,
+        memory=True,
+    )
+    server.start()
+    return server
+
+
+def _filled(
+    owner: Owner, server: EmbeddedPostgres, connection: "psycopg.Connection[Any]", schema: Schema
+) -> Clone:
+    """Load the roles and the schema into an empty server."""
+    dump = _dump(owner, server.installation, connection)
+    with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as admin:
+        admin.execute(b"CREATE DATABASE smos_clone TEMPLATE template0 STRATEGY file_copy")
+        for statement in _roles(connection, schema):
+            try:
+                admin.execute(statement.encode())
+            except psycopg.Error:
+                if not statement.startswith("GRANT"):  # a predefined role that this version does not have
+                    raise
+    done = owner.run(
+        [server.installation.tool("psql"), "--no-psqlrc", "--quiet", "--dbname=smos_clone"],
+        env=server.endpoint.env()
+        | {"PGOPTIONS": "-c client_min_messages=error -c check_function_bodies=off"},
+        input=dump,
+        check=False,
+        timeout_s=LOAD_S,
+    )
+    errors = [match["text"] for match in _ERROR.finditer(done.stderr.decode(errors="replace"))]
+    gaps = [
+        Gap(
+            code="not-cloned",
+            target=schema.database,
+            reason=f"the copy of the schema lacks something: {text[:200]}",
+            remedy="install what is missing for a local PostgreSQL, or use --probe-writes",
+        )
+        for text in errors
+        if not _harmless(text)
+    ]
+    return Clone(
+        conninfo=server.endpoint.conninfo("smos_clone"),
+        maintenance=server.endpoint.conninfo(),
+        gaps=tuple(gaps[:20]),
+        isolation=server.isolation,
+    )
+
+
+def _emptied(server: EmbeddedPostgres) -> str:
+    """Take every database and role of a copy off the server; return what belongs to the whole server then."""
+    with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as admin:
+        for kind, query in _OURS:
+            for (name,) in admin.execute(query.encode()).fetchall():
+                with suppress(psycopg.Error):  # what stays is seen below
+                    admin.execute(f"DROP {kind[0]} {ident(name)} {kind[1]}".encode())
+        return repr(admin.execute(_WHOLE_SERVER.encode()).fetchone())
 
 
 def _installation(schema: Schema, *, ssl: bool) -> PostgresInstallation:

@@ -16,7 +16,7 @@ import psycopg
 
 from smos.errors import ProvisionError
 from smos.rls.attack import BYPASS, EMPTY, NO_CONTEXT, TENANT, Attacker, Try, read_outcome
-from smos.rls.clone import Clone, cloned
+from smos.rls.clone import Clone, Copies, cloned
 from smos.rls.context import Plan, in_order, make_plan
 from smos.rls.discover import connect, discover, discover_on
 from smos.rls.expressions import SESSION_READERS, USER_CLAIM, names_unqualified
@@ -39,15 +39,20 @@ Progress = Callable[[str], None]
 
 
 def probe(
-    conninfo: str, options: ProbeOptions | None = None, *, progress: Progress = lambda _text: None
+    conninfo: str,
+    options: ProbeOptions | None = None,
+    *,
+    progress: Progress = lambda _text: None,
+    copies: Copies | None = None,
 ) -> ProbeFacts:
     """Probe the database behind this connection string, in the way that the options say.
 
     conninfo: of an administrator, best a superuser: a libpq string or URI. Whatever the mode, nothing that is
-    written stays. Raises SmosError; ProvisionError for a server below version 15.
+    written stays. copies: servers for the copy, where many databases are probed in turn; None: one of its own.
+    Raises SmosError; ProvisionError for a server below version 15.
     """
     try:
-        return _probe(conninfo, options or ProbeOptions(), progress)
+        return _probe(conninfo, options or ProbeOptions(), progress, copies)
     except psycopg.Error as error:  # its text may hold what a function of the user's says
         raise ProvisionError(
             f"The probe broke off: {type(error).__name__} (SQLSTATE {error.sqlstate or 'none'})",
@@ -55,7 +60,7 @@ def probe(
         ) from error
 
 
-def _probe(conninfo: str, options: ProbeOptions, progress: Progress) -> ProbeFacts:
+def _probe(conninfo: str, options: ProbeOptions, progress: Progress, copies: Copies | None) -> ProbeFacts:
     seconds: dict[str, float] = {}
     with connect(conninfo) as connection:
         with _timed(seconds, "discover"):
@@ -80,7 +85,7 @@ def _probe(conninfo: str, options: ProbeOptions, progress: Progress) -> ProbeFac
             elif options.mode is Mode.CLONE:
                 try:
                     acts, more, tables, statements, isolation = _on_clone(
-                        connection, schema, plan, roles, options, progress, seconds
+                        connection, schema, plan, roles, options, progress, seconds, copies
                     )
                     gaps += more
                 except ProvisionError as error:
@@ -178,11 +183,12 @@ def _on_clone(
     options: ProbeOptions,
     progress: Progress,
     seconds: dict[str, float],
+    copies: Copies | None,
 ) -> tuple[list[Act], list[Gap], dict[int, TableFacts], int, str]:
     started = time.monotonic()
     progress("copying the schema into a private server")
     connection.rollback()
-    with cloned(connection, schema) as clone, connect(clone.conninfo) as admin:
+    with cloned(connection, schema, copies) as clone, connect(clone.conninfo) as admin:
         twin = discover_on(admin)
         seconds["clone"] = time.monotonic() - started
         gaps = list(clone.gaps)

@@ -17,6 +17,7 @@ from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import PostgresInstallation
 from smos.provision.owner import Owner
 from smos.rls.check import prove_isolation
+from smos.rls.clone import Copies
 from smos.verdict import Judgement
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -42,6 +43,8 @@ class RlsStack:
         self._server: EmbeddedPostgres | None = None
         self._templates: set[str] = set()
         self._numbers = count(1)
+        self.copies = Copies(owner)
+        """Where the prober's own copies go, one after the other."""
 
     @property
     def server(self) -> EmbeddedPostgres:
@@ -61,7 +64,7 @@ class RlsStack:
             self.run("postgres", f"CREATE DATABASE {template}")
             self.run(template, schema_text(style))
             self._templates.add(style)
-        self.run("postgres", f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.run("postgres", f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return name
 
     def run(self, database: str, statements: str) -> None:
@@ -129,4 +132,4 @@ def exercise(check_id: str, work: RlsWorkspace) -> Judgement:
     """Run the real check on the clone. Raises TargetError for an unknown check."""
     if check_id != "RLS-01":
         raise TargetError(f"{check_id} can't be exercised")
-    return prove_isolation(work.dsn)
+    return prove_isolation(work.dsn, copies=work.stack.copies)
