@@ -42,8 +42,8 @@ connections: with large ones it would stay above the limit when all has gone. Wh
 garbage collection, and above the limit one is forced every 10 to 30 s unless it is told otherwise.
 """
 FEW = 50
-PUSH, PADDING, PUSHES = 50, 20_000, 160
-"""Spans of one push (one request) and bytes of each: 160 pushes are 160 MB, three times what it may hold."""
+PUSH, PADDING, PUSHES = 50, 20_000, 110
+"""Spans of one push (one request) and bytes of each: 110 pushes are 110 MB, twice what it may hold."""
 TURNS_S = 2.0
 """How long it may take to notice that its memory is full: 20 of its checks."""
 RECOVER_S = 120.0
