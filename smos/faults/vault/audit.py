@@ -23,18 +23,21 @@ def _options(configuration: dict[str, Any], **options: str) -> None:
 @fault("F150", "The audit log is raw", "audit", caught(CHECK, "audit-secret-in-clear", "72 times"))
 def raw_log(work: VaultWork) -> None:
     """Switch the hashing off."""
+    work.look_at("trail")
     configured(work, lambda found: _options(found, log_raw="true"), only=SERVER)
 
 
 @fault("F151", "Everybody may read the audit log", "audit", caught(CHECK, "audit-mode", "0644"))
 def open_log(work: VaultWork) -> None:
     """Open the file to others."""
+    work.look_at("trail")
     configured(work, lambda found: _options(found, mode="0644"), only=SERVER)
 
 
 @fault("F152a", "There is no audit log", "audit", caught(CHECK, "audit-request-missing", "28 of 28"))
 def no_log(work: VaultWork) -> None:
     """Take the devices away."""
+    work.look_at("trail")
     configured(work, lambda found: found.pop("audit"), only=SERVER)
 
 
@@ -66,6 +69,7 @@ def raw_device(work: VaultWork) -> None:
 @fault("F153a", "Rotation truncates the log", "audit", caught(CHECK, "audit-rotation-lost", "exactly once"))
 def truncated(work: VaultWork) -> None:
     """Cut the older half of what was renamed away, as copying and truncating does."""
+    work.look_at("rotation")
 
     def reload(server: EmbeddedOpenBao) -> None:
         server.reload()
@@ -84,6 +88,7 @@ def truncated(work: VaultWork) -> None:
 )
 def no_signal(work: VaultWork) -> None:
     """Rename and say nothing."""
+    work.look_at("rotation")
     fronted(work, only=SERVER, deeds={"reload": lambda _server: None})
 
 
@@ -95,6 +100,7 @@ def no_signal(work: VaultWork) -> None:
 )
 def fails_open(work: VaultWork) -> None:
     """Turn the refusals for want of a device into successes."""
+    work.look_at("only-device")
 
     def change(_message: Message, reply: Reply) -> Reply | None:
         return Reply(200, {"data": {}}) if reply.status == 500 else None
@@ -110,6 +116,7 @@ def fails_open(work: VaultWork) -> None:
 )
 def not_counted(work: VaultWork) -> None:
     """Take the counter out of the metrics."""
+    work.look_at("only-device")
 
     def change(message: Message, reply: Reply) -> None:
         if message.path == "sys/metrics" and reply.text is not None:
@@ -127,12 +134,14 @@ def not_counted(work: VaultWork) -> None:
 )
 def one_file(work: VaultWork) -> None:
     """Give the second device the path of the first."""
+    work.look_at("two-devices")
     configured(work, lambda found: _options(found, file_path="audit.log"), only=SERVER)
 
 
 @fault("F158", "A refused write took place", "audit", caught(CHECK, "audit-write-kept"))
 def write_kept(work: VaultWork) -> None:
     """Find the value that was refused."""
+    work.look_at("only-device")
 
     def change(message: Message, reply: Reply) -> Reply | None:
         kept = message.path.endswith("/while") and message.method == "GET" and reply.status == 404
@@ -144,6 +153,7 @@ def write_kept(work: VaultWork) -> None:
 @fault("F159", "The audit hash is another one", "audit", caught(CHECK, "audit-hash-missing", "0 times"))
 def other_hash(work: VaultWork) -> None:
     """Answer with the hash of another text."""
+    work.look_at("trail")
     fronted(work, Meddler(request=lambda message: message.body.pop("input", None)), only=SERVER)
 
 
@@ -155,6 +165,7 @@ def other_hash(work: VaultWork) -> None:
 )
 def rotation_refuses(work: VaultWork) -> None:
     """Refuse one request of each writer."""
+    work.look_at("rotation")
 
     def change(message: Message, _reply: Reply) -> Reply | None:
         one = message.path.startswith("cubbyhole/") and message.path.count("/") == 3
@@ -166,6 +177,7 @@ def rotation_refuses(work: VaultWork) -> None:
 @fault("F155b", "Vault stays broken when its log is back", "audit", caught(CHECK, "audit-no-recovery"))
 def stays_broken(work: VaultWork) -> None:
     """Refuse the read after the repair."""
+    work.look_at("only-device")
 
     def change(message: Message, _reply: Reply) -> Reply | None:
         again = message.path.endswith("/before") and message.method == "GET"
@@ -177,6 +189,7 @@ def stays_broken(work: VaultWork) -> None:
 @fault("F157b", "The second audit device writes nothing", "audit", caught(CHECK, "audit-second-silent"))
 def second_silent(work: VaultWork) -> None:
     """Answer in Vault's place, so that nothing is logged."""
+    work.look_at("two-devices")
 
     def answer(message: Message) -> Reply | None:
         alone = message.method == "POST" and message.path.startswith("cubbyhole/")

@@ -18,6 +18,7 @@ SNAPSHOT = "sys/storage/raft/snapshot"
 @fault("F170a", "Vault is sealed by shares after all", "unsealer", caught(CHECK, "autounseal-shamir"))
 def shamir(work: VaultWork) -> None:
     """Take the seal stanza away."""
+    work.look_at()
     configured(work, lambda found: found.pop("seal"), only="main")
 
 
@@ -29,6 +30,7 @@ def shamir(work: VaultWork) -> None:
 )
 def local_key(work: VaultWork) -> None:
     """Seal by a key file instead of the unsealer."""
+    work.look_at("unsealer-gone")
     owner = work.lab.owner()
     path = owner.directory("local-key", read_only=True) / "key"
     owner.write(path, secrets.token_hex(32))
@@ -42,6 +44,7 @@ def local_key(work: VaultWork) -> None:
 @fault("F172", "The unsealer's snapshot is empty", "unsealer", caught(CHECK, "autounseal-unsealer-lost"))
 def empty_snapshot(work: VaultWork) -> None:
     """Back nothing up."""
+    work.look_at("drill")
     fronted(
         work,
         Meddler(instead=lambda message: Reply(200, {}) if message.path == SNAPSHOT else None),
@@ -57,6 +60,7 @@ def empty_snapshot(work: VaultWork) -> None:
 )
 def key_gone(work: VaultWork) -> None:
     """Delete the transit key just before the snapshot is taken."""
+    work.look_at("drill")
     servers: list[EmbeddedOpenBao] = []
 
     def change(message: Message) -> None:
@@ -77,6 +81,7 @@ def key_gone(work: VaultWork) -> None:
 @fault("F174", "One share opens the unsealer", "unsealer", caught(CHECK, "autounseal-unsealer-open"))
 def one_share(work: VaultWork) -> None:
     """Initialise the unsealer with a single share."""
+    work.look_at("drill")
 
     def change(message: Message) -> None:
         if "secret_shares" in message.body:
@@ -93,6 +98,7 @@ def one_share(work: VaultWork) -> None:
 )
 def may_not_decrypt(work: VaultWork) -> None:
     """Make its policy without that right."""
+    work.look_at()
 
     def change(message: Message) -> None:
         if message.path.endswith(f"acl/{KEY}"):
@@ -104,6 +110,7 @@ def may_not_decrypt(work: VaultWork) -> None:
 @fault("F171b", "A restart loses a secret", "unsealer", caught(CHECK, "autounseal-lost-data"))
 def lost(work: VaultWork) -> None:
     """Find nothing where it was."""
+    work.look_at()
 
     def change(message: Message, _reply: Reply) -> Reply | None:
         found = message.path.startswith("cubbyhole/") and message.method == "GET"
@@ -115,6 +122,7 @@ def lost(work: VaultWork) -> None:
 @fault("F171c", "Recovery keys unseal", "unsealer", caught(CHECK, "autounseal-recovery-keys-open", "without"))
 def recovery_keys_open(work: VaultWork) -> None:
     """Say that they did."""
+    work.look_at("unsealer-gone")
 
     def change(message: Message, _reply: Reply) -> Reply | None:
         return Reply(200, {"sealed": False, "progress": 0}) if message.path == "sys/unseal" else None

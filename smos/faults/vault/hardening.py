@@ -25,6 +25,7 @@ TLS_MIN = 'tls_min_version = "tls12"'
 @fault("F180", "The root token is left", "hardening", caught(CHECK, "hardening-root-token", "1 of"))
 def root_left(work: VaultWork) -> None:
     """Forget to revoke it."""
+    work.look_at("tokens")
     forget = Meddler(
         instead=lambda message: Reply(204, {}) if message.path == "auth/token/revoke-self" else None
     )
@@ -34,6 +35,7 @@ def root_left(work: VaultWork) -> None:
 @fault("F181", "The audit stanza is gone", "hardening", caught(CHECK, "hardening-audit-off"))
 def no_audit(work: VaultWork) -> None:
     """Let the server know no audit device."""
+    work.look_at("tokens")
     old = 'audit "file" "file" {\n  options {\n    file_path = "audit.log"\n    mode      = "0600"\n  }\n}\n'
     stack_text(work, old, "")
 
@@ -46,6 +48,7 @@ def no_audit(work: VaultWork) -> None:
 )
 def unbound(work: VaultWork) -> None:
     """Take the limit away."""
+    work.look_at("tokens")
     stack_text(work, 'max_lease_ttl     = "24h"', "")
 
 
@@ -57,6 +60,7 @@ def unbound(work: VaultWork) -> None:
 )
 def long_role(work: VaultWork) -> None:
     """Make one role with a longer time."""
+    work.look_at("tokens")
 
     def change(message: Message) -> None:
         if message.path == "auth/approle/role/ci" and message.method == "POST":
@@ -68,6 +72,7 @@ def long_role(work: VaultWork) -> None:
 @fault("F184", "Everybody may decrypt", "hardening", caught(CHECK, "hardening-default-policy"))
 def generous_default(work: VaultWork) -> None:
     """Write one of the platform's policies under the name `default` as well."""
+    work.look_at("tokens")
     first = next(iter(ROLES))
 
     def change(message: Message) -> None:
@@ -80,6 +85,7 @@ def generous_default(work: VaultWork) -> None:
 @fault("F185", "The raw storage is an endpoint", "hardening", caught(CHECK, "hardening-raw-storage"))
 def raw_storage(work: VaultWork) -> None:
     """Open it."""
+    work.look_at("tokens")
     stack_text(work, "raw_storage_endpoint = false", "raw_storage_endpoint = true")
 
 
@@ -91,12 +97,14 @@ def raw_storage(work: VaultWork) -> None:
 )
 def generate_root(work: VaultWork) -> None:
     """Switch the old endpoint on."""
+    work.look_at("api")
     stack_text(work, TLS_MIN, f"{TLS_MIN}\n  disable_unauthed_generate_root_endpoints = false")
 
 
 @fault("F186b", "A rekey can be begun by anybody", "hardening", caught(CHECK, "hardening-door-open", "rekey"))
 def rekey(work: VaultWork) -> None:
     """Switch the old endpoint on."""
+    work.look_at("api")
     stack_text(work, TLS_MIN, f"{TLS_MIN}\n  disable_unauthed_rekey_endpoints = false")
 
 
@@ -105,6 +113,7 @@ def rekey(work: VaultWork) -> None:
 )
 def profiles(work: VaultWork) -> None:
     """Open them on the listener."""
+    work.look_at("api")
     stack_text(work, TLS_MIN, f"{TLS_MIN}\n  profiling {{ unauthenticated_pprof_access = true }}")
 
 
@@ -113,12 +122,14 @@ def profiles(work: VaultWork) -> None:
 )
 def web_interface(work: VaultWork) -> None:
     """Switch it on."""
+    work.look_at("api")
     stack_text(work, "ui            = false", "ui            = true")
 
 
 @fault("F187a", "TLS 1.0 is taken", "hardening", caught(CHECK, "hardening-tls-old"))
 def old_tls(work: VaultWork) -> None:
     """Lower the bound."""
+    work.look_at("tls")
     stack_text(work, TLS_MIN, 'tls_min_version = "tls10"')
 
 
@@ -127,12 +138,14 @@ def old_tls(work: VaultWork) -> None:
 )
 def no_tls(work: VaultWork) -> None:
     """Switch it off."""
+    work.look_at("tls")
     stack_text(work, TLS_MIN, f"{TLS_MIN}\n  tls_disable = true")
 
 
 @fault("F187c", "The certificate has expired", "hardening", caught(CHECK, "hardening-tls", "expired"))
 def expired(work: VaultWork) -> None:
     """Give the server one that ended an hour ago."""
+    work.look_at("tls")
     _certificate(work, lifetime_s=-3600)
 
 
@@ -141,6 +154,7 @@ def expired(work: VaultWork) -> None:
 )
 def other_name(work: VaultWork) -> None:
     """Give the server one of another address."""
+    work.look_at("tls")
     _certificate(work, address="192.0.2.7")
 
 
@@ -161,6 +175,7 @@ def _certificate(work: VaultWork, *, address: str = "127.0.0.1", lifetime_s: flo
 )
 def superuser(work: VaultWork) -> None:
     """Let the kernel say so."""
+    work.look_at("process")
     kernel_says(work, uid="0 0 0 0")
 
 
@@ -172,6 +187,7 @@ def superuser(work: VaultWork) -> None:
 )
 def capable(work: VaultWork) -> None:
     """Let the kernel say so."""
+    work.look_at("process")
     kernel_says(work, capabilities="000001ffffffffff")
 
 
@@ -180,18 +196,21 @@ def capable(work: VaultWork) -> None:
 )
 def core_dumps(work: VaultWork) -> None:
     """Let the kernel say so."""
+    work.look_at("process")
     kernel_says(work, core="unlimited")
 
 
 @fault("F190", "Keys lie in swap", "hardening", caught(CHECK, "hardening-swapped", "4194304"))
 def swapped(work: VaultWork) -> None:
     """Let the kernel say so."""
+    work.look_at("process")
     kernel_says(work, swapped="4096")
 
 
 @fault("F191", "Everybody may read the escrow", "hardening", caught(CHECK, "hardening-files-open", "escrow"))
 def open_escrow(work: VaultWork) -> None:
     """Open it to others when all is set up."""
+    work.look_at("files")
     work.lab = work.lab.but(spoil=_open_escrow)
 
 
@@ -204,6 +223,7 @@ def _open_escrow(stand: Stand) -> None:
 )
 def open_storage(work: VaultWork) -> None:
     """Open it to others when all is set up."""
+    work.look_at("files")
     work.lab = work.lab.but(spoil=_open_storage)
 
 
@@ -216,6 +236,7 @@ def _open_storage(stand: Stand) -> None:
 )
 def as_good_as_root(work: VaultWork) -> None:
     """Leave a token with a policy of another name that grants everything."""
+    work.look_at("tokens")
 
     def leave(root: hvac.Client) -> None:
         everything = 'path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }'
@@ -228,6 +249,7 @@ def as_good_as_root(work: VaultWork) -> None:
 @fault("F181b", "The audit log is thrown away", "hardening", caught(CHECK, "hardening-audit-off"))
 def audit_discarded(work: VaultWork) -> None:
     """Let the device write to nowhere."""
+    work.look_at("tokens")
     stack_text(work, 'file_path = "audit.log"', 'file_path = "discard"')
 
 
@@ -239,6 +261,7 @@ def audit_discarded(work: VaultWork) -> None:
 )
 def periodic_role(work: VaultWork) -> None:
     """Give a role a period."""
+    work.look_at("tokens")
     path = "/v1/auth/approle/role/ci"
     settings = {"token_type": "service", "token_period": "20m"}
     before_revocation(work, lambda root: root.adapter.post(path, json=settings), only=SERVER)
@@ -249,6 +272,7 @@ def periodic_role(work: VaultWork) -> None:
 )
 def metrics(work: VaultWork) -> None:
     """Open them on the listener."""
+    work.look_at("api")
     stack_text(work, TLS_MIN, f"{TLS_MIN}\n  telemetry {{ unauthenticated_metrics_access = true }}")
 
 
@@ -260,6 +284,7 @@ def metrics(work: VaultWork) -> None:
 )
 def second_listener(work: VaultWork) -> None:
     """Add a listener beside the one that is knocked at."""
+    work.look_at("tokens")
     _listener(work, "127.0.0.1:0", "  telemetry { unauthenticated_metrics_access = true }\n")
 
 
@@ -268,6 +293,7 @@ def second_listener(work: VaultWork) -> None:
 )
 def plain_listener(work: VaultWork) -> None:
     """Let the server say that it has one beyond loopback (the harness opens none)."""
+    work.look_at("tokens")
 
     def change(message: Message, reply: Reply) -> None:
         if message.path == "sys/config/state/sanitized" and "data" in reply.body:
@@ -285,6 +311,7 @@ def _listener(work: VaultWork, address: str, more: str) -> None:
 @fault("F187f", "RC4 is taken", "hardening", caught(CHECK, "hardening-tls-weak"))
 def weak_suite(work: VaultWork) -> None:
     """Allow a broken suite beside a sound one."""
+    work.look_at("tls")
     suites = "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
     stack_text(work, TLS_MIN, f'{TLS_MIN}\n  tls_cipher_suites = "{suites}"')
 
@@ -292,6 +319,7 @@ def weak_suite(work: VaultWork) -> None:
 @fault("F193", "Every web page may speak to Vault", "hardening", caught(CHECK, "hardening-cors"))
 def cors(work: VaultWork) -> None:
     """Allow every origin."""
+    work.look_at("api")
     settings = {"enabled": True, "allowed_origins": ["*"]}
     deed = lambda root: root.adapter.post("/v1/sys/config/cors", json=settings)  # noqa: E731  (one line)
     before_revocation(work, deed, only=SERVER)
@@ -314,6 +342,7 @@ def _compose(work: VaultWork, old: str, new: str) -> None:
 )
 def container_root(work: VaultWork) -> None:
     """Change the user in the compose file."""
+    work.look_at("deployment")
     _compose(work, 'user: "100:1000"', 'user: "0:0"')
 
 
@@ -322,16 +351,19 @@ def container_root(work: VaultWork) -> None:
 )
 def container_core(work: VaultWork) -> None:
     """Take the limit out of the compose file."""
+    work.look_at("deployment")
     _compose(work, "    core: 0", "    nofile: 4096")
 
 
 @fault("F190b", "The container may swap", "hardening", caught(CHECK, "hardening-swapped", "vault.yml"))
 def container_swap(work: VaultWork) -> None:
     """Let it have swap beyond its memory."""
+    work.look_at("deployment")
     _compose(work, "memswap_limit: 1G", "memswap_limit: 2G")
 
 
 @fault("F194", "The container is published to everybody", "hardening", caught(CHECK, "hardening-published"))
 def container_port(work: VaultWork) -> None:
     """Publish the port on every address."""
+    work.look_at("deployment")
     _compose(work, '"127.0.0.1:${VAULT_PORT:-8200}:8200"', '"${VAULT_PORT:-8200}:8200"')

@@ -31,6 +31,7 @@ def plain(data: bytes) -> str:
 @fault("F100a", "Decryption gives other bytes", "transit", caught(CHECK, "transit-round-trip", "every byte"))
 def other_bytes(work: VaultWork) -> None:
     """Lose the last byte of what was decrypted."""
+    work.look_at("platform")
 
     def change(message: Message, reply: Reply) -> None:
         if action(message) == "decrypt" and "data" in reply.body:
@@ -48,6 +49,7 @@ def other_bytes(work: VaultWork) -> None:
 )
 def only_base64(work: VaultWork) -> None:
     """Answer as a server would that encrypts nothing."""
+    work.look_at("platform")
 
     def answer(message: Message) -> Reply | None:
         if action(message) == "encrypt":
@@ -63,6 +65,7 @@ def only_base64(work: VaultWork) -> None:
 @fault("F100c", "Ciphertext carries no version", "transit", caught(CHECK, "transit-prefix", "vault:v"))
 def no_version(work: VaultWork) -> None:
     """Cut the version out of every ciphertext, and put it back before decryption."""
+    work.look_at("platform")
     work.requests(_versioned)
 
     def change(message: Message, reply: Reply) -> None:
@@ -84,6 +87,7 @@ def _versioned(message: Message) -> None:
 )
 def nonce_repeated(work: VaultWork) -> None:
     """Give the first ciphertext of a text every time."""
+    work.look_at("platform")
     first: dict[str, dict[str, Any]] = {}
 
     def change(message: Message, reply: Reply) -> None:
@@ -101,6 +105,7 @@ def nonce_repeated(work: VaultWork) -> None:
 )
 def associated_data_ignored(work: VaultWork) -> None:
     """Drop them on the way."""
+    work.look_at("platform")
     work.requests(lambda message: message.body.pop("associated_data", None))
 
 
@@ -119,12 +124,14 @@ def _opens(work: VaultWork, *reasons: str) -> None:
 @fault("F103a", "Altered ciphertext opens", "transit", caught(CHECK, "transit-tampered-opens", "first byte"))
 def tampered_opens(work: VaultWork) -> None:
     """Open what does not authenticate."""
+    work.look_at("platform")
     _opens(work, "authentication failed", "unable to decrypt")
 
 
 @fault("F103b", "Forged ciphertext opens", "transit", caught(CHECK, "transit-forged-opens", "no version"))
 def forged_opens(work: VaultWork) -> None:
     """Open what has no version."""
+    work.look_at("platform")
     _opens(work, "no prefix")
 
 
@@ -136,6 +143,7 @@ def forged_opens(work: VaultWork) -> None:
 )
 def underived(work: VaultWork) -> None:
     """Make the key without the word `derived`: the real server then takes no notice of a context."""
+    work.look_at("scratch")
     work.requests(lambda message: message.body.pop("derived", None) if key_of(message) == "derived" else None)
 
 
@@ -147,6 +155,7 @@ def underived(work: VaultWork) -> None:
 )
 def one_context(work: VaultWork) -> None:
     """Send the same context whatever was asked for."""
+    work.look_at("scratch")
     work.requests(lambda message: _same_context(message, "derived"))
 
 
@@ -163,6 +172,7 @@ def _same_context(message: Message, key: str) -> None:
 )
 def not_convergent(work: VaultWork) -> None:
     """Make the key without the word `convergent_encryption`."""
+    work.look_at("scratch")
     work.requests(
         lambda message: (
             message.body.pop("convergent_encryption", None) if key_of(message) == "convergent" else None
@@ -178,6 +188,7 @@ def not_convergent(work: VaultWork) -> None:
 )
 def convergent_across(work: VaultWork) -> None:
     """Send the same context whatever was asked for."""
+    work.look_at("scratch")
     work.requests(lambda message: _same_context(message, "convergent"))
 
 
@@ -189,6 +200,7 @@ def convergent_across(work: VaultWork) -> None:
 )
 def convergent_underived(work: VaultWork) -> None:
     """Let the making of such a key succeed."""
+    work.look_at("scratch")
 
     def change(message: Message) -> None:
         if key_of(message) == "underived":
@@ -202,6 +214,7 @@ def convergent_underived(work: VaultWork) -> None:
 )
 def one_key(work: VaultWork) -> None:
     """Lead the requests for one key to another."""
+    work.look_at("scratch")
 
     def change(message: Message) -> None:
         if action(message) == "decrypt" and key_of(message) == "another":
@@ -218,6 +231,7 @@ def one_key(work: VaultWork) -> None:
 )
 def no_right(work: VaultWork) -> None:
     """Take decryption out of the policy."""
+    work.look_at("platform")
     change_policy(work, ROLE_POLICY, lambda text: text.replace("transit/decrypt/", "transit/decrypt-not/"))
 
 
@@ -239,6 +253,7 @@ def change_policy(work: VaultWork, name: str, change: Any) -> None:
 )
 def associated_data_fail(work: VaultWork) -> None:
     """Refuse what is decrypted with them."""
+    work.look_at("platform")
     work.instead(
         lambda message: (
             Reply(400, {"errors": ["associated data are not taken"]})
@@ -253,6 +268,7 @@ def associated_data_fail(work: VaultWork) -> None:
 )
 def derived_lost(work: VaultWork) -> None:
     """Give another text in the right context."""
+    work.look_at("scratch")
 
     def change(message: Message, reply: Reply) -> None:
         if action(message) == "decrypt" and key_of(message) == "derived" and "data" in reply.body:

@@ -34,6 +34,10 @@ class VaultWork:
         """Let the check look at something else: another mount, key, credential."""
         self.lab = self.lab.but(subject=self.lab.subject.but(**changes))
 
+    def look_at(self, *parts: str) -> None:
+        """Let the check go through these parts of its course only: where the fault lies. The rest stays unproven."""
+        self.lab = self.lab.but(parts=frozenset(parts))
+
     def meddle(self, meddler: Meddler) -> None:
         """Let the wire between check and server change requests or answers."""
         self.subject(endpoint=Meddled(self.lab.subject.endpoint, meddler))

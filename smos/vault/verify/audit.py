@@ -11,7 +11,7 @@ import secrets
 import stat
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,15 +69,7 @@ def observe(lab: VaultLab) -> ProbeFacts:
             raise VaultError("The server writes no audit log", code="audit-no-log")
         opened_up(client)
         bench = _Bench(server, client, server.audit_path)
-        probes = [*declared, *bench.trail()]
-        if not bench.log.exists():
-            return ProbeFacts(probes=tuple(probes), details=bench.details)
-        probes += bench.rotated()
-        if not bench.reopens:
-            return ProbeFacts(probes=tuple(probes), details=bench.details)
-        probes += bench.only_device_fails()
-        names.append(SECOND)
-        probes += bench.one_of_two_fails()
+        probes = [*declared, *bench.course(lab.goes, names)]
         return ProbeFacts(probes=tuple(probes), details=bench.details)
 
 
@@ -88,6 +80,22 @@ class _Bench:
     log: Path
     reopens: bool = True
     details: dict[str, Any] = field(default_factory=dict)
+
+    def course(self, goes: Callable[[str], bool], names: list[str]) -> Iterator[Probe]:
+        """Go through what is to be tried. names: of the devices that the server has beside its first."""
+        if goes("trail"):
+            yield from self.trail()
+        if not self.log.exists():
+            return
+        if goes("rotation"):
+            yield from self.rotated()
+        if not self.reopens:
+            return
+        if goes("only-device"):
+            yield from self.only_device_fails()
+        if goes("two-devices"):
+            names.append(SECOND)
+            yield from self.one_of_two_fails()
 
     def trail(self) -> Iterator[Probe]:
         """Make requests of every kind, then look for each of them, and for what must not be there."""

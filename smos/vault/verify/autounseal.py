@@ -48,17 +48,23 @@ def observe(lab: VaultLab) -> ProbeFacts:
     if lab.live:
         return ProbeFacts(probes=tuple(_declared(lab.endpoint)), details={LIVE: True})
     with ExitStack() as stack, ThreadPoolExecutor(max_workers=1) as pool:
-        # The new unsealer needs a second until it is ready for a snapshot: meanwhile.
-        spare = stack.enter_context(lab.bare_server("unsealer-new", no_network=True))
-        ready = pool.submit(prepare, spare, avoid_shares=SHARES)
+        drill: _Drill | None = None
+        if lab.goes("drill"):
+            # The new unsealer needs a second until it is ready for a snapshot: meanwhile.
+            spare = stack.enter_context(lab.bare_server("unsealer-new", no_network=True))
+            drill = spare, pool.submit(prepare, spare, avoid_shares=SHARES)
         course = _Course(lab, stack)
-        probes = tuple(course.run(spare, ready))
+        probes = tuple(course.run(drill))
     return ProbeFacts(probes=probes, details=course.details)
 
 
 def _declared(endpoint: VaultEndpoint) -> Iterator[Probe]:
     with opened(endpoint) as client:
         yield probe("kind", client.sys.read_seal_status, lambda answer: answer["type"] != "shamir")
+
+
+_Drill = tuple[EmbeddedOpenBao, Future[Prepared]]
+"""The server that the unsealer comes back on, and its readiness."""
 
 
 @dataclass(slots=True)
@@ -69,7 +75,7 @@ class _Course:
     address: Path = field(default_factory=Path)
     token_file: Path = field(default_factory=Path)
 
-    def run(self, spare: EmbeddedOpenBao, ready: "Future[Prepared]") -> Iterator[Probe]:
+    def run(self, drill: _Drill | None) -> Iterator[Probe]:
         unsealer = self.stack.enter_context(self.lab.bare_server("unsealer"))
         client = self.stack.enter_context(opened(unsealer.endpoint))
         keys = self._unsealer(client)
@@ -101,11 +107,14 @@ class _Course:
             if not again.holds:
                 return
             yield kept("restart-kept")
-            snapshot = self._snapshot(client)
+            snapshot = self._snapshot(client) if drill is not None else None
             unsealer.kill()
-            yield from self._without(main, own, recovery)
-            yield from self._drill(main, spare, ready.result(), keys, snapshot)
-            yield kept("drill-kept")
+            if self.lab.goes("unsealer-gone"):
+                yield from self._without(main, own, recovery)
+            if drill is not None and snapshot is not None:
+                spare, ready = drill
+                yield from self._drill(main, spare, ready.result(), keys, snapshot)
+                yield kept("drill-kept")
 
     def _unsealer(self, client: hvac.Client) -> Keys:
         keys = initialise(client, shares=SHARES, threshold=THRESHOLD)

@@ -7,6 +7,7 @@ live Vault is asked the same things, but for its process and its files.
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,17 +65,25 @@ def observe(lab: VaultLab) -> ProbeFacts:
     owner = lab.owner()
     tls = make_certificate(owner, owner.directory("stack-tls", read_only=True))
     server = lab.servers(owner, name="stack", memory=True, tls=tls, stack=stack_text())
-    with lab.private_vault(name="stack", server=server) as stand:
-        look = _Look(stand.subject)
-        probes = (
-            *look.tokens(),
-            *look.api(server.tls_endpoint),
-            *look.tls(read_tls(server.tls_endpoint.url, ca=server.tls_endpoint.ca)),
-            *look.process(server.pid, lab.proc),
-            *deployment(lab.compose),
-            *look.files(stand, tls.key),
-        )
-        return ProbeFacts(probes=probes, details=look.details)
+    with ExitStack() as stack:
+        look = _Look(lab.subject)
+        seen: list[Probe] = []
+        if any(map(lab.goes, ("tokens", "api", "tls", "files"))):
+            stand = stack.enter_context(lab.private_vault(name="stack", server=server))
+            look = _Look(stand.subject)
+            if lab.goes("tokens"):
+                seen += look.tokens()
+            if lab.goes("api"):
+                seen += look.api(server.tls_endpoint)
+            if lab.goes("tls"):
+                seen += look.tls(read_tls(server.tls_endpoint.url, ca=server.tls_endpoint.ca))
+            if lab.goes("files"):
+                seen += look.files(stand, tls.key)
+        if lab.goes("process"):
+            seen += look.process(server.pid, lab.proc)
+        if lab.goes("deployment"):
+            seen += deployment(lab.compose)
+        return ProbeFacts(probes=tuple(seen), details=look.details)
 
 
 @dataclass(slots=True)

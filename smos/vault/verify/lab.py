@@ -25,7 +25,9 @@ class VaultLab:
     compose: the file that users start the server by (None: as shipped). spoil: what a fault does to every private Vault
     before its check sees it (negative controls only). templates: copies for private Vaults that differ only in how they
     are run (negative controls only; None: each is set up by itself). subject_alone: look at the Vault that is verified
-    and start no other (negative controls only: what is not looked at is unproven).
+    and start no other (negative controls only: what is not looked at is unproven). parts: which parts of its course a
+    check goes through, by the names it gives them; paths: of the access matrix, those that hold one of these words
+    (negative controls only, both; None: all. What is left out is unproven, so a check that was narrowed never passes).
     """
 
     subject: Subject
@@ -38,6 +40,8 @@ class VaultLab:
     compose: Path | None = None
     templates: Templates | None = None
     subject_alone: bool = False
+    parts: frozenset[str] | None = None
+    paths: tuple[str, ...] | None = None
 
     @property
     def endpoint(self) -> VaultEndpoint:
@@ -48,6 +52,10 @@ class VaultLab:
     def live(self) -> bool:
         """Whether it is somebody's own Vault: then nothing is changed outside of scratch mounts."""
         return self.subject.live
+
+    def goes(self, part: str) -> bool:
+        """Tell whether a check goes through this part of its course."""
+        return self.parts is None or part in self.parts
 
     def operator(self) -> AbstractContextManager[hvac.Client]:
         """Yield a client with the verification's own token."""
