@@ -1,6 +1,6 @@
 """The guard: the small process that owns all that a run starts or creates, and outlives it just long enough.
 
-One guard serves one `Owner`. It is started as `python -I -S guard.py` (standard library only, one thread) and
+One guard serves one `Owner`. It is started as `python -I -S` (standard library only, one thread) and
 talks to the runner over a socket pair, one JSON line a request, with file descriptors attached. It is the
 guard that forks and execs the servers, for three reasons: a parent-death signal is tied to the *thread* that
 forked, and the guard has one; whoever forks can reap, so a pid it signals is never a stranger's; and when the
@@ -13,7 +13,8 @@ container that shares the directory) can tell a dead run from a living one witho
 Requests: `own` (a directory), `spawn`, `signal`, `close`. On systems without /proc, prctl or namespaces
 (macOS) the guard works with `ps` and says which isolation it reached.
 
-Every run starts one, so it imports little: what few of them need (and `typing`) would be half of its time.
+Every run starts one, so it imports little: what few of them need (and `typing`, `pathlib`) would be half of
+its time. For the same reason the runner starts it as a module, whose bytecode is kept.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ import socket
 import struct
 import sys
 import time
-from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any, NoReturn
 
 LINUX = sys.platform == "linux"
@@ -58,14 +59,14 @@ ISOLATED, CONFIGURED = "network-namespace", "configuration"
 def boot_id() -> str:
     """Return the identity of this boot (empty where the system has none)."""
     with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return _text("/proc/sys/kernel/random/boot_id").strip()
     return _ask("sysctl", "-n", "kern.bootsessionuuid")
 
 
 def pid_namespace() -> str:
     """Return the identity of the pid namespace (empty where there is none): pids differ between them."""
     with contextlib.suppress(OSError):
-        return str(Path("/proc/self/ns/pid").readlink())
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  (no pathlib here)
     return ""
 
 
@@ -94,9 +95,9 @@ def descendants(pid: int) -> list[int]:
 def _parents() -> dict[int, int]:
     found: dict[int, int] = {}
     if LINUX:
-        for entry in Path("/proc").glob("[0-9]*"):
-            if fields := _stat_fields(int(entry.name)):
-                found[int(entry.name)] = int(fields[1])
+        for name in os.listdir("/proc"):  # noqa: PTH208  (no pathlib here)
+            if name.isdecimal() and (fields := _stat_fields(int(name))):
+                found[int(name)] = int(fields[1])
     else:
         for line in _ask("ps", "-axo", "pid=,ppid=").splitlines():
             child, parent = line.split()
@@ -107,10 +108,20 @@ def _parents() -> dict[int, int]:
 def _stat_fields(pid: int) -> list[str]:
     """Return the fields of /proc/<pid>/stat from the state on; none when the process is gone."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = _text(f"/proc/{pid}/stat")
     except OSError:
         return []
     return text[text.rindex(")") + 2 :].split()  # the command's name may hold blanks and brackets
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123  (no pathlib here)
+        return file.read()
+
+
+def _put(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123  (no pathlib here)
+        file.write(text)
 
 
 def _ask(*argv: str) -> str:
@@ -132,7 +143,7 @@ def send_signal(pid: int, number: int) -> bool:
     return True
 
 
-def remove_tree(path: Path) -> None:
+def remove_tree(path: Path | str) -> None:
     """Remove a directory that is ours, with everything below, never following a symbolic link.
 
     What was restored from an archive may lack the owner's own permissions; an ordinary user gives them back
@@ -140,21 +151,27 @@ def remove_tree(path: Path) -> None:
     """
     import shutil
 
-    if os.geteuid() != 0 and path.is_dir() and not path.is_symlink():
-        path.chmod(0o700)
+    if os.geteuid() != 0 and not os.path.islink(path) and os.path.isdir(path):  # noqa: PTH112, PTH114  (no pathlib here)
+        os.chmod(path, 0o700)  # noqa: PTH101  (no pathlib here)
         for directory, names, _ in os.walk(path):
             for name in names:
-                child = Path(directory, name)
-                if not child.is_symlink():
-                    child.chmod(0o700)
+                child = os.path.join(directory, name)  # noqa: PTH118  (no pathlib here)
+                if not os.path.islink(child):  # noqa: PTH114  (no pathlib here)
+                    os.chmod(child, 0o700)  # noqa: PTH101  (no pathlib here)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
 
 
-def forget(record: Path) -> None:
+def forget(record: Path | str) -> None:
     """Remove a run's files from the registry; the record first: without it nobody asks for the lock."""
     for suffix in (".json", ".log", ".lock"):
-        record.with_suffix(suffix).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_beside(record, suffix))  # noqa: PTH108  (no pathlib here)
+
+
+def _beside(record: Path | str, suffix: str) -> str:
+    """Return the path of another file of the run whose record this is."""
+    return os.fspath(record).removesuffix(".json") + suffix
 
 
 # --- the child, between fork and exec -----------------------------------------------------------------------
@@ -194,9 +211,9 @@ def cut_network(system: _System) -> None:
         system.unshare(CLONE_NEWNET)
     else:
         system.unshare(CLONE_NEWUSER | CLONE_NEWNET)
-        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+        _put("/proc/self/setgroups", "deny")
+        _put("/proc/self/uid_map", f"{uid} {uid} 1")
+        _put("/proc/self/gid_map", f"{gid} {gid} 1")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         request = struct.pack("16sH14x", b"lo", 0)
         flags = struct.unpack("16sH14x", fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
@@ -209,7 +226,7 @@ def free_segments(system: _System, pids: set[int]) -> None:
     A database server that is killed leaves one, and a system has room for some thousand of them.
     """
     with contextlib.suppress(OSError):  # no such file: not Linux
-        for row in Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]:
+        for row in _text("/proc/sysvipc/shm").splitlines()[1:]:
             _, identity, _, _, creator, _, attached, *_ = row.split()
             if int(creator) in pids and attached == "0":
                 system.remove_segment(int(identity))
@@ -293,8 +310,8 @@ class Guard:
         self._refusal: str | None = None
         self._buffer = b""
         self._fds: list[int] = []
-        self._record_path = Path(config["record"])
-        lock = os.open(self._record_path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._record_path = str(config["record"])
+        lock = os.open(_beside(self._record_path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)  # held until this process ends
         self._record: dict[str, Any] = {
             "id": config["id"],
@@ -369,9 +386,9 @@ class Guard:
             self._channel.sendall(json.dumps({"n": self._number, **message}).encode() + b"\n")
 
     def _write_record(self) -> None:
-        fresh = self._record_path.with_suffix(".new")
-        fresh.write_text(json.dumps(self._record), encoding="utf-8")
-        fresh.replace(self._record_path)
+        fresh = _beside(self._record_path, ".new")
+        _put(fresh, json.dumps(self._record))
+        os.replace(fresh, self._record_path)  # noqa: PTH105  (no pathlib here)
 
     def _spawn(self, spec: dict[str, Any]) -> dict[str, Any]:
         status, *standard = self._fds[:4]
@@ -459,7 +476,7 @@ class Guard:
         problems = []
         for directory in reversed(self._record["directories"]):
             try:
-                remove_tree(Path(directory))
+                remove_tree(directory)
             except OSError as error:
                 problems.append(f"{directory}: {error}")
         if not problems:  # otherwise the record stays, and a later run tries again
