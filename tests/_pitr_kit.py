@@ -97,9 +97,10 @@ def promote(owner: Owner, source: EmbeddedPostgres) -> None:
 
 
 def pgbackrest_repository(owner: Owner) -> Repository:
-    """Stanza `demo`: a full and a differential backup, bzip2, with the log archived by pgBackRest, in two repositories.
+    """Stanza `demo`: a full and a differential backup, with the log archived by pgBackRest, in two repositories.
 
-    The second one is encrypted, with small files in bundles.
+    The second one is encrypted, with small files in bundles. The log is compressed with bzip2, the backups with what
+    costs a tenth of its time.
     """
     repo, sealed = owner.directory("repo"), owner.directory("sealed")
     scratch = owner.directory("scratch")
@@ -108,8 +109,9 @@ def pgbackrest_repository(owner: Owner) -> Repository:
     source = server(owner, archive_mode="on", archive_command="false")
     words = [
         "[global]", f"repo1-path={repo}", f"lock-path={scratch}/lock", f"log-path={scratch}", "log-level-file=off",
-        f"spool-path={scratch}", "start-fast=y", "compress-type=bz2", f"repo2-path={sealed}", "repo2-bundle=y",
-        "repo2-cipher-type=aes-256-cbc", f"repo2-cipher-pass={PASSPHRASE}", "[demo]", f"pg1-path={source.data_dir}",
+        f"spool-path={scratch}", "start-fast=y", f"repo2-path={sealed}", "repo2-bundle=y",
+        "repo2-cipher-type=aes-256-cbc", f"repo2-cipher-pass={PASSPHRASE}",
+        "[global:archive-push]", "compress-type=bz2", "[global:backup]", "compress-type=gz", "compress-level=1", "[demo]", f"pg1-path={source.data_dir}",
     ]  # fmt: skip
     source.start()
     words += [
@@ -124,7 +126,7 @@ def pgbackrest_repository(owner: Owner) -> Repository:
     owner.run([*common, "stanza-create"], timeout_s=300)
     owner.run([*common, "--repo=1", "--type=full", "--no-resume", "backup"], timeout_s=300)
     owner.run([*common, "--repo=2", "--type=full", "--no-resume", "backup"], timeout_s=300)
-    live(source)
+    live(source, beats=3)
     owner.run([*common, "--repo=1", "--type=diff", "backup"], timeout_s=300)
     owner.run([*common, "--repo=2", "--type=incr", "backup"], timeout_s=300)
     last = live(source)

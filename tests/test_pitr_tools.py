@@ -85,7 +85,7 @@ def test_a_damaged_file_of_pgbackrest_is_found_though_its_verify_exits_with_0(
     pgbackrest: kit.Repository, owner: Owner, tmp_path: Path
 ) -> None:
     place = copied(pgbackrest, tmp_path)
-    path = next((place / "backup").rglob("1255.bz2"))
+    path = next((place / "backup").rglob("1255.gz"))
     path.write_bytes(path.read_bytes()[:300] + b"x" + path.read_bytes()[301:])
     judgement = drill(owner, "pgbackrest", place, "PITR-01")["PITR-01"]
     assert judgement.verdict is Verdict.FAIL
