@@ -8,6 +8,7 @@ import stat
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,30 @@ def test_a_membership_of_a_role_that_is_created_only_later_is_told() -> None:
     )
 
 
-def manifest(**changes: object) -> Manifest:
+def test_a_role_that_is_dropped_after_it_was_made_is_told() -> None:
+    create = b"CREATE ROLE a;\n"
+    assert read_globals([b"DROP ROLE IF EXISTS a;\nDROP ROLE b;\n", create]).problems == []
+    for drop in (b"DROP ROLE a;\n", b"DROP ROLE IF EXISTS a;\n", b"DROP USER a;\n", b"DROP ROLE x, a;\n"):
+        assert [item.code for item in read_globals([create, drop]).problems] == ["unexpected-statement"]
+
+
+@pytest.mark.parametrize("field", ["started", "finished"])
+def test_a_time_without_a_zone_is_no_time(field: str) -> None:
+    with pytest.raises(ValueError, match="timezone"):
+        manifest(**{field: "2026-01-02T03:04:05"})
+    with pytest.raises(ValueError, match="timezone"):
+        manifest(database={"snapshot_at": "2026-01-02T03:04:05"})
+
+
+def volume(name: str, lies_as: str = "") -> dict[str, object]:
+    lies_as = lies_as or name
+    return {
+        "name": name, "archive": f"volumes/{lies_as}.tar.zst", "entries": f"volumes/{lies_as}.jsonl.zst",
+        "files": 1, "bytes": 1,
+    }  # fmt: skip
+
+
+def manifest(**changes: Any) -> Manifest:
     moment = "2026-01-02T03:04:05Z"
     database = {
         "name": "n8n", "directory": "databases/n8n", "server_version_num": 180006, "dump_version": "18.6",
@@ -113,10 +137,10 @@ def manifest(**changes: object) -> Manifest:
         "set_id": "smos-20260102_030405", "source": "x", "tool": "x", "started": moment, "finished": moment,
         "system_identifier": "1", "globals_path": "globals.sql.zst",
         "roles": {"roles": {"postgres": {"bootstrap": True}, "app": {"bootstrap": False}}},
-        "databases": [database | dict(changes.pop("database", {}))],
-        "volumes": [{"name": "v", "archive": "volumes/v.tar.zst", "entries": "volumes/v.jsonl.zst", "files": 1, "bytes": 1}],
+        "databases": [database | dict(changes.pop("database", {}))] * changes.pop("databases_", 1),
+        "volumes": [volume("v")],
         "vault": {"snapshot": "vault/s", "canary": "vault/c", "version": "2", "policies": [], "auth_roles": []},
-        "artifacts": [{"path": path, "bytes": 1, "sha256": "0"} for path in paths],
+        "artifacts": [{"path": path, "bytes": 1, "sha256": "0"} for path in paths] * changes.pop("artifacts_", 1),
     }  # fmt: skip
     return Manifest.model_validate_json(json.dumps(data | changes))
 
@@ -133,6 +157,7 @@ def test_a_coherent_manifest_does_not_contradict_itself() -> None:
         ({"globals_path": "globals.sql"}, "globals lies in globals.sql"),
         ({"database": {"directory": "databases/other"}}, "where no artifact is"),
         ({"database": {"server_version_num": 170000}}, "two server versions"),
+        ({"database": {"content": {"catalogue": {"server_version_num": 170000}}}}, "another server version"),
         ({"database": {"heartbeat_at": "2026-01-02T03:04:06Z"}}, "two newest heartbeats"),
         (
             {"roles": {"roles": {"postgres": {"bootstrap": True}, "app": {"bootstrap": True}}}},
@@ -152,6 +177,17 @@ def test_a_coherent_manifest_does_not_contradict_itself() -> None:
             },
             "the volume v lies in volumes/w",
         ),
+        ({"volumes": []}, "volumes/v.tar.zst is an artifact, and nothing says of what"),
+        ({"vault": None}, "vault/c is an artifact, and nothing says of what"),
+        ({"globals_path": None}, "globals.sql.zst is an artifact"),
+        ({"globals_path": "databases/n8n/toc.dat"}, "globals.sql.zst is an artifact"),
+        ({"volumes": [volume("w", "v")]}, "is called after another one"),
+        ({"volumes": [volume("v"), volume("v")]}, "the volume v is named 2 times"),
+        ({"databases_": 2}, "the database n8n is named 2 times"),
+        ({"artifacts_": 2}, "the artifact vault/s is named 2 times"),
+        ({"finished": "2026-01-02T03:04:04Z"}, "finished before it was started"),
+        ({"roles": {"roles": []}}, "roles have no names"),
+        ({"roles": {"roles": None}}, "roles have no names"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_found(changes: dict[str, object], words: str) -> None:
@@ -240,3 +276,10 @@ def test_a_statement_that_pg_restore_could_not_run_is_named_without_its_values(
     lines: list[str], kind: str, subject: str
 ) -> None:
     assert _command(lines) == (kind, subject)
+
+
+def test_a_content_that_says_more_than_this_version_knows_is_not_read() -> None:
+    whole = contents(LargeObjects(count=1, bytes=7, hash="1:2")).to_json()
+    assert DatabaseContent.from_json(whole).large_objects is not None
+    with pytest.raises(ValueError, match="does not know"):
+        DatabaseContent.from_json(whole | {"extra": None})

@@ -17,11 +17,10 @@ called as above with `.age` at the end.
 While it is being written the directory is called `.partial-…`; it gets its name by one atomic rename.
 """
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from smos.errors import BackupError
 
@@ -77,9 +76,9 @@ class DatabaseEntry(_Model):
     directory: str
     server_version_num: int
     dump_version: str
-    snapshot_at: datetime
+    snapshot_at: AwareDatetime
     lsn: str
-    heartbeat_at: datetime | None
+    heartbeat_at: AwareDatetime | None
     """Newest committed heartbeat row in the snapshot, None where no heartbeat is installed."""
     content: dict[str, Any]
     """`smos.postgres.fingerprint.DatabaseContent` as JSON: catalogue, rows, hashes, sequences, large objects."""
@@ -113,8 +112,8 @@ class Manifest(_Model):
     source: str
     """Name of the target that was backed up."""
     tool: str
-    started: datetime
-    finished: datetime
+    started: AwareDatetime
+    finished: AwareDatetime
     system_identifier: str | None
     """PostgreSQL's cluster identity (pg_control_system): a sandbox must have another one."""
     globals_path: str | None

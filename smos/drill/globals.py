@@ -130,8 +130,7 @@ class Globals:
             ):
                 raise ValueError("no such call")
         elif first == "DROP":
-            if reader.next().word not in {"ROLE", "USER", "DATABASE", "TABLESPACE"}:
-                raise ValueError("no such object")
+            self._drop(reader)
         elif first == "CREATE" and reader.accept("ROLE"):
             self._create_role(reader)
         elif first == "CREATE" and reader.accept("TABLESPACE"):
@@ -208,6 +207,19 @@ class Globals:
             role.valid_until = reader.text()
         else:
             raise ValueError("no such attribute")
+
+    def _drop(self, reader: Reader) -> None:
+        """`pg_dumpall --clean` drops first and creates then; what is dropped after it was made would be gone."""
+        kind = reader.next().word
+        if kind in {"DATABASE", "TABLESPACE"}:
+            return
+        if kind not in {"ROLE", "USER"}:
+            raise ValueError("no such object")
+        reader.accept("IF", "EXISTS")
+        name = reader.name()
+        reader.end()
+        if name in self.roles:
+            raise ValueError("the role was created before")
 
     def _comment(self, reader: Reader) -> None:
         reader.expect("ON")

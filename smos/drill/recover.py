@@ -274,7 +274,13 @@ def _recovery_point(
     """Return the worst part's point; without a heartbeat, the start of its dump bounds what is lost from above."""
     if plan.chosen is None:
         return None, "none"
-    snapshots = {entry.name: entry.snapshot_at for entry in plan.manifest.databases} if plan.manifest else {}
+    # A snapshot later than its set's end would claim that less is lost than is: the set's own time bounds it then.
+    manifest = plan.manifest
+    snapshots = (
+        {item.name: item.snapshot_at for item in manifest.databases if item.snapshot_at <= manifest.finished}
+        if manifest
+        else {}
+    )
     points: list[tuple[datetime, str]] = []
     for name in target.database_names:
         beat = reading.heartbeats.get(name)

@@ -1,7 +1,7 @@
 """The facts about what one database holds, and their compact JSON form for a backup's manifest."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -130,6 +130,8 @@ class DatabaseContent:
     def from_json(cls, data: Mapping[str, Any]) -> "DatabaseContent":
         """Read what `to_json` gave. Raises ValueError for anything else."""
         try:
+            if data.keys() - {item.name for item in fields(cls)}:
+                raise ValueError("not the content of a database: it says what this version does not know")
             return cls(
                 server_version_num=int(data["server_version_num"]),
                 mode=HashMode(data["mode"]),

@@ -22,7 +22,7 @@ FROM pg_roles AS r WHERE r.rolname !~ '^pg_'
 _PASSWORDS = "SELECT rolname, rolpassword IS NOT NULL FROM pg_authid WHERE rolname !~ '^pg_'"
 _MEMBERSHIPS = """
 SELECT pg_get_userbyid(m.roleid), pg_get_userbyid(m.member), pg_get_userbyid(m.grantor), m.admin_option, {options}
-FROM pg_auth_members AS m WHERE pg_get_userbyid(m.member) !~ '^pg_'
+FROM pg_auth_members AS m WHERE NOT (pg_get_userbyid(m.member) ~ '^pg_' AND pg_get_userbyid(m.roleid) ~ '^pg_')
 """
 # A custom setting (with a dot in its name) may hold a key: a short digest of it is enough to compare.
 _SETTINGS = r"""
@@ -48,7 +48,8 @@ def read_roles(connection: "psycopg.Connection[Any]") -> dict[str, Any]:
     `name=value`), `settings_of_all` (of ALTER ROLE ALL), `tablespaces`, `parameters` (name to access list,
     PostgreSQL 15 and newer).
 
-    Predefined roles (`pg_…`) are left out; memberships in them are not.
+    Predefined roles (`pg_…`) are left out, and so is what initdb made them members of; other memberships in them,
+    and theirs in other roles, are not.
     """
     version = connection.info.server_version
     with fixed_settings(connection) as cursor:
