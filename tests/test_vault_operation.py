@@ -31,6 +31,7 @@ from smos.vault.verify.probe import Probe, ProbeFacts
 from smos.vault.verify.process import read_process
 from smos.vault.verify.snapshot import RecoveredFacts, declared_roles
 from smos.vault.verify.stand import stand_up
+from smos.vault.verify.subject import Subject
 from smos.vault.verify.template import Templates
 from smos.vault.verify.tls import read_tls
 from smos.verdict import Verdict
@@ -194,6 +195,19 @@ def test_only_a_server_whose_own_set_up_would_leave_the_same_gets_a_copy(owner: 
     assert not templates.fits(made(shipped.replace('"smarter-vault"', '"another"')))
     assert not templates.fits(made(None))
     assert not templates.fits(Fronted(made(shipped)))  # type: ignore[arg-type]  # what it sends may be altered there
+
+
+@pytest.mark.parametrize(
+    ("check", "parts"),
+    [("VAULT-01", ()), ("VAULT-07", ()), ("VAULT-12", ()), ("VAULT-12", ("deployment",))],
+)
+def test_a_check_that_left_parts_of_its_course_out_is_not_proven(
+    owner: Owner, check: str, parts: tuple[str, ...]
+) -> None:
+    subject = Subject(endpoint=EmbeddedOpenBao(owner, name="never-started").endpoint)
+    judgement = exercise(check, VaultLab(subject=subject, owner=lambda: owner, parts=frozenset(parts)))
+    assert judgement.verdict is Verdict.NOT_PROVEN
+    assert {finding.code for finding in judgement.findings} == {"vault-not-asked"}
 
 
 def test_a_listener_is_asked_over_tls(owner: Owner) -> None:
