@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smos.checks.demo.cleanup import judge_batches, judge_cleanup
+from smos.checks.demo.cleanup import REFUSALS, judge_batches, judge_cleanup
 from smos.checks.demo.isolation import judge_boundary, judge_compose
 from smos.checks.demo.n8n import judge_n8n
 from smos.checks.demo.prober import judge_probes
@@ -25,6 +25,7 @@ from smos.demo.verify.facts import (
     Observation,
     Trial,
 )
+from smos.demo.verify.isolation import _kind
 from smos.verdict import Judgement, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,6 +129,37 @@ def test_a_refusal_that_was_not_tried_is_not_proven() -> None:
         locked_kept=True, locked_later=True, refuses={},
     )  # fmt: skip
     assert "refusal-not-tried" in codes(judge_batches(facts))
+
+
+@pytest.mark.parametrize(
+    ("what", "seen", "code"),
+    [
+        ("names of people", "42501", None),
+        ("names of people", "42P01", "refusal-not-shown"),
+        ("names of people", "57014", "refusal-not-shown"),
+        ("names of people", "nothing", "maintenance-too-powerful"),
+        ("days = 0", "42883", "refusal-not-shown"),
+        ("seed rows, deleted directly", "nothing", None),
+        ("seed rows, deleted directly", "42501", None),
+        ("seed rows, deleted directly", "55P03", "refusal-not-shown"),
+        ("seed rows, deleted directly", "accepted", "maintenance-too-powerful"),
+    ],
+)
+def test_another_error_of_the_cleanups_role_is_no_refusal(what: str, seen: str, code: str | None) -> None:
+    facts = BatchFacts(
+        batch=1, expired=0, deletions=(), stopped_finished=False, after_stop=0, left=0, locked_seconds=0,
+        locked_kept=True, locked_later=True, refuses={**REFUSALS, what: seen},
+    )  # fmt: skip
+    found = {item.code for item in judge_batches(facts).findings if what in item.message}
+    assert found == ({code} if code else set())
+
+
+def test_a_database_that_is_not_there_refused_nobody() -> None:
+    said = 'connection failed: FATAL:  database "smarteros" does not exist'
+    absent = replace(TRIED, production=(replace(TRIED.production[0], outcome=_kind(said)),))
+    assert codes(judge_boundary(absent)) == {"login-database-missing"}
+    assert judge_boundary(absent).verdict is Verdict.NOT_PROVEN
+    assert _kind('FATAL:  role "demo_app" does not exist') == "refused: unknown"
 
 
 def test_no_answer_is_not_a_refusal() -> None:

@@ -13,9 +13,11 @@ from sarif_pydantic.sarif import Sarif
 from smos.faults.rls.pitfalls import PITFALLS, Pitfall
 from smos.faults.rls.workspace import STYLES, RlsStack, schema_text, workspace
 from smos.provision.embedded.postgres import EmbeddedPostgres
+from smos.provision.installations import choose_installation
 from smos.provision.owner import Owner
 from smos.rls import pgrls
 from smos.rls.check import prove_isolation
+from smos.rls.clone import Copies
 from smos.rls.facts import Mode, ProbeFacts, ProbeOptions
 from smos.rls.finding import IsolationFinding, Severity
 from smos.rls.judge import isolation_findings, judge_isolation
@@ -35,6 +37,12 @@ def server() -> Iterator[EmbeddedPostgres]:
         server = EmbeddedPostgres(owner, name="subject", settings={"fsync": "off"}, memory=True)
         server.start()
         yield server
+
+
+@pytest.fixture(scope="module")
+def copies() -> Iterator[Copies]:
+    with Owner("test-rls-copies") as owner:
+        yield Copies(owner)
 
 
 def load(server: EmbeddedPostgres, *texts: str) -> str:
@@ -63,9 +71,9 @@ def found(facts: ProbeFacts) -> list[IsolationFinding]:
 @pytest.mark.parametrize("mode", [Mode.IN_PLACE, Mode.CLONE])
 @pytest.mark.parametrize("name", STYLES)
 def test_a_sound_schema_has_no_finding_and_every_table_was_probed(
-    server: EmbeddedPostgres, name: str, mode: Mode
+    server: EmbeddedPostgres, copies: Copies, name: str, mode: Mode
 ) -> None:
-    facts = probe(load(server, style(name)), ProbeOptions(mode=mode))
+    facts = probe(load(server, style(name)), ProbeOptions(mode=mode), copies=copies)
     if (name, mode) == (
         "objects",
         Mode.IN_PLACE,
@@ -196,11 +204,12 @@ def test_what_tells_no_tenant_is_not_proven(stack: RlsStack) -> None:
     with workspace(stack) as work:
         work.open("tree")
         work.sql("ALTER POLICY ours ON tree.shared_notes USING (cardinality(units) > 0)")
-        judgement = prove_isolation(work.dsn)
+        judgement = prove_isolation(work.dsn, copies=stack.copies)
         assert [(item.code, item.verdict) for item in judgement.findings] == [
             ("tenant-unknown", Verdict.NOT_PROVEN)
         ]
-        assert prove_isolation(work.dsn, ProbeOptions(shared=("tree.shared_notes",))).verdict is Verdict.PASS
+        shared = ProbeOptions(shared=("tree.shared_notes",))
+        assert prove_isolation(work.dsn, shared, copies=stack.copies).verdict is Verdict.PASS
 
 
 def test_a_partition_with_a_policy_of_its_own_and_no_canary_is_not_proven(stack: RlsStack) -> None:
@@ -208,10 +217,10 @@ def test_a_partition_with_a_policy_of_its_own_and_no_canary_is_not_proven(stack:
         work.open("composite")
         work.sql("GRANT SELECT ON erp.boleta_otros TO co_till")
         assert (
-            prove_isolation(work.dsn).verdict is Verdict.PASS
+            prove_isolation(work.dsn, copies=stack.copies).verdict is Verdict.PASS
         )  # its policies are those that were tried elsewhere
         work.sql("ALTER POLICY cuenta ON erp.boleta_otros USING (true)")
-        findings = prove_isolation(work.dsn).findings
+        findings = prove_isolation(work.dsn, copies=stack.copies).findings
         assert [(item.code, item.verdict) for item in findings] == [("not-planted", Verdict.NOT_PROVEN)]
 
 
@@ -227,6 +236,62 @@ def test_roles_that_are_tenants_themselves_are_told_apart(server: EmbeddedPostgr
         schema.format(who="current_user") + "; CREATE POLICY more ON notes FOR UPDATE USING (body IS NULL)"
     )
     assert {item.code for item in found(probe(load(server, broken)))} >= {"cross-tenant-write"}
+
+
+def test_a_role_that_the_connected_one_can_not_become_was_not_tried(stack: RlsStack) -> None:
+    """Being refused its identity looks like being refused its rights: another role's proof must not cover it."""
+    with workspace(stack) as work:
+        work.open("supabase")
+        work.sql(
+            "CREATE ROLE half_admin LOGIN BYPASSRLS; CREATE ROLE reports LOGIN;"
+            "GRANT pg_read_all_data, pg_write_all_data, anon, authenticated TO half_admin;"
+            "GRANT USAGE ON SCHEMA public, auth TO reports; GRANT SELECT ON public.todos TO reports;"
+            "CREATE POLICY leak ON public.todos FOR SELECT TO reports USING (task IS NOT NULL)",
+            undo="DROP ROLE half_admin, reports",
+        )
+        dsn = stack.server.endpoint.conninfo(work.database, user="half_admin")
+        options = ProbeOptions(mode=Mode.IN_PLACE, trusted=("half_admin",))
+        facts = probe(dsn, options)
+        assert "reports" in facts.probed
+        assert "reports" not in {act.role for act in facts.acts}
+        gaps = [(item.code, item.target) for item in facts.gaps]
+        assert gaps == [("cannot-become", "reports")]
+        assert judge_isolation(facts).verdict is Verdict.NOT_PROVEN
+        work.sql("GRANT reports TO half_admin")
+        assert "cross-tenant-read" in {item.code for item in found(probe(dsn, options))}
+
+
+def test_copies_one_after_another_on_a_server_share_nothing(stack: RlsStack, copies: Copies) -> None:
+    """The second copy is of a schema that is sound only without the first one's roles and rights."""
+    with workspace(stack) as work:
+        work.open("single_tenant")
+        work.sql("ALTER ROLE st_app SUPERUSER", undo="ALTER ROLE st_app NOSUPERUSER")
+        assert prove_isolation(work.dsn, copies=copies).verdict is Verdict.FAIL
+    with workspace(stack) as work:
+        work.open("single_tenant")
+        assert prove_isolation(work.dsn, copies=copies).verdict is Verdict.PASS
+
+
+def test_a_server_that_can_not_be_emptied_holds_no_second_copy(copies: Copies) -> None:
+    installation = choose_installation()
+    with copies.empty(installation) as first:
+        pass
+    with copies.empty(installation) as again:
+        assert again is first
+        with psycopg.connect(again.endpoint.conninfo(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET row_security = off")
+    assert not first.running
+    with copies.empty(installation) as other:
+        assert other is not first
+        with psycopg.connect(other.endpoint.conninfo(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE smos_clone")
+            connection.execute("CREATE ROLE left_behind SUPERUSER")
+    with copies.empty(installation) as emptied, psycopg.connect(emptied.endpoint.conninfo()) as connection:
+        assert emptied is other
+        names = "SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'"
+        assert {name for (name,) in connection.execute(names)} == {
+            "postgres", "template0", "template1", "smos_clone_admin",
+        }  # fmt: skip
 
 
 def test_triggers_that_set_the_tenant_are_no_crossing(server: EmbeddedPostgres) -> None:

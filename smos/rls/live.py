@@ -7,7 +7,7 @@ from smos.rls.attack import NO_CONTEXT, TENANT
 from smos.rls.context import Group, Plan
 from smos.rls.facts import Act, Gap, ProbeOptions
 from smos.rls.schema import Relation, ident, literal
-from smos.rls.session import Prober, Step, always_rolled_back
+from smos.rls.session import Prober, Step, able, always_rolled_back
 
 if TYPE_CHECKING:
     import psycopg
@@ -25,7 +25,6 @@ def read_live(
     if not groups:
         return [], []
     acts: list[Act] = []
-    gaps: list[Gap] = []
     connection.rollback()
     with always_rolled_back(
         connection,
@@ -34,11 +33,7 @@ def read_live(
         read_only=True,
     ):
         prober = Prober(connection, superuser=plan.schema.superuser, paths={"": '"$user", public'})
-        able = [role for role in roles if _may_become(prober, role)]
-        if len(able) < len(roles):
-            gaps.append(Gap(code="cannot-become", target=", ".join(sorted(set(roles) - set(able))),
-                            reason="the connected role may not act as these roles: existing rows were not read as them",
-                            remedy="connect as a superuser or as a member of these roles"))  # fmt: skip
+        able_roles, gaps = able(prober, roles, "existing rows were not read as them")
         for group, tables in groups:
             values = list(options.tenants) or _existing(prober, group, tables)
             if len(values) < 2 and not options.tenants:
@@ -46,7 +41,7 @@ def read_live(
             mine = values[0]
             settings = _settings(plan, group, mine)
             steps, expected = [], []
-            for role in able:
+            for role in able_roles:
                 for relation, column in tables:
                     if "SELECT" not in relation.rights.get(role, frozenset()):
                         continue
@@ -126,7 +121,3 @@ def _settings(plan: Plan, group: Group, value: str) -> dict[str, str]:
     settings = plan.context(0, "authenticated")
     group.preferred = kept
     return settings
-
-
-def _may_become(prober: Prober, role: str) -> bool:
-    return not prober.run([Step(statement="SELECT 'yes'", role=role)])[0].state

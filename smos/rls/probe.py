@@ -27,7 +27,7 @@ from smos.rls.observe import observe
 from smos.rls.plant import B, Crop, Planter
 from smos.rls.roles import application_roles
 from smos.rls.schema import Relation, Schema
-from smos.rls.session import Prober, always_rolled_back
+from smos.rls.session import Prober, able, always_rolled_back
 
 __all__ = ["Mode", "ProbeFacts", "ProbeOptions", "discover", "probe"]
 
@@ -267,6 +267,8 @@ def _act_on(
                 gaps.append(Gap(code="not-administrator", target=schema.user,
                                 reason="the connected role is neither a superuser nor has BYPASSRLS: canary rows of"
                                 " two tenants may not be plantable", remedy="connect as an administrator"))  # fmt: skip
+            tried, lacking = able(prober, turn, "nothing was tried as them")
+            gaps += lacking
             planter = Planter(plan, prober)
             if not clone:
                 risky = [item for item in tables if item.oid in plan.effects]
@@ -278,17 +280,17 @@ def _act_on(
             crop = planter.plant(tables, turn[0])
             gaps += crop.gaps
             secrets = _secrets(planter, tables, turn[0])
-            attackers = [Attacker(plan, planter, crop, role, blind=clone) for role in turn]
+            attackers = [Attacker(plan, planter, crop, role, blind=clone) for role in tried]
             # First without any context: once a setting was given in a session, it is empty and no longer absent.
             for context in (NO_CONTEXT, TENANT, EMPTY):
-                progress(f"acting as {', '.join(turn)}: context {context}")
+                progress(f"acting as {', '.join(tried)}: context {context}")
                 acts += _round(prober, attackers, plan, tables, context, secrets)
             acts += _bypasses(prober, attackers, plan, tables, secrets)
             more, lacking = try_insiders(plan, prober, planter, crop, attackers, tables)
             acts += more
             gaps += lacking
             progress("asking views and functions")
-            acts += observe(plan, prober, planter, crop, turn, volatile=clone)
+            acts += observe(plan, prober, planter, crop, tried, volatile=clone)
             statements += prober.statements
     return acts, list(dict.fromkeys(gaps)), crop, statements
 

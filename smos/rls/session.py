@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
+from smos.rls.facts import Gap
 from smos.rls.schema import ident
 
 BATCH = 400
@@ -149,6 +150,25 @@ class Prober:
         with self.connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+
+def able(prober: Prober, roles: Sequence[str], otherwise: str) -> tuple[tuple[str, ...], list[Gap]]:
+    """Return the roles that the connected one may act as, and a gap that names the others.
+
+    otherwise: what was therefore not done. To be refused another's identity looks like being refused its rights.
+    """
+    outcomes = prober.run([Step(statement="SELECT 'yes'", role=role) for role in roles])
+    found = tuple(role for role, outcome in zip(roles, outcomes, strict=True) if outcome.text == "yes")
+    lacking = sorted(set(roles) - set(found))
+    if not lacking:
+        return found, []
+    gap = Gap(
+        code="cannot-become",
+        target=", ".join(lacking),
+        reason=f"the connected role may not act as these roles: {otherwise}",
+        remedy="connect as a superuser or as a member of these roles",
+    )
+    return found, [gap]
 
 
 def _outcome(answer: dict[str, Any]) -> Outcome:

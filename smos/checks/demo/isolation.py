@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from smos.demo.schema import LOGINS
 from smos.demo.verify.facts import BoundaryFacts, ComposeFacts, ServiceConfig
-from smos.demo.verify.isolation import ABSENT, DONE, ESCAPES, IN, REFUSED
+from smos.demo.verify.isolation import ABSENT, DONE, ESCAPES, IN, NO_DATABASE, REFUSED
 from smos.verdict import Finding, Judgement, fail, not_proven
 
 PREFIX = "demo-"
@@ -192,6 +192,12 @@ def _logins(facts: BoundaryFacts) -> Iterator[Finding]:
                 "login-not-answered",
                 f"{item.role} at {item.server}/{item.database}: no answer is not a refusal",
                 "start the server and run again",
+            )
+        elif item.outcome == NO_DATABASE:
+            yield not_proven(
+                "login-database-missing",
+                f"{item.role} at {item.server}/{item.database}: there is no such database, which refuses nobody",
+                "give the stand-in for production its database, or look whether the password was taken",
             )
 
 

@@ -3,6 +3,8 @@
 # Statements are put together from constants of ours, never from what a database holds; SQL keeps its lines.
 # ruff: noqa: E501
 
+import re
+
 import psycopg
 
 from smos.demo.schema import LOGINS
@@ -12,6 +14,7 @@ from smos.provision.base import PostgresEndpoint
 
 IN = "in"
 DONE = "done"
+NO_DATABASE = "no such database"
 REFUSED = frozenset({"42501"})
 """SQLSTATE of a way out that is closed: the role has not the right (insufficient_privilege)."""
 ABSENT = {
@@ -122,6 +125,8 @@ def _try_login(
 
 
 def _kind(text: str) -> str:
+    if re.search(r'database "[^"]*" does not exist', text):  # said to whom the password let in
+        return NO_DATABASE
     for words, kind in (
         ("password authentication failed", "refused: password"),
         ("no password supplied", "refused: password"),
