@@ -440,6 +440,42 @@ def replayed(work: Workspace) -> None:
 
 
 @fault(
+    "F15d",
+    "A manifest names a database twice, once without its tables",
+    "manifest",
+    caught("DR-02", "manifest-contradictory", "smarteros is named 2 times"),
+)
+def named_twice(work: Workspace) -> None:
+    """Promise nothing in the entry that is read first, or last."""
+    manifest = work.manifest()
+    entry = next(item for item in manifest.databases if item.name == "smarteros")
+    hollow = entry.model_copy(update={"content": {**entry.content, "tables": {}}})
+    work.rewrite(databases=(hollow, *manifest.databases))
+
+
+@fault(
+    "F15e",
+    "A manifest keeps silent about Vault's snapshot",
+    "manifest",
+    caught("DR-02", "manifest-contradictory", "vault/canary.json is an artifact, and nothing says of what"),
+)
+def silent(work: Workspace) -> None:
+    """Take back what was promised of Vault; its files stay, with their hashes."""
+    work.rewrite(vault=None)
+
+
+@fault(
+    "F15f",
+    "A manifest's roles have no names",
+    "manifest",
+    caught("DR-02", "manifest-contradictory", "roles have no names"),
+)
+def nameless_roles(work: Workspace) -> None:
+    """Write a list where roles are looked up by their names."""
+    work.rewrite(roles={**work.manifest().roles, "roles": []})
+
+
+@fault(
     "F16a",
     "Plain text where encryption is required",
     "encryption",

@@ -263,6 +263,36 @@ def all_roles_set(work: Workspace) -> None:
 
 
 @fault(
+    "F25n",
+    "A predefined role became a member of an application's role",
+    "globals",
+    caught("DR-03", "membership-extra", "pg_read_all_data in smarteros_readonly", variant=Variant.REHASHED),
+    databases=("n8n",),
+)
+def predefined_member(work: Workspace) -> None:
+    """Give a role's rights to all who may read everything."""
+    add_to_globals(work, "GRANT smarteros_readonly TO pg_read_all_data;")
+
+
+@fault(
+    "F25o",
+    "The globals drop a role again that they made",
+    "globals",
+    caught(
+        "DR-03",
+        "unexpected-statement",
+        "DROP ROLE",
+        verdict=Verdict.NOT_PROVEN,
+        variant=Variant.REHASHED,
+    ),
+    databases=("n8n",),
+)
+def dropped_again(work: Workspace) -> None:
+    """Let psql end with one role less than was made."""
+    add_to_globals(work, "DROP ROLE smarteros_readonly;")
+
+
+@fault(
     "F12b",
     "A plain dump connects to a database that it does not create",
     "dump",
