@@ -24,12 +24,9 @@ TLS_MIN = 'tls_min_version = "tls12"'
 
 @fault("F180", "The root token is left", "hardening", caught(CHECK, "hardening-root-token", "1 of"))
 def root_left(work: VaultWork) -> None:
-    """Forget to revoke it."""
+    """Leave one behind."""
     work.look_at("tokens")
-    forget = Meddler(
-        instead=lambda message: Reply(204, {}) if message.path == "auth/token/revoke-self" else None
-    )
-    fronted(work, forget, only=SERVER)
+    before_revocation(work, lambda root: root.auth.token.create_orphan(policies=["root"]))
 
 
 @fault("F181", "The audit stanza is gone", "hardening", caught(CHECK, "hardening-audit-off"))
@@ -61,25 +58,20 @@ def unbound(work: VaultWork) -> None:
 def long_role(work: VaultWork) -> None:
     """Make one role with a longer time."""
     work.look_at("tokens")
-
-    def change(message: Message) -> None:
-        if message.path == "auth/approle/role/ci" and message.method == "POST":
-            message.body |= {"token_ttl": "20h", "token_max_ttl": "20h"}
-
-    fronted(work, Meddler(request=change), only=SERVER)
+    settings = {"token_ttl": "20h", "token_max_ttl": "20h"}
+    before_revocation(work, lambda root: root.adapter.post("/v1/auth/approle/role/ci", json=settings))
 
 
 @fault("F184", "Everybody may decrypt", "hardening", caught(CHECK, "hardening-default-policy"))
 def generous_default(work: VaultWork) -> None:
     """Write one of the platform's policies under the name `default` as well."""
     work.look_at("tokens")
-    first = next(iter(ROLES))
 
-    def change(message: Message) -> None:
-        if message.path.endswith(f"sys/policies/acl/{first}"):
-            message.path = "sys/policies/acl/default"
+    def write(root: hvac.Client) -> None:
+        text = root.sys.read_acl_policy(next(iter(ROLES)))["data"]["policy"]
+        root.sys.create_or_update_acl_policy("default", text, pretty_print=False)
 
-    fronted(work, Meddler(request=change), only=SERVER)
+    before_revocation(work, write)
 
 
 @fault("F185", "The raw storage is an endpoint", "hardening", caught(CHECK, "hardening-raw-storage"))
@@ -243,7 +235,7 @@ def as_good_as_root(work: VaultWork) -> None:
         root.sys.create_or_update_acl_policy("operators", everything, pretty_print=False)
         root.auth.token.create_orphan(policies=["operators"])
 
-    before_revocation(work, leave, only=SERVER)
+    before_revocation(work, leave)
 
 
 @fault("F181b", "The audit log is thrown away", "hardening", caught(CHECK, "hardening-audit-off"))
@@ -264,7 +256,7 @@ def periodic_role(work: VaultWork) -> None:
     work.look_at("tokens")
     path = "/v1/auth/approle/role/ci"
     settings = {"token_type": "service", "token_period": "20m"}
-    before_revocation(work, lambda root: root.adapter.post(path, json=settings), only=SERVER)
+    before_revocation(work, lambda root: root.adapter.post(path, json=settings))
 
 
 @fault(
@@ -322,7 +314,7 @@ def cors(work: VaultWork) -> None:
     work.look_at("api")
     settings = {"enabled": True, "allowed_origins": ["*"]}
     deed = lambda root: root.adapter.post("/v1/sys/config/cors", json=settings)  # noqa: E731  (one line)
-    before_revocation(work, deed, only=SERVER)
+    before_revocation(work, deed)
 
 
 def _compose(work: VaultWork, old: str, new: str) -> None:

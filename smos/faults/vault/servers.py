@@ -7,12 +7,13 @@ import hvac
 from pydantic import SecretStr
 
 from smos.errors import ProvisionError
-from smos.faults.vault.wire import Meddled, Meddler, Message, Reply
+from smos.faults.vault.wire import Meddled, Meddler
 from smos.faults.vault.work import VaultWork
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
 from smos.vault.model import VaultEndpoint, opened
 from smos.vault.verify.bare import opened_up
+from smos.vault.verify.stand import Stand
 from smos.vault.verify.subject import Subject
 
 Options = dict[str, Any]
@@ -94,24 +95,14 @@ def fronted(
     work.lab = work.lab.but(servers=other)
 
 
-def before_revocation(work: VaultWork, deed: Callable[[hvac.Client], object], *, only: str) -> None:
-    """Let the set-up of this server do one thing more with its root token, just before it is revoked."""
-    make = work.lab.servers
+def before_revocation(work: VaultWork, deed: Callable[[hvac.Client], object]) -> None:
+    """Let the set-up of every private Vault do one thing more with its root token, just before it is revoked."""
 
-    def other(owner: Owner, *, name: str, **options: Any) -> Any:
-        server = make(owner, name=name, **options)
-        if name != only:
-            return server
+    def spoil(stand: Stand) -> None:
+        with stand.root() as client:
+            deed(client)
 
-        def first(message: Message) -> Reply | None:
-            if message.path == "auth/token/revoke-self":
-                with opened(server.endpoint, message.headers["X-Vault-Token"]) as client:
-                    deed(client)
-            return None
-
-        return Fronted(server, Meddler(instead=first))
-
-    work.lab = work.lab.but(servers=other)
+    work.lab = work.lab.but(spoil=spoil)
 
 
 def without_pair(work: VaultWork) -> None:

@@ -97,20 +97,24 @@ class VaultLab:
             server.kill()
 
     @contextmanager
-    def private_vault(self, *, name: str = "private", **options: Any) -> Iterator[Stand]:
-        """Stand a Vault up that the block may seal, kill and break; it is killed at the end. options: of stand_up.
+    def private_vault(
+        self, *, name: str = "private", server: EmbeddedOpenBao | None = None
+    ) -> Iterator[Stand]:
+        """Stand a Vault up that the block may seal, kill and break; it is killed at the end. server: one of your own.
+
+        A fault spoils it as the last deed of its set-up, just before the root token is revoked.
 
         Raises VaultError (`vault-live`) where a live Vault is verified: another server shows nothing about it.
         """
         self.require_own()
-        server = options.pop("server", None) or self.provide(self.owner(), name=name, memory=True)
-        if self.templates is not None and not options and self.templates.fits(server):
-            stand = self.templates.stand_up(self.owner(), server, name=name)
-        else:
-            stand = stand_up(self.owner(), name=name, server=server, **options)
+        server = server or self.provide(self.owner(), name=name, memory=True)
         try:
+            if self.templates is not None and self.templates.fits(server):
+                stand = self.templates.stand_up(self.owner(), server, name=name)
+            else:
+                stand = stand_up(self.owner(), name=name, server=server, keep_root=self.spoil is not None)
             if self.spoil is not None:
                 self.spoil(stand)
-            yield stand
+            yield stand if stand.root_token is None else stand.revoked()
         finally:
-            stand.server.kill()
+            server.kill()

@@ -6,7 +6,7 @@ memory only where faults are to be injected (`keep_root`).
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import hvac
@@ -48,6 +48,12 @@ class Stand:
             raise VaultError("No root token was kept", remedy="stand the Vault up with keep_root")
         with opened(self.server.endpoint, self.root_token.get_secret_value()) as client:
             yield client
+
+    def revoked(self) -> "Stand":
+        """Revoke the root token that was kept, as the platform's set-up ends; return what is left."""
+        with self.root() as client:
+            client.auth.token.revoke_self()
+        return replace(self, root_token=None)
 
     def unseal(self) -> None:
         """Unseal it with the escrow's shares and wait until it is active."""

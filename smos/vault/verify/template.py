@@ -35,7 +35,7 @@ class Templates:
         return text is not None and STORED.findall(text) == STORED.findall(stack_text())
 
     def stand_up(self, owner: Owner, server: EmbeddedOpenBao, *, name: str) -> Stand:
-        """Start this server on a copy and open it. Raises ProvisionError, VaultError."""
+        """Start this server on a copy and open it; its root token is there still. Raises ProvisionError, VaultError."""
         if not self._made:
             self._made.append(_made(owner))
         first = self._made[0]
@@ -47,7 +47,7 @@ class Templates:
             server=server,
             escrow=escrow,
             subject=first.subject.but(endpoint=server.endpoint, credentials=read_escrow(escrow).approles),
-            root_token=None,
+            root_token=first.root_token,
         )
         stand.unseal()
         return stand
@@ -58,6 +58,6 @@ def _made(owner: Owner) -> Stand:
     tls = make_certificate(owner, owner.directory("template-tls", read_only=True))
     server = EmbeddedOpenBao(owner, name="template", memory=True, tls=tls, stack=stack_text())
     try:
-        return stand_up(owner, name="template", server=server)
+        return stand_up(owner, name="template", server=server, keep_root=True)
     finally:
         server.kill()
