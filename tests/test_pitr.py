@@ -16,6 +16,7 @@ from smos.checks.pitr.exercise import judge
 from smos.checks.pitr.isolation import judge_isolation
 from smos.checks.pitr.moments import judge_moment
 from smos.clock import SystemClock
+from smos.errors import ProvisionError
 from smos.faults.pitr.kinds import Kind
 from smos.faults.pitr.pages import PAGE, page_checksum
 from smos.faults.pitr.workspace import Stock, workspace
@@ -23,6 +24,7 @@ from smos.physical import archive_wal, observe
 from smos.physical.archive import read_archive
 from smos.physical.choose import choose_moment
 from smos.physical.coverage import cover
+from smos.physical.drill import END, MOMENT, Drill
 from smos.physical.facts import (
     ArchiveFacts,
     AttemptFacts,
@@ -34,6 +36,7 @@ from smos.physical.facts import (
     SurveyFacts,
 )
 from smos.physical.label import LabelError, read_label, read_manifest_head, read_moment
+from smos.physical.plain import PlainStore
 from smos.physical.run import drill_target
 from smos.physical.sandbox import GuardedEndpoint
 from smos.physical.wal import lsn_number, read_history, segment_name, split_name
@@ -41,7 +44,7 @@ from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import find_installations
 from smos.provision.owner import Owner
 from smos.selftest.pitr import DIRECTORY, PitrMaterial, prepare
-from smos.target import Objectives, parse_target
+from smos.target import Limits, Objectives, parse_target
 from smos.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -305,6 +308,46 @@ def test_a_hostile_backup_runs_nothing_and_is_recovered_all_the_same(
             assert judgement.verdict is Verdict.PASS, judgement.findings
         assert not canary.exists()
         assert "restore_command" in record_.prepared[0].brought
+
+
+def test_a_recovery_after_the_last_one_starts_from_the_backup_and_not_from_what_that_one_left(
+    material: PitrMaterial, owner: Owner
+) -> None:
+    place = Stock(owner, material).store(Kind.DIRECTORY)
+    with owner.passing():
+        store = PlainStore(owner, place, place / "wal", Limits())
+        made = Drill(owner, store, material.question(), SystemClock())
+        end = made.recover(END, last=True)
+        assert end.destroyed
+        moment = made.recover(MOMENT)
+        assert (end.outcome, moment.outcome) == (Outcome.RECOVERED, Outcome.RECOVERED)
+        assert {"before", "after"} <= {mark for item in end.databases for mark in item.markers}
+        assert "after" not in {mark for item in moment.databases for mark in item.markers}
+        record = made.record()
+    assert [item.backup for item in record.prepared] == [DIRECTORY]
+    assert (record.changed, record.gone, record.added) == ((), (), ())
+
+
+def test_what_a_passing_work_made_is_gone_at_its_end_and_what_was_there_stays(owner: Owner) -> None:
+    stays = owner.directory("stays")
+
+    def fails() -> None:
+        with owner.passing():
+            made.append(owner.directory("goes"))
+            made.append(owner.socket_directory("goes-too"))
+            (made[0] / "file").touch()
+            with pytest.raises(ProvisionError, match="has not ended"), owner.passing():
+                pass
+            raise KeyError
+
+    made: list[Path] = []
+    with pytest.raises(KeyError):
+        fails()
+    assert len(made) == 2
+    assert not any(path.exists() for path in made)
+    assert stays.is_dir()
+    with owner.passing():  # and the next one is let in
+        pass
 
 
 def test_where_no_moment_can_be_recovered_the_end_is_looked_into(

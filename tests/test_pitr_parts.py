@@ -18,9 +18,10 @@ from smos.checks.pitr.strategy import recommendation
 from smos.physical.agreement import MANY, PAGE, disagreements
 from smos.physical.archive import read_archive
 from smos.physical.barman import _backup, _spaces
-from smos.physical.drill import END, MOMENT, _reason
+from smos.physical.drill import END, MOMENT
 from smos.physical.facts import AttemptFacts, Outcome, PreparedFacts
 from smos.physical.label import ManifestHead, read_label
+from smos.physical.reasons import reason_in
 from smos.physical.relations import Relation, judge_files, told_of
 from smos.physical.repository import measured
 from smos.physical.staging import restore_command
@@ -340,7 +341,7 @@ def test_a_recommendation_says_where_the_time_of_a_recovery_was_not_measured() -
 
 def test_a_machine_that_is_short_of_something_is_not_blamed_on_the_backup() -> None:
     log = "2026 [1] FATAL:  could not create shared memory segment: No space left on device\n"
-    code, words = _reason(log, "PostgreSQL ended")
+    code, words = reason_in(log, "PostgreSQL ended")
     assert (code, "No space left" in words) == ("sandbox-short", True)
     end = AttemptFacts(
         purpose=END, goal="e", time=None, backup="b", outcome=Outcome.NOT_TRIED, code=code, detail=words

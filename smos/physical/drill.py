@@ -23,6 +23,7 @@ from smos.physical.facts import AttemptFacts, Known, Outcome, PitrRecord, Prepar
 from smos.physical.fetch import SPACES
 from smos.physical.listing import Listing, compare
 from smos.physical.plain import PlainStore, Prepared, StoreSurvey
+from smos.physical.reasons import reason_in
 from smos.physical.sandbox import (
     SandboxPostgres,
     SuperuserError,
@@ -43,22 +44,6 @@ ALL = (END, MOMENT, POSITION, BEYOND, BEFORE)
 COPY_S = 4 * 3600
 FAR = timedelta(hours=1)
 """How far outside of what can be recovered the drill asks, to see that it is refused."""
-_REASONS = (
-    ("sandbox-short", "could not create shared memory segment"),
-    ("sandbox-short", "could not map anonymous shared memory"),
-    ("sandbox-short", "could not create semaphores"),
-    ("sandbox-short", "No space left on device"),
-    ("target-not-reached", "recovery ended before configured recovery target was reached"),
-    ("before-consistency", "requested recovery stop point is before consistent recovery point"),
-    ("log-too-short", "WAL ends before end of online backup"),
-    ("log-too-short", "WAL ends before consistent recovery point"),
-    ("timeline-not-ours", "is not a child of this server's history"),
-    ("log-foreign", "WAL file is from different database system"),
-    ("log-missing", "could not locate required checkpoint record"),
-    ("log-missing", "could not find redo location"),
-    ("log-missing", "could not locate a valid checkpoint record"),
-    ("log-torn", "has wrong size"),
-)
 
 
 class Store(Protocol):
@@ -342,7 +327,7 @@ class Drill:
             detail = f"{error.message}; {error.remedy}"
             return replace(facts, outcome=Outcome.NOT_TRIED, code="superuser-unknown", detail=detail)
         except ProvisionError as error:
-            code, detail = _reason(server.logs(), error.message)
+            code, detail = reason_in(server.logs(), error.message)
             seconds = time.monotonic() - started
             if code == "sandbox-short":
                 return replace(facts, outcome=Outcome.NOT_TRIED, code=code, detail=detail)
@@ -434,23 +419,6 @@ def _apart(places: list[Path]) -> bool:
         for another, other in enumerate(places)
         if number != another
     )
-
-
-def _reason(log: str, message: str) -> tuple[str, str]:
-    """Return a code and the server's own words for why it ended."""
-    lines = [
-        line
-        for line in log.splitlines()
-        if ("FATAL:" in line or "PANIC:" in line)
-        and "the database system is" not in line  # said to our own probes
-    ]
-    text = "; ".join(
-        dict.fromkeys(line.partition("FATAL:")[2] or line.partition("PANIC:")[2] for line in lines[-3:])
-    )
-    for code, words in _REASONS:
-        if words in log:
-            return code, (text or words).strip()[:300]
-    return "server-ended", (text or message).strip()[:300]
 
 
 def _describe(prepared: Prepared) -> PreparedFacts:
