@@ -47,7 +47,9 @@ def load(server: EmbeddedPostgres, name: str, file: Path) -> None:
 
 
 def copy_database(server: EmbeddedPostgres, source: str, name: str) -> None:
-    execute(server, "postgres", f'-- separately\nCREATE DATABASE "{name}" TEMPLATE "{source}"')
+    execute(
+        server, "postgres", f'-- separately\nCREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY file_copy'
+    )
 
 
 def drop_database(server: EmbeddedPostgres, name: str) -> None:

@@ -31,6 +31,10 @@ USER_CONTEXTS = frozenset({"user", "superuser"})
 class Administrator:
     """One connection to the sandbox's maintenance database, used by all threads in turn."""
 
+    copies_files = True
+    """Whether a database is made of copied files: half the processor time of one that is made through the
+    write-ahead log, for two checkpoints, which cost nothing where nothing is synchronised."""
+
     def __init__(self, server: EmbeddedPostgres, facts: SandboxFacts, limits: Limits) -> None:
         self.server = server
         self.version = facts.version_num

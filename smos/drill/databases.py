@@ -180,6 +180,8 @@ class DatabasePlan:
             )
             for keyword, value in options:
                 text += sql.SQL(f" {keyword} = {{}}").format(sql.Literal(value))
+            if administrator.copies_files and administrator.version >= FIFTEEN:
+                text += sql.SQL(" STRATEGY = file_copy")
             try:
                 administrator.compose(text)
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.DiskFull, psycopg.OperationalError):

@@ -15,7 +15,7 @@ from smos.postgres.sql_parts import (
 )
 
 NOT_NULL = (
-    "FROM pg_constraint AS k WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum"
+    " LEFT JOIN pg_constraint AS k ON k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum"
     " AND a.attnotnull"
 )
 """The constraint that makes a column NOT NULL: an object of its own since PostgreSQL 18."""
@@ -42,11 +42,11 @@ def relations(version: int) -> str:
     if version >= 140000:
         column["compression"] = "NULLIF(a.attcompression::text, '')"
     if version >= 180000:
-        column["notnull_not_valid"] = f"(SELECT true {NOT_NULL} AND NOT k.convalidated)"
-        column["notnull_no_inherit"] = f"(SELECT true {NOT_NULL} AND k.connoinherit)"
+        column["notnull_not_valid"] = "NULLIF(NOT k.convalidated, false)"
+        column["notnull_no_inherit"] = "NULLIF(k.connoinherit, false)"
         # The name that the server itself would give is no fact worth a line.
         column["notnull_name"] = (
-            f"(SELECT k.conname {NOT_NULL} AND k.conname <> concat(ac.relname, '_', a.attname, '_not_null'))"
+            "CASE WHEN k.conname <> concat(ac.relname, '_', a.attname, '_not_null') THEN k.conname END"
         )
     pairs = ", ".join(f"'{name}', {value}" for name, value in column.items())
     columns = (
@@ -55,6 +55,7 @@ def relations(version: int) -> str:
         " JOIN pg_class AS ac ON ac.oid = a.attrelid AND ac.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')"
         " JOIN pg_namespace AS n ON n.oid = ac.relnamespace"
         " LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
+        f"{NOT_NULL if version >= 180000 else ''}"
         f" WHERE a.attnum > 0 AND NOT a.attisdropped AND {USER_SCHEMA} GROUP BY a.attrelid"
     )
     return select_of(

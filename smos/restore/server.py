@@ -187,6 +187,7 @@ class LiveAdministrator(Administrator):
     backed_up: Globals
     with_logins: bool
     password: str
+    copies_files = False  # a checkpoint is felt by everybody who works on the server
 
     def prepare(self) -> None:
         """Create the restore's own roles, after removing what a killed run left of them."""
