@@ -18,6 +18,7 @@ from smos.backup.manifest import Manifest
 from smos.backup.signing import sign_manifest, verify_manifest
 from smos.backup.tarread import TarFault, TarReader
 from smos.backup.volumes import create_volume_archive, restore_archive
+from smos.drill.archive import _LARGE_OBJECTS
 from smos.drill.archive_errors import _command
 from smos.drill.globals import read_globals
 from smos.drill.sqlrules import Action, judge
@@ -283,3 +284,10 @@ def test_a_content_that_says_more_than_this_version_knows_is_not_read() -> None:
     assert DatabaseContent.from_json(whole).large_objects is not None
     with pytest.raises(ValueError, match="does not know"):
         DatabaseContent.from_json(whole | {"extra": None})
+
+
+def test_a_list_of_large_objects_that_ends_in_no_number_is_refused_at_once() -> None:
+    numbers = "".join(f"{number}\n" for number in range(17034, 17034 + 1000))
+    assert _LARGE_OBJECTS.fullmatch(f"17034..18033|{numbers}")
+    assert _LARGE_OBJECTS.fullmatch("17034|SELECT pg_catalog.lo_create('17034');\n")
+    assert not _LARGE_OBJECTS.fullmatch(f"17034..18033|{numbers}x")

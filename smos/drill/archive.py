@@ -36,7 +36,8 @@ from smos.verdict import Problem
 
 BLOCK = 2**18
 _LARGE_OBJECTS = re.compile(
-    r"[0-9]+(?:\.\.[0-9]+)?\|(?:(?:[0-9]+\n?)*|SELECT pg_catalog\.lo_create\('[0-9]+'\);\s*)"
+    # Possessive: a list that ends otherwise than in a number must not be tried in every way to cut it into numbers.
+    r"[0-9]++(?:\.\.[0-9]++)?+\|(?:SELECT pg_catalog\.lo_create\('[0-9]++'\);\s*+|(?:[0-9]++\n?+)*+)"
 )
 CONTROL = frozenset({b"\\restrict", b"\\unrestrict", b"\\encoding"})
 """psql commands that pg_restore writes beside \\connect."""
