@@ -18,10 +18,11 @@ from smos.provision.owner import Owner
 from smos.rls import pgrls
 from smos.rls.check import prove_isolation
 from smos.rls.clone import Copies
+from smos.rls.discover import connect, discover_on, read_counters
 from smos.rls.facts import Mode, ProbeFacts, ProbeOptions
 from smos.rls.finding import IsolationFinding, Severity
 from smos.rls.judge import isolation_findings, judge_isolation
-from smos.rls.probe import probe
+from smos.rls.probe import _moved, probe
 from smos.rls.sarif import to_sarif
 from smos.verdict import Verdict
 from tests._forked import run_smos
@@ -140,6 +141,18 @@ def test_probing_in_place_leaves_rows_sequences_and_definitions_as_they_were(
     facts = probe(dsn, ProbeOptions(mode=Mode.IN_PLACE))
     assert facts.statements > 100
     assert state() == before
+
+
+def test_a_counter_that_moved_meanwhile_is_named(server: EmbeddedPostgres) -> None:
+    dsn = load(server, "CREATE SCHEMA app; CREATE SEQUENCE app.tickets; CREATE SEQUENCE app.untouched")
+    with connect(dsn) as connection:
+        schema = discover_on(connection)
+        assert _moved(connection, schema) == ()
+        connection.execute("SELECT nextval('app.tickets')")
+        assert _moved(connection, schema) == ("app.tickets",)
+        assert read_counters(connection) == {
+            oid: item.state for oid, item in discover_on(connection).sequences.items()
+        }
 
 
 def test_by_default_the_database_is_only_read(server: EmbeddedPostgres) -> None:

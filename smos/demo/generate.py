@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -143,10 +144,8 @@ class _Stream:
 
     def __init__(self, now: datetime, seed: int) -> None:
         self._seed = zlib.crc32(str(seed).encode())
-        start = now - timedelta(days=SPREAD_DAYS)
-        self._oldest = _stamp(start)
-        # One stamp per minute of the spread: formatting a date for each row would cost more than the row.
-        self._stamps = [_stamp(start + timedelta(minutes=m)) for m in range(SPREAD_DAYS * 24 * 60)]
+        self._stamps = _stamps(now - timedelta(days=SPREAD_DAYS))
+        self._oldest = self._stamps[0]
 
     def _id(self, kind: int, tenant: int, row: int) -> str:
         return f"{self._seed:08x}-{kind:04x}-4{tenant >> 12:03x}-8{tenant & 0xFFF:03x}-{row:012x}"
@@ -239,6 +238,12 @@ class _Stream:
                 f"{mine}\t{self._id(2, tenant, row % users)}\t{self._id(6, tenant, row)}\t{_KINDS[mixed % 6]}"
                 f'\t{{"paso": {row}}}\tgenerated\t{self._when(mixed)}\n'
             )
+
+
+@lru_cache(maxsize=1)
+def _stamps(start: datetime) -> tuple[str, ...]:
+    """Return one stamp per minute of the spread, for all tables: to format a date costs more than a row."""
+    return tuple(_stamp(start + timedelta(minutes=minute)) for minute in range(SPREAD_DAYS * 24 * 60))
 
 
 def _stamp(moment: datetime) -> str:

@@ -73,12 +73,7 @@ def discover_on(connection: "psycopg.Connection[Any]", *, timeout_s: float = 60)
             f"PostgreSQL {version // 10000} is older than 15",
             remedy="views with security_invoker and MERGE begin with version 15: probe a copy on a newer server",
         )
-    with connection.transaction(force_rollback=True), connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute("SET LOCAL search_path = pg_catalog, pg_temp")
-        cursor.execute("SET LOCAL quote_all_identifiers = off")
-        cursor.execute("SET LOCAL jit = off")
-        cursor.execute(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}".encode())
-        cursor.execute(b"SET LOCAL lock_timeout = 5000")
+    with _reading(connection, timeout_s) as cursor:
         try:
             return _read(cursor, version)
         except UnicodeDecodeError:
@@ -86,6 +81,27 @@ def discover_on(connection: "psycopg.Connection[Any]", *, timeout_s: float = 60)
                 "The catalogue holds names that are no UTF-8, in a database without an encoding (SQL_ASCII)",
                 remedy="rename them, or probe a copy in a database with the encoding that was meant",
             ) from None
+
+
+def read_counters(connection: "psycopg.Connection[Any]", *, timeout_s: float = 60) -> dict[int, str | None]:
+    """Return the state of every sequence by its OID, as `Sequence.state` gives it; nothing else is read."""
+    with _reading(connection, timeout_s) as cursor:
+        rows = cursor.execute(queries.SEQUENCES.encode(), {"roles": []}).fetchall()
+    return {row["oid"]: row["state"] for row in rows}
+
+
+@contextmanager
+def _reading(
+    connection: "psycopg.Connection[Any]", timeout_s: float
+) -> "Iterator[psycopg.Cursor[dict[str, Any]]]":
+    """Give a cursor in a transaction that is rolled back, in which names read the same whoever asks."""
+    with connection.transaction(force_rollback=True), connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        cursor.execute("SET LOCAL quote_all_identifiers = off")
+        cursor.execute("SET LOCAL jit = off")
+        cursor.execute(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}".encode())
+        cursor.execute(b"SET LOCAL lock_timeout = 5000")
+        yield cursor
 
 
 def _read(cursor: "psycopg.Cursor[dict[str, Any]]", version: int) -> Schema:

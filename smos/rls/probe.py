@@ -18,7 +18,7 @@ from smos.errors import ProvisionError
 from smos.rls.attack import BYPASS, EMPTY, NO_CONTEXT, TENANT, Attacker, Try, read_outcome
 from smos.rls.clone import Clone, Copies, cloned
 from smos.rls.context import Plan, in_order, make_plan
-from smos.rls.discover import connect, discover, discover_on
+from smos.rls.discover import connect, discover, discover_on, read_counters
 from smos.rls.expressions import SESSION_READERS, USER_CLAIM, names_unqualified
 from smos.rls.facts import Act, Gap, Mode, ProbeFacts, ProbeOptions, TableFacts
 from smos.rls.insiders import try_insiders
@@ -427,7 +427,7 @@ def _too_many_locks(schema: Schema, tables: list[Relation]) -> Gap | None:
 def _moved(connection: "psycopg.Connection[Any]", schema: Schema) -> tuple[str, ...]:
     """Return the sequences whose counter is another than before: nextval is never rolled back."""
     connection.rollback()
-    after = {item.oid: item.state for item in discover_on(connection).sequences.values()}
+    after = read_counters(connection)
     return tuple(item.title for item in schema.sequences.values() if after.get(item.oid) != item.state)
 
 
