@@ -21,14 +21,15 @@ from smos.backup.volumes import create_volume_archive, restore_archive
 from smos.drill.archive import _LARGE_OBJECTS
 from smos.drill.archive_errors import _command
 from smos.drill.globals import read_globals
-from smos.drill.sqlrules import Action, judge
-from smos.drill.sqlstream import SqlLexer, Statement
+from smos.drill.sqlrules import _SETTING, Action, judge
+from smos.drill.sqlstream import _COPY, SqlLexer, Statement
 from smos.postgres.catalogue import Catalogue
 from smos.postgres.compare import _large_objects
 from smos.postgres.compare_catalogue import compare_catalogues
 from smos.postgres.compare_grants import Names
 from smos.postgres.content import DatabaseContent, LargeObjects
 from smos.postgres.hashing import HashMode
+from smos.restore.deferred import _OWNER
 from smos.target import Limits
 from tests._backup_kit import keys
 
@@ -291,3 +292,15 @@ def test_a_list_of_large_objects_that_ends_in_no_number_is_refused_at_once() -> 
     assert _LARGE_OBJECTS.fullmatch(f"17034..18033|{numbers}")
     assert _LARGE_OBJECTS.fullmatch("17034|SELECT pg_catalog.lo_create('17034');\n")
     assert not _LARGE_OBJECTS.fullmatch(f"17034..18033|{numbers}x")
+
+
+@pytest.mark.parametrize(
+    "statement", ["SET a TO x{}y", "  set a = {}", "COPY a{} (a{}, b) from stdin", "ALTER TABLE{} a{} b"]
+)
+def test_blanks_without_end_hold_no_reader_of_statements_up(statement: str) -> None:
+    text = statement.replace("{}", " \t" * 50_000).encode()
+    assert not any(pattern.match(text) for pattern in (_SETTING, _COPY, _OWNER))
+    assert _SETTING.match(b"SET SESSION work_mem  =  '1MB' ;\n")
+    assert _COPY.match(b'COPY app . "a""b" ( a , b )  with oids  from stdin ;')
+    assert _OWNER.match(b"ALTER OPERATOR CLASS app.x USING btree OWNER TO a;")
+    assert _OWNER.match(b"ALTER FUNCTION app.f (integer) OWNER TO a;")

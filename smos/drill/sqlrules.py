@@ -33,7 +33,7 @@ _SEARCH_PATH = re.compile(
     rb"\s*SELECT\s+pg_catalog\.set_config\('search_path',\s*'[^'\\]*',\s*false\)\s*;\s*\Z"
 )
 _SETTING = re.compile(
-    rb"\s*SET\s+(?:SESSION\s+)?([A-Za-z_]+)\s*(?:=|\bTO\b)\s*([^;]*?)\s*;\s*\Z", re.IGNORECASE
+    rb"\s*+SET\s++(?:SESSION\s++)?+([A-Za-z_]++)\s*+(?:=|\bTO\b)\s*+([^;]*+);\s*+\Z", re.IGNORECASE
 )
 _AUTHORIZATION = re.compile(
     rb"\s*SET\s+SESSION\s+AUTHORIZATION\s+('(?:[^']|'')*'|" + ID + rb")\s*;\s*\Z", re.IGNORECASE

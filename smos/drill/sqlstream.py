@@ -50,10 +50,10 @@ _WORD = re.compile(rb"(?<![A-Za-z0-9_$\x80-\xff])(begin|case|end)(?![A-Za-z0-9_$
 _ROUTINE = re.compile(
     rb"\s*create\s+(?:or\s+replace\s+)?(?:function|procedure)(?![A-Za-z0-9_$])", re.IGNORECASE
 )
-_IDENT = rb"(?:[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*|\"(?:[^\"]|\"\")*\")"
+_IDENT = rb"(?:[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*+|\"(?:[^\"]|\"\")*+\")"
 _COPY = re.compile(
-    rb"\s*copy\s+" + _IDENT + rb"(?:\s*\.\s*" + _IDENT + rb"){0,2}\s*(?:\(\s*" + _IDENT
-    + rb"(?:\s*,\s*" + _IDENT + rb")*\s*\)\s*)?\s*(?:with\s+oids\s+)?from\s+(?:stdin|stdout)\s*;\s*\Z",
+    rb"\s*+copy\s++" + _IDENT + rb"(?:\s*+\.\s*+" + _IDENT + rb"){0,2}+\s*+(?:\(\s*+" + _IDENT
+    + rb"(?:\s*+,\s*+" + _IDENT + rb")*+\s*+\)\s*+)?+(?:with\s++oids\s++)?+from\s++(?:stdin|stdout)\s*+;\s*+\Z",
     re.IGNORECASE,
 )  # fmt: skip
 _COPY_END = re.compile(rb"\n\\\.\r?\n")

@@ -11,10 +11,12 @@ from smos.drill.ruling import Ruling
 from smos.drill.sqlevents import Statement
 from smos.drill.sqlobjects import ID
 
-_NAME = rb"(?:" + ID + rb"\s*\.\s*){0,2}(?:" + ID + rb"|[-+*/<>=~!@#%^&|`?]{1,63})"
-_THING = rb"(?P<kind>[A-Za-z]+(?:\s+[A-Za-z]+){0,2}?)\s+(?P<name>" + _NAME + rb"|\d+)\s*(?:\([^()']*\))?"
+_NAME = rb"(?:" + ID + rb"\s*+\.\s*+){0,2}(?:" + ID + rb"|[-+*/<>=~!@#%^&|`?]{1,63})"
+_THING = (
+    rb"(?P<kind>[A-Za-z]++(?:\s++[A-Za-z]++){0,2}?)\s++(?P<name>" + _NAME + rb"|\d++)(?:\s*+\([^()']*+\))?"
+)
 _OWNER = re.compile(
-    rb"\s*ALTER\s+" + _THING + rb"(?:\s+USING\s+" + ID + rb")?\s+OWNER\s+TO\s+" + ID + rb"\s*;\s*\Z",
+    rb"\s*+ALTER\s++" + _THING + rb"(?:\s++USING\s++" + ID + rb")?\s++OWNER\s++TO\s++" + ID + rb"\s*+;\s*+\Z",
     re.IGNORECASE,
 )
 _NAMES = ID + rb"(?:\s*,\s*" + ID + rb")*"
