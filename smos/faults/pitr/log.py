@@ -11,15 +11,21 @@ from pathlib import Path
 from smos.faults.pitr.kinds import Kind
 from smos.faults.pitr.workspace import SEGMENT, PitrWorkspace
 from smos.faults.registry import caught, fault
-from smos.physical.wal import lsn_number, segment_name
+from smos.physical.wal import lsn_number, segment_name, split_name
 from smos.selftest.pitr import DIRECTORY, TAR
 from smos.target import Objectives
 from smos.verdict import Verdict
 
 
 def _fullest(work: PitrWorkspace) -> tuple[Path, int]:
-    """Return the needed segment that holds most, of those that others follow, and how many bytes it holds."""
-    found = ((path, len(path.read_bytes().rstrip(b"\0"))) for path in work.needed()[:-2])
+    """Return the segment that holds most, of those behind the backup's end that others follow, and its bytes.
+
+    A busy machine takes a backup slowly: what its own end lies in, or before, is no matter of how far the log leads.
+    """
+    manifest = json.loads((work.material.place / DIRECTORY / "backup_manifest").read_bytes())
+    end = max(lsn_number(item["End-LSN"]) for item in manifest["WAL-Ranges"]) // SEGMENT
+    behind = [path for path in work.needed()[:-2] if split_name(path.name, SEGMENT)[1] > end]
+    found = ((path, len(path.read_bytes().rstrip(b"\0"))) for path in behind)
     return max(found, key=lambda pair: pair[1])
 
 
