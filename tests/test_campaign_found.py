@@ -151,6 +151,13 @@ def test_a_coherent_manifest_does_not_contradict_itself() -> None:
     assert contradictions(manifest()) == ()
     encrypted = [item.model_dump() | {"path": f"{item.path}.age"} for item in manifest().artifacts]
     assert contradictions(manifest(artifacts=encrypted)) == ()
+    flat = [
+        item | {"path": item["path"].replace("n8n/toc.dat", "n8n.dump.zst")}
+        for item in (artifact.model_dump() for artifact in manifest().artifacts)
+    ]
+    assert contradictions(manifest(artifacts=flat, database={"directory": "databases/n8n.dump.zst"})) == (), (
+        "a dump in one file"
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     if manifest.finished < manifest.started:
         yield "it was finished before it was started"
     for entry in manifest.databases:
-        if not any(path == entry.directory or path.startswith(f"{entry.directory}/") for path in listed):
+        if not any(_holds(entry, path) for path in listed):
             yield f"the database {entry.name} lies in {entry.directory}, where no artifact is"
         yield from _of_database(entry)
     roles = manifest.roles.get("roles", {})
@@ -40,11 +40,17 @@ def _misplaced(manifest: Manifest, listed: set[str]) -> Iterator[str]:
     """Yield artifacts that no part claims (it would not be missed there), and volumes that claim another one's."""
     unspoken = listed - {path.removesuffix(SUFFIX) for _, path in _files(manifest)}
     for path in sorted(unspoken):
-        if not any(path.startswith(f"{entry.directory}/") for entry in manifest.databases):
+        if not any(_holds(entry, path) for entry in manifest.databases):
             yield f"{path} is an artifact, and nothing says of what"
     for volume in manifest.volumes:
         if not PurePosixPath(volume.archive).name.startswith(f"{volume.name}.tar"):
             yield f"the volume {volume.name} lies in {volume.archive}, which is called after another one"
+
+
+def _holds(entry: DatabaseEntry, path: str) -> bool:
+    """Tell whether an artifact is (of) a database's dump: a file, or a directory of them."""
+    directory = entry.directory.removesuffix(SUFFIX)
+    return path == directory or path.startswith(f"{directory}/")
 
 
 def _twice(manifest: Manifest) -> Iterator[str]:
