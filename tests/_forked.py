@@ -10,6 +10,7 @@ import atexit
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -247,8 +248,73 @@ def _entry(kind: str) -> Callable[[], Any]:
 
     from smos.pytest_arguments import join_arguments
 
+    _fork_workers()
     join_arguments(sys.argv)  # what the .pth file does at the start of an interpreter
     return console_main
+
+
+def _fork_workers() -> None:
+    """Let the workers of pytest-xdist begin where the imports have ended, too.
+
+    What forks them is forked here, before this process becomes their controller: nothing that a controller loads is
+    theirs. A worker sees what `python -u -c BOOTSTRAP` sees.
+    """
+    from execnet import gateway_io
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    if os.fork() == 0:
+        ours.close()
+        _serve_workers(theirs, gateway_io.popen_bootstrapline)
+    theirs.close()
+
+    class Worker:
+        """What execnet uses of subprocess.Popen; its two pipes are the worker's life line."""
+
+        def __init__(self) -> None:
+            given, feed = os.pipe()
+            answers, out = os.pipe()
+            request = json.dumps({"env": dict(os.environ), "cwd": str(Path.cwd())}).encode()
+            socket.send_fds(ours, [len(request).to_bytes(4, "big")], [given, out, 2])
+            ours.sendall(request)
+            os.close(given)
+            os.close(out)
+            _, (self._handle,), _, _ = socket.recv_fds(ours, 1, 1)
+            self.stdin, self.stdout = os.fdopen(feed, "wb"), os.fdopen(answers, "rb")
+
+        def wait(self) -> None:
+            select.select([self._handle], [], [])
+
+        def kill(self) -> None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def start(self: Any, args: Sequence[str], execmodel: Any) -> None:
+        assert args == [sys.executable, "-u", "-c", gateway_io.popen_bootstrapline], args
+        self.popen = Worker()
+        gateway_io.Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
+
+    gateway_io.Popen2IOMaster.__init__ = start  # type: ignore[method-assign]
+
+
+def _serve_workers(connection: socket.socket, bootstrap: str) -> None:
+    """Fork a worker for every request until the controller has gone. Only a worker leaves, as its interpreter would."""
+    while True:
+        head, fds, _, _ = socket.recv_fds(connection, 4, 3)
+        if len(head) < 4:
+            os._exit(0)
+        request = json.loads(_exactly(connection, int.from_bytes(head, "big")))
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            _become({"argv": ["-c"], **request}, fds)
+            sys.path[0] = ""
+            exec(bootstrap, {"__name__": "__main__"})  # noqa: S102  (what `python -c` does with it)
+            sys.exit()
+        for item in fds:
+            os.close(item)
+        handle = os.pidfd_open(pid)  # it is not waited for here, so this is no other process
+        socket.send_fds(connection, [b"1"], [handle])
+        os.close(handle)
 
 
 def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
