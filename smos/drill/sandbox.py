@@ -23,6 +23,10 @@ ADMIN_OPTIONS = (
 )
 """Given with the connection, so that settings which came with a backup can't change what the administrator does."""
 MIB = 2**20
+LEAST_BUFFERS = 32
+"""Mebibytes."""
+LARGEST_GROWTH = 32
+"""How many times larger than its backup a database may well be: zstd packs text, and no dump holds an index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +128,16 @@ def assert_sandbox(facts: SandboxFacts) -> None:
     )
 
 
-def loading_settings(memory: int, cores: int) -> dict[str, str]:
+def loading_settings(memory: int, cores: int, stored: int | None = None) -> dict[str, str]:
     """Return PostgreSQL settings for loading a sandbox as fast as it can; nothing in it is durable meanwhile.
 
-    memory: bytes of the machine that may be used, about. cores: processors. See `make_durable`.
+    memory: bytes of the machine that may be used, about. cores: processors. stored: bytes of the backup, where they
+    are known: buffers that a small one can't fill only take time to set up. See `make_durable`.
     """
     maintenance = max(64, min(1024, memory // MIB // 16))
+    buffers = min(1024, memory // MIB // 32)
+    if stored is not None:
+        buffers = min(buffers, stored * LARGEST_GROWTH // MIB)
     return {
         "fsync": "off",
         "synchronous_commit": "off",
@@ -141,19 +149,24 @@ def loading_settings(memory: int, cores: int) -> dict[str, str]:
         "max_wal_size": "8GB" if memory > 8 * 2**30 else "2GB",
         "checkpoint_timeout": "30min",
         "autovacuum": "off",
-        "shared_buffers": f"{max(32, min(1024, memory // MIB // 32))}MB",
+        "shared_buffers": f"{max(LEAST_BUFFERS, buffers)}MB",
         "maintenance_work_mem": f"{maintenance}MB",
         "max_parallel_maintenance_workers": str(max(0, min(4, cores - 1))),
         "max_connections": "100",
     }
 
 
+def settings_for(stored: int | None) -> Mapping[str, str]:
+    """Return `loading_settings` for this machine and a backup of `stored` bytes (None: of any size)."""
+    return loading_settings(_machine_memory(), os.cpu_count() or 1, stored)
+
+
 def _machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-LOADING_SETTINGS: Mapping[str, str] = loading_settings(_machine_memory(), os.cpu_count() or 1)
-"""`loading_settings` for this machine."""
+LOADING_SETTINGS: Mapping[str, str] = settings_for(None)
+"""For a backup of any size."""
 DURABLE_SETTINGS: Mapping[str, str] = {
     "fsync": "on",
     "synchronous_commit": "on",

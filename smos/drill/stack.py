@@ -4,7 +4,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from smos.drill.plan import RestorePlan
-from smos.drill.sandbox import LOADING_SETTINGS, SANDBOX_ADMIN
+from smos.drill.sandbox import SANDBOX_ADMIN, settings_for
 from smos.errors import ProvisionError
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.embedded.postgres import EmbeddedPostgres
@@ -38,7 +38,7 @@ def start_sandbox(owner: Owner, plan: RestorePlan, target: Target, servers: Serv
         owner,
         name="sandbox",
         installation=installation_for(plan),
-        settings=LOADING_SETTINGS,
+        settings=settings_for(plan.chosen.stored_bytes if plan.chosen else None),
         no_network=True,
         superuser=SANDBOX_ADMIN,
     )
