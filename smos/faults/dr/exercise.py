@@ -107,10 +107,16 @@ def drilled(check_id: str, work: Workspace) -> bool:
 
 def drill(work: Workspace, scope: Scope, base: Path | None = None, shelf: Shelf | None = None) -> DrillRecord:
     """Recover the copy once, with everything that strikes it, and return the record. See `exercise`."""
-    loan = shelf.begin() if shelf is not None and work.plain else None
-    with Owner("fault", base=base) as owner:
-        record = _drill(work, scope, owner, loan)
-    return replace(record, safety=replace(record.safety, sandbox_destroyed=not owner.run_dir.exists()))
+    if shelf is not None and work.plain:
+        loan = shelf.begin()
+        with shelf.room(loan) as room:
+            record = _drill(work, scope, room.owner, loan)
+        destroyed = not room.left
+    else:
+        with Owner("fault", base=base) as owner:
+            record = _drill(work, scope, owner, None)
+        destroyed = not owner.run_dir.exists()
+    return replace(record, safety=replace(record.safety, sandbox_destroyed=destroyed))
 
 
 @contextmanager

@@ -6,6 +6,8 @@ What a drill does with the manifest (plan, hashes, comparison, roles, questions)
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -31,17 +33,57 @@ class _Restored:
     readings: dict[str, Reading] = field(default_factory=dict)
 
 
-class Shelf:
-    """Holds the sandbox that was restored last. owner: has its servers, and outlives the drills."""
+@dataclass(slots=True)
+class Room:
+    """Where one drill works. left: whether something of it was left when it ended."""
 
-    def __init__(self, owner: Owner) -> None:
+    owner: Owner
+    left: bool = True
+
+
+class Shelf:
+    """Holds the sandbox that was restored last. owner: has its servers, and outlives the drills.
+
+    base: where the directories of the drills go.
+    """
+
+    def __init__(self, owner: Owner, base: Path) -> None:
         self._owner = owner
+        self._base = base
+        self._rooms: Owner | None = None
         self._last: _Restored | None = None
         self._idle: Sandbox | None = None
+        owner.before_close(self.close)
 
     def begin(self) -> "Loan":
         """Begin a drill."""
         return Loan(self)
+
+    @contextmanager
+    def room(self, loan: "Loan") -> Iterator[Room]:
+        """Give a drill a room, and clear it: the next one gets the same, unless this one started servers in it."""
+        if self._rooms is None:
+            self._rooms = Owner("fault", base=self._base)
+        owner = self._rooms
+        before = set(owner.run_dir.iterdir())
+        room = Room(owner)
+        try:
+            with owner.passing():
+                yield room
+        except BaseException:
+            self.close()
+            raise
+        if loan.shared:
+            room.left = set(owner.run_dir.iterdir()) != before
+        else:
+            self.close()
+            room.left = owner.run_dir.exists()
+
+    def close(self) -> None:
+        """End the room, with all that runs in it."""
+        if self._rooms is not None:
+            owner, self._rooms = self._rooms, None
+            owner.close()
 
     def take(self, plan: RestorePlan, target: Target) -> _Restored | None:
         """Return the sandbox for a plan: the kept one, or a new one; None where none can be shared."""
@@ -73,6 +115,11 @@ class Loan:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
         self._found: _Restored | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether its sandbox is one of the shelf's."""
+        return self._found is not None
 
     def start(self, owner: Owner, plan: RestorePlan, target: Target) -> Sandbox:
         """Start the drill's sandbox, or give the one that holds just what the plan restores."""

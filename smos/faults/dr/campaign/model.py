@@ -143,12 +143,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a level works with. pristine: gives a copy of the backups. signing_key: the one that signed them.
+    """What a level works with.
 
+    pristine: gives a copy of the backups, of so many sets (None: of all). signing_key: the one that signed them.
     shelf: keeps what was restored last: damage to a manifest or a volume restores the same databases again.
     """
 
-    pristine: Callable[[], Workspace]
+    pristine: Callable[[int | None], Workspace]
     signing_key: Path
     reference: Reference
     scratch: Path
@@ -159,7 +160,8 @@ class Bench:
 class Level:
     """A way to break backups. kinds: names of its steps. perform: does them to a copy, and says what it did.
 
-    examples: cases in a usual run. most: steps of one case.
+    examples: cases in a usual run. most: steps of one case. sets: how many of the newest there are (None: all): what
+    is put into the newest in the place of its own comes from the one before.
     """
 
     name: str
@@ -168,12 +170,13 @@ class Level:
     perform: Callable[[Bench, Workspace, Sequence[Step]], Truth]
     examples: int
     most: int = 1
+    sets: int | None = 2
 
 
 def attempt(bench: Bench, level: Level, draw: Draw) -> Result:
     """Break a copy, run the checks on it, and hold what they say against the oracle."""
     started = time.monotonic()
-    work = bench.pristine()
+    work = bench.pristine(level.sets)
     judged: dict[str, Judgement] = {}
     try:
         truth = level.perform(bench, work, draw.steps)

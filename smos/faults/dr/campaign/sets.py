@@ -126,4 +126,5 @@ SETS = Level(
     perform=perform,
     examples=4,
     most=2,
+    sets=None,
 )
