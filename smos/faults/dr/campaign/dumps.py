@@ -37,6 +37,9 @@ from smos.faults.dr.workspace import Workspace
 from smos.provision.embedded.postgres import EmbeddedPostgres
 
 TOOL_S = 120
+MAGIC = b"PGDMP"
+DATED_BYTES = 51
+"""Of an archive, up to the end of its date, in all versions of the format that are dumped here."""
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": lambda data: gzip.compress(data, 1, mtime=0),
     ".zst": partial(zstandard.compress, level=1),
@@ -62,7 +65,11 @@ OPTIONS = (
 
 
 def _lines(change: Callable[[Dice, list[bytes]], str], dice: Dice, data: bytes) -> tuple[bytes, str]:
-    lines = data.splitlines(keepends=True)
+    # An archive's header holds the moment of the dump as numbers, of which 10 and 13 would end a line.
+    dated = DATED_BYTES if data.startswith(MAGIC) else 0
+    lines = data[dated:].splitlines(keepends=True)
+    if dated:
+        lines[:1] = [data[:dated] + b"".join(lines[:1])]
     done = change(dice, lines)
     return b"".join(lines), done
 
