@@ -9,6 +9,7 @@ import pytest
 from smos.evidence import campaign as report
 from smos.faults.dr.campaign import LEVELS
 from smos.faults.dr.campaign.databases import compare
+from smos.faults.dr.campaign.dumps import LINES
 from smos.faults.dr.campaign.files import BYTES, snapshot
 from smos.faults.dr.campaign.levels import by_name, levels, share
 from smos.faults.dr.campaign.manifests import another, leaves
@@ -198,3 +199,17 @@ def test_the_report_counts_damage_survivors_and_defects(tmp_path: Path) -> None:
     assert text.count("Unlisted damage") == 1
     assert '- missed: n8n: a bit flipped: `["files"]`' in text
     assert "1 of 2 that changed something were noticed" in text
+
+
+@pytest.mark.parametrize("place", range(7), ids=["second", "minute", "hour", "day", "month", "year", "dst"])
+def test_the_moment_of_a_dump_does_not_decide_what_is_damaged(place: int) -> None:
+    """10 and 13 are ends of lines elsewhere; in an archive's header they are a second, an hour, November."""
+
+    def done(value: int) -> str:
+        date = [b"\0" + (value if number == place else 5).to_bytes(4, "little") for number in range(7)]
+        header = b"PGDMP" + bytes((1, 16, 0, 4, 8, 3, 1)) + b"".join(date)
+        changed, said = LINES["repeat a line"](Dice([7]), header + b"\0\4\0\0\0shop\n" + b"more\n" * 9)
+        assert changed != header
+        return said
+
+    assert {done(value) for value in range(61)} == {done(5)}
