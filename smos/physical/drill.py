@@ -391,7 +391,6 @@ class Drill:
         last = last and _apart(list(fetched.spaces.values()))
         if last:
             room = Path(tempfile.mkdtemp(prefix="recover-", dir=fetched.data.parent))
-            self._owner.give(room)
             self._spent.add(prepared.backup.id)
         else:
             room = self._owner.directory("recover", memory=fetched.bytes < 256 << 20)
@@ -408,6 +407,7 @@ class Drill:
             link.symlink_to(place)
             self._owner.give(link)
         (data / "tablespace_map").unlink(missing_ok=True)  # the links are right already
+        self._owner.give(room)
         return room, data
 
 

@@ -4,6 +4,7 @@ Untrusted input: no link is followed but those of tablespaces that stay inside o
 of the destination; what is neither file nor directory is refused; sizes are bounded.
 """
 
+import errno
 import os
 import re
 import stat
@@ -151,8 +152,7 @@ class Fetcher:
                 self._mkdir(target / item.name)
                 self._copy_tree(Path(item.path), target / item.name, links, f"{relative}/")
             elif stat.S_ISREG(status.st_mode):
-                self._count(status.st_size)
-                self._copy(item.path, f"{target}/{item.name}", status.st_size)
+                self._copy(item.path, f"{target}/{item.name}")
             elif stat.S_ISLNK(status.st_mode):
                 links[relative] = str(Path(item.path).readlink())
             else:
@@ -259,17 +259,23 @@ class Fetcher:
                 out.write(block)
         self._give(path)
 
-    def _copy(self, source: str, target: str, size: int) -> None:
-        """Copy one file to its end, without the objects of Python's files: a cluster has a thousand small ones.
-
-        size: what it is thought to hold, so that no more room is made than it takes.
-        """
-        step = min(size + 1, _COPY_BYTES)
+    def _copy(self, source: str, target: str) -> None:
+        """Copy one file to its end, without the objects of Python's files: a cluster has a thousand small ones."""
         reader = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
+            status = os.fstat(reader)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "was a regular file a moment ago", source)
+            size = status.st_size
+            self._count(size)
+            step = min(size + 1, _COPY_BYTES)  # no more room is made than it takes
             writer = os.open(target, _NEW, 0o600)
             try:
                 while block := os.read(reader, step):
+                    size -= len(block)
+                    if size < 0:  # it grows under our hands
+                        self._add(len(block))
+                        step = _COPY_BYTES
                     while block:  # a write may take a part only
                         block = block[os.write(writer, block) :]
             finally:
@@ -280,8 +286,11 @@ class Fetcher:
 
     def _count(self, size: int) -> None:
         self._files += 1
-        self._bytes += size
         if self._files > self._limits.files:
             raise _Over(f"more than {self._limits.files} files")
+        self._add(size)
+
+    def _add(self, size: int) -> None:
+        self._bytes += size
         if self._bytes > self._limits.bytes:
             raise _Over(f"more than {self._limits.bytes} bytes")

@@ -206,7 +206,6 @@ class PgBackRestStore:
             "log-level-console=info",
             "log-level-file=off",
             "process-max=2",
-            "job-retry-interval=1",  # 15 s would pass before a damaged file is read for the third time
             f"[{self._stanza}]",
             f"pg1-path={scratch}/nothing",
         ]

@@ -111,7 +111,8 @@ class Owner:
     def passing(self) -> Iterator[None]:
         """Remove the directories that are made within at its end, not only with the run: for many short works in turn.
 
-        One after the other, and by one thread; processes are the caller's to end.
+        One work after the other; processes are the caller's to end. Raises ProvisionError when one has not ended yet,
+        OSError when something can't be removed, after all that can be is.
         """
         if self._passing is not None:
             raise ProvisionError("A work of this run has not ended yet", remedy="one at a time")
@@ -121,8 +122,9 @@ class Owner:
             yield
         finally:
             self._passing = None
-            for path in made:
-                guard.remove_tree(path)
+            with contextlib.ExitStack() as stack:  # one that can't be removed keeps no other one
+                for path in made:
+                    stack.callback(guard.remove_tree, path)
 
     def socket_directory(self, name: str) -> Path:
         """Make an owned directory whose path is short enough for the socket of any server."""
@@ -350,7 +352,8 @@ class Owner:
             "runner": self._creator,
             "record": str(self._record),
         }
-        kept = ("-X", f"pycache_prefix={sys.pycache_prefix}") if sys.pycache_prefix else ()
+        # It does not run in our working directory.
+        kept = ("-X", f"pycache_prefix={Path(sys.pycache_prefix).absolute()}") if sys.pycache_prefix else ()
         if sys.dont_write_bytecode:
             kept = (*kept, "-B")
         program = [sys.executable, "-I", "-S", *kept, "-c", GUARD, str(Path(guard.__file__).parent)]

@@ -97,7 +97,7 @@ class Copies:
         except BaseException:
             server.kill()
             raise
-        if _emptied(server) == pristine:
+        if _found_empty(server, pristine):
             self._servers[installation] = (server, pristine)
         else:
             server.kill()
@@ -184,6 +184,14 @@ def _emptied(server: EmbeddedPostgres) -> str:
                 with suppress(psycopg.Error):  # what stays is seen below
                     admin.execute(f"DROP {kind[0]} {ident(name)} {kind[1]}".encode())
         return repr(admin.execute(_WHOLE_SERVER.encode()).fetchone())
+
+
+def _found_empty(server: EmbeddedPostgres, pristine: str) -> bool:
+    """Tell whether it holds what it held before there was a copy; one that doesn't let itself be emptied does not."""
+    try:
+        return _emptied(server) == pristine
+    except psycopg.Error:
+        return False
 
 
 def _installation(schema: Schema, *, ssl: bool) -> PostgresInstallation:
