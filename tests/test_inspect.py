@@ -49,7 +49,8 @@ from tests._backup_kit import (
 
 NAME = "smarteros-20261123_020000"
 TRAILER = b"--\n-- PostgreSQL database dump complete\n--\n\n"
-ARTIFACT, SET = TypeAdapter(ArtifactFacts), TypeAdapter(SetFacts)  # made once: making one takes longer than its work
+# Made once: making one takes longer than its work.
+ARTIFACT, SET = TypeAdapter(ArtifactFacts), TypeAdapter(SetFacts)
 
 
 def inspect(

@@ -3,6 +3,7 @@
 import bz2
 import hashlib
 import os
+import stat
 import struct
 import subprocess
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from smos.physical.archive import read_archive
 from smos.physical.barman import _backup, _spaces
 from smos.physical.drill import END, MOMENT
 from smos.physical.facts import AttemptFacts, Outcome, PreparedFacts
+from smos.physical.fetch import Fetcher
 from smos.physical.label import ManifestHead, read_label
 from smos.physical.reasons import reason_in
 from smos.physical.relations import Relation, judge_files, told_of
@@ -28,7 +30,7 @@ from smos.physical.staging import restore_command
 from smos.physical.store import BaseBackup, Form
 from smos.physical.tools import _BAD_PAGE, Control
 from smos.physical.wal import LONG_HEADER, segment_name
-from smos.target import Objectives
+from smos.target import Limits, Objectives
 from smos.verdict import Problem, Verdict
 from tests.test_pitr import attempt, record
 
@@ -348,3 +350,39 @@ def test_a_machine_that_is_short_of_something_is_not_blamed_on_the_backup() -> N
     )
     judgement = judge("PITR-02", record(end), Objectives())
     assert (judgement.verdict, codes(judgement.findings)) == (Verdict.NOT_PROVEN, ["log-not-replayed"])
+
+
+def growing(status: os.stat_result) -> os.stat_result:
+    """Return what is known of a file that was empty when it was opened."""
+    return os.stat_result([*status[:6], 0, *status[7:10]])
+
+
+@pytest.mark.parametrize("room", [1 << 20, 4 << 20])
+def test_a_file_that_grows_while_it_is_fetched_is_copied_to_its_end_within_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "heap").write_bytes(os.urandom(2 << 20))
+    fetcher = Fetcher(tmp_path, store, Limits(bytes=room), lambda _: None)
+    truth = os.fstat
+    monkeypatch.setattr(os, "fstat", lambda fd: growing(truth(fd)))
+    fetched = fetcher.fetch(replace(BACKUP, place=store), "fetched")
+    assert [problem.code for problem in fetched.problems] == ([] if room > 2 << 20 else ["limit-exceeded"])
+    copied = (fetched.data / "heap").read_bytes()
+    assert len(copied) <= room
+    assert (copied == (store / "heap").read_bytes()) is (room > 2 << 20)
+
+
+def test_a_file_that_became_something_else_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "heap").write_bytes(b"rows")
+    fetcher = Fetcher(tmp_path, store, Limits(), lambda _: None)
+    pipe = os.stat_result([stat.S_IFIFO, *store.stat()[1:10]])
+    monkeypatch.setattr(os, "fstat", lambda _: pipe)
+    fetched = fetcher.fetch(replace(BACKUP, place=store), "fetched")
+    assert [problem.code for problem in fetched.problems] == ["backup-unread"]
+    assert not (fetched.data / "heap").exists()
