@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from smos.backup.coherence import contradictions
+from smos.backup.coherence import LISTED, contradictions
 from smos.backup.entries import DifferenceKind, EntriesError, read_entries
 from smos.backup.manifest import Manifest
 from smos.backup.signing import sign_manifest, verify_manifest
@@ -194,13 +194,85 @@ def test_a_coherent_manifest_does_not_contradict_itself() -> None:
         ({"volumes": [volume("v"), volume("v")]}, "the volume v is named 2 times"),
         ({"databases_": 2}, "the database n8n is named 2 times"),
         ({"artifacts_": 2}, "the artifact vault/s is named 2 times"),
-        ({"finished": "2026-01-02T03:04:04Z"}, "finished before it was started"),
+        ({"finished": "2026-01-02T02:59:04Z"}, "finished before it was started"),
+        ({"database": {"content": {"catalogue": {"server_version_num": []}}}}, "another server version"),
+        ({"database": {"content": {"catalogue": {"server_version_num": {}}}}}, "another server version"),
+        ({"database": {"content": {"server_version_num": []}}}, "two server versions"),
+        ({"database": {"content": {"heartbeat_at": [{}]}}}, "two newest heartbeats"),
+        ({"globals_path": "databases/n8n/toc.dat"}, "globals lies in databases/n8n/toc.dat, which is a"),
         ({"roles": {"roles": []}}, "roles have no names"),
         ({"roles": {"roles": None}}, "roles have no names"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_found(changes: dict[str, object], words: str) -> None:
     assert words in " | ".join(contradictions(manifest(**changes)))
+
+
+def dumps(databases: dict[str, str], *paths: str) -> tuple[str, ...]:
+    """Return what a manifest contradicts that has nothing but databases (name to directory) in these files."""
+    entry = manifest().databases[0].model_dump(mode="json")
+    return contradictions(
+        manifest(
+            databases=[entry | {"name": name, "directory": place} for name, place in databases.items()],
+            artifacts=[{"path": path, "bytes": 1, "sha256": "0"} for path in paths],
+            volumes=[], vault=None, globals_path=None,
+        )
+    )  # fmt: skip
+
+
+def test_only_a_file_loses_the_suffix_of_encrypted_ones() -> None:
+    both = {"a": "databases/a", "a.age": "databases/a.age"}
+    assert dumps(both, "databases/a/toc.dat", "databases/a.age/toc.dat") == ()
+    assert dumps(both, "databases/a/toc.dat.age", "databases/a.age/toc.dat.age") == ()
+    assert dumps({"a.age": "databases/a.age"}, "databases/a.age/toc.dat") == ()
+    for spelling in ("databases/a.dump", "databases/a.dump.age"):
+        assert dumps({"a": spelling}, "databases/a.dump.age") == (), "an encrypted single file"
+    assert dumps(both, "databases/a.age", "databases/a.age.age") == (), "two of them"
+
+
+@pytest.mark.parametrize(
+    ("databases", "paths", "words"),
+    [
+        ({"a": "d/a", "b": "d/a.age"}, ["d/a.age/toc.dat"], "the database a lies in d/a, where no artifact is"),
+        ({"a": "d/a", "b": "d/a.age"}, ["d/a/toc.dat"], "the database b lies in d/a.age, where no artifact is"),
+        ({"a": "d/a", "b": "d/a.age"}, ["d/a.age"], "d/a.age is of two databases"),
+        ({"a": "d", "b": "d/b"}, ["d/toc.dat", "d/b/toc.dat"], "d/b lies in d, and they are of two"),
+        ({"a": "d", "b": "d/b.dump"}, ["d/toc.dat", "d/b.dump"], "d/b.dump lies in d, and they are of two"),
+        ({"a": "d/a", "b": "d/a"}, ["d/a/toc.dat"], "what lies in d/a is named 2 times"),
+        ({"a": "d/a"}, ["d/a/toc.dat", "d/a!/toc.dat"], "d/a!/toc.dat is an artifact, and nothing"),
+    ],
+)  # fmt: skip
+def test_two_databases_in_one_place_are_found(
+    databases: dict[str, str], paths: list[str], words: str
+) -> None:
+    assert words in " | ".join(dumps(databases, *paths))
+    apart = {"a": "d/a", "b": "d/b"}
+    assert dumps(apart, "d/a/toc.dat", "d/a/1.dat", "d/b/toc.dat") == ()
+
+
+def test_a_clock_that_was_set_back_during_a_backup_is_no_contradiction() -> None:
+    assert contradictions(manifest(finished="2026-01-02T03:00:05Z")) == ()
+    assert contradictions(manifest(started="9999-12-31T23:59:59-14:00", finished="0001-01-01T00:00:00+14:00"))
+
+
+@pytest.mark.timeout(60)
+def test_contradictions_without_end_are_counted_and_hold_nobody_up() -> None:
+    number = 20_000
+    databases = {f"b{n}": f"databases/b{n}" for n in range(number)}
+    found = dumps(databases, *(f"other/{n}" for n in range(number)))
+    assert len(found) == LISTED + 1
+    assert found[-1] == f"and {2 * number - LISTED} contradictions more"
+    nested = {f"b{n}": "d" + "/d" * n for n in range(1000)}
+    assert len(dumps(nested, "d" + "/d" * 1000)) == LISTED + 1
+
+
+@pytest.mark.parametrize("version", ["1e999", "[]", "{}", "null", "NaN"])
+def test_a_version_that_is_no_number_is_no_content(version: str) -> None:
+    whole = contents(LargeObjects(count=1, bytes=7, hash="1:2")).to_json()
+    with pytest.raises(ValueError, match=r"content of a database|cannot convert float NaN"):
+        DatabaseContent.from_json(
+            whole | {"server_version_num": json.loads(version.replace("1e999", "Infinity"))}
+        )
 
 
 def test_a_database_that_became_a_template_is_found() -> None:

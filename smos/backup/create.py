@@ -141,7 +141,8 @@ def create_backup(
             source=source.name,
             tool=f"smarteros-verify {__version__}",
             started=started,
-            finished=clock.now(),
+            # Never before what was read: somebody may have set the clock back meanwhile.
+            finished=max(clock.now(), started, *(entry.snapshot_at for entry in entries)),
             system_identifier=system_identifier,
             globals_path=globals_path,
             roles=roles,

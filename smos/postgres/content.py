@@ -151,7 +151,7 @@ class DatabaseContent:
                 row_security_probed=bool(data["row_security_probed"]),
                 problems=tuple(Problem(str(code), str(detail)) for code, detail in data["problems"]),
             )
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
             raise ValueError(f"not the content of a database: {type(error).__name__} {error}") from error
 
 
