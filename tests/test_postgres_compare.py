@@ -117,6 +117,20 @@ def test_a_manifest_of_before_comments_and_settings_of_all_roles_says_nothing_of
     )
 
 
+def test_memberships_of_predefined_roles_count_where_the_manifest_lists_them():
+    source = deepcopy(SOURCE)
+    given = {**source["memberships"][0], "member": "pg_monitor"}
+    found = {**deepcopy(source), "memberships": [*source["memberships"], given], "predefined_members": True}
+    assert compare_roles(source, found) == (), "earlier manifests left them out"
+    listed = {**source, "predefined_members": True}
+    extra = ("membership-extra", "membership:pg_monitor in reader")
+    assert [(item.code, item.object) for item in compare_roles(listed, found)] == [extra]
+    missing = ("membership-missing", "membership:pg_monitor in reader")
+    assert [(item.code, item.object) for item in compare_roles(found, listed)] == [missing]
+    other = {**found, "memberships": [*found["memberships"], {**given, "member": "intruder"}]}
+    assert [item.object for item in compare_roles(source, other)] == ["membership:intruder in reader"]
+
+
 def test_an_unreadable_password_is_no_difference():
     assert codes(lambda r: r["roles"]["app"].update(has_password=None)) == set()
 

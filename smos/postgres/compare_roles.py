@@ -10,6 +10,8 @@ _NOT_COMPARED = {"bootstrap", "has_password", "comment"}
 """By the rule of all attributes; what else is asked of them stands below."""
 _ALL = "settings_of_all"
 """What ALTER ROLE ALL set. Earlier manifests don't say, as of comments."""
+_PREDEFINED_MEMBERS = "predefined_members"
+"""Said where memberships of predefined roles were listed; earlier manifests left them out."""
 
 
 def compare_roles(
@@ -95,7 +97,10 @@ def _memberships(
             if value is not None and found is not None and value != found:
                 yield Difference("membership-changed", key, f"{option}: {contrast(value, found)}")
     skip = {*ignore, *(names.superusers or ())}
+    listed = _PREDEFINED_MEMBERS in expected
     for role, member in after.keys() - before.keys():
+        if member.startswith("pg_") and not listed:
+            continue
         if member not in skip and role not in ignore:
             yield Difference("membership-extra", f"membership:{member} in {role}", "not in the source")
 

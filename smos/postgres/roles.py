@@ -44,9 +44,9 @@ def read_roles(connection: "psycopg.Connection[Any]") -> dict[str, Any]:
     """Read roles and what else is global; plain JSON values, never a password or its hash.
 
     Keys: `roles` (name to attributes; `has_password` is None where the connected role may not know),
-    `memberships` (list of {role, member, grantor, admin, inherit, set}), `settings` (role to list of
-    `name=value`), `settings_of_all` (of ALTER ROLE ALL), `tablespaces`, `parameters` (name to access list,
-    PostgreSQL 15 and newer).
+    `memberships` (list of {role, member, grantor, admin, inherit, set}), `predefined_members` (true: they are among
+    them, which earlier manifests don't say), `settings` (role to list of `name=value`), `settings_of_all` (of ALTER
+    ROLE ALL), `tablespaces`, `parameters` (name to access list, PostgreSQL 15 and newer).
 
     Predefined roles (`pg_…`) are left out, and so is what initdb made them members of; other memberships in them,
     and theirs in other roles, are not.
@@ -79,6 +79,7 @@ def read_roles(connection: "psycopg.Connection[Any]") -> dict[str, Any]:
     return {
         "roles": dict(sorted(roles.items())),
         "memberships": sorted(memberships, key=lambda m: (m["role"], m["member"], m["grantor"])),
+        "predefined_members": True,
         "settings": dict(sorted(settings.items())),
         "settings_of_all": of_all,
         "tablespaces": dict(sorted(tablespaces.items())),
