@@ -27,7 +27,7 @@ from smos.drill.feed import Failure, end_process, tool_process
 from smos.drill.job import Job
 from smos.drill.restore_facts import DatabaseRestore, DumpSource
 from smos.drill.rows import load_rows
-from smos.drill.sqlrules import HOSTILE, Action, judge
+from smos.drill.sqlrules import HOSTILE, UNEXPECTED, Action, judge
 from smos.drill.sqlstream import FLAWS, Command, Event, Flaw, SqlLexer, Statement
 from smos.drill.staging import Staged, give, remove, stage
 from smos.drill.textdump import LimitError, Watch, feed_text, named_database
@@ -268,6 +268,10 @@ class ArchiveRestore:
             job.note(ruling.code, what)
         elif ruling.action in {Action.GAP, Action.FEED}:
             job.gap(ruling.code, what)
+        elif ruling.kind.startswith("DROP "):
+            job.gap(
+                UNEXPECTED, f"{entry.kind} {entry.tag[:80]}: {ruling.kind}: a dump in this format has none"
+            )
         elif ruling.action is not Action.SKIP:
             job.refuse(
                 HOSTILE, f"{entry.kind}: {ruling.kind}", None, ruling.detail or "not what pg_dump writes here"

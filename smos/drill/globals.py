@@ -211,15 +211,18 @@ class Globals:
     def _drop(self, reader: Reader) -> None:
         """`pg_dumpall --clean` drops first and creates then; what is dropped after it was made would be gone."""
         kind = reader.next().word
-        if kind in {"DATABASE", "TABLESPACE"}:
-            return
-        if kind not in {"ROLE", "USER"}:
+        if kind not in {"DATABASE", "TABLESPACE", "ROLE", "USER", "GROUP"}:
             raise ValueError("no such object")
         reader.accept("IF", "EXISTS")
-        name = reader.name()
+        names = reader.names()
+        if kind == "DATABASE":
+            if self.roles or self.tablespaces:
+                raise ValueError("it comes after something was made")
+            return
         reader.end()
-        if name in self.roles:
-            raise ValueError("the role was created before")
+        made = self.tablespaces if kind == "TABLESPACE" else self.roles
+        if any(name in made for name in names):
+            raise ValueError("it was created before")
 
     def _comment(self, reader: Reader) -> None:
         reader.expect("ON")

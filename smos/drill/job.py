@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import psycopg
 
 from smos.backup.model import ArtifactKind
+from smos.drill.cleaning import Cleaning
 from smos.drill.context import Context
 from smos.drill.databases import DatabasePlan
 from smos.drill.explain import explain, newer, place
@@ -71,6 +72,7 @@ class Job:
         self._left_out: dict[str, None] = {}
         self._grants: list[Statement] = []
         self._early = True
+        self._cleaning = Cleaning()
         self._copying = False
         self._placeholders: set[str] = set()
         self._opened = False
@@ -182,6 +184,7 @@ class Job:
             self.complete = False
             self.bytes_read += len(event.text)
             self._early = False
+            self._cleaning.begin()
             self._feed(event.text, "INSERT", "", event.line)
         elif isinstance(event, Statement):
             self.bytes_read += len(event.text)
@@ -208,6 +211,8 @@ class Job:
             server_version_num=self.context.version,
             features=self.context.features,
         )
+        if ruling.action is not Action.GLOBAL and self._cleaning.heads(statement, ruling):
+            return
         if ruling.kind not in {"SET", "SELECT set_config"} and ruling.action not in {
             Action.DATABASE,
             Action.SKIP,
@@ -215,6 +220,9 @@ class Job:
             self.complete = False  # whatever trailer was seen before: this belongs to the database as well
         self._copying = False
         where = f"{place(statement.line)}{ruling.kind}: {ruling.detail}"
+        for detail in (self._cleaning.drops(statement, ruling), self._cleaning.note(statement, ruling)):
+            if detail:
+                self.gap(UNEXPECTED, f"{place(statement.line)}{ruling.kind}: {detail}")
         if ruling.action is Action.REFUSE:
             if ruling.code == "client-encoding":
                 self.gap(ruling.code, where)
@@ -222,7 +230,7 @@ class Job:
             else:
                 self.refuse(ruling.code, ruling.kind, statement.line, ruling.detail)
         elif ruling.action is Action.GLOBAL:
-            if not ruling.kind.startswith("DROP"):
+            if not ruling.kind.startswith("DROP"):  # a DROP is told above
                 self.refuse(HOSTILE, ruling.kind, statement.line, "roles belong to the globals")
         elif self.stopped:
             return  # only refusals still count

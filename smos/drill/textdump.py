@@ -14,9 +14,10 @@ from smos.backup.streams import StreamFault, decompress
 from smos.drill.context import Context
 from smos.drill.databases import DatabasePlan, database_name
 from smos.drill.globals import GlobalsReader
-from smos.drill.job import Job
+from smos.drill.job import MOST, Job
 from smos.drill.restore_facts import DatabaseRestore, DumpSource
 from smos.drill.sandbox import SYSTEM_DATABASES
+from smos.drill.sqlobjects import kind_of
 from smos.drill.sqlrules import HOSTILE, UNEXPECTED, Action, judge
 from smos.drill.sqlstream import Command, Comment, Event, Flaw, SqlLexer, Statement
 from smos.drill.sqltokens import Reader, tokenize
@@ -28,6 +29,9 @@ GRACE = 16 * 2**20
 CLUSTER = b"-- PostgreSQL database cluster dump"
 DATABASE = b"-- PostgreSQL database dump"
 COMPLETE = b" complete"
+CLUSTER_WIDE = frozenset(
+    {"DROP DATABASE", "DROP ROLE", "DROP USER", "DROP GROUP", "DROP OWNED", "DROP TABLESPACE"}
+)
 
 
 @dataclass(slots=True)
@@ -84,6 +88,7 @@ class TextRestore:
         self._source = source
         self._watch = watch
         self._plans: dict[str, DatabasePlan] = {}
+        self._dropped: dict[str, int] = {}
         self._job: Job | None = None
         self._finished: dict[str, Future[DatabaseRestore]] = {}
         self._globals: GlobalsReader | None = None
@@ -117,6 +122,8 @@ class TextRestore:
                 self._job.complete = False
             self._close_job()
             self._apply_globals()
+            for name, line in self._dropped.items():
+                self._problem(UNEXPECTED, f"line {line}: DROP DATABASE: {name} is not made again")
             restored = [future.result() for future in self._finished.values()]
         if not restored and not self.problems:
             self._problem("dump-empty", "it holds no database")
@@ -135,7 +142,8 @@ class TextRestore:
             self._fault = Problem("file-unreadable", error.strerror or "it can't be read")
 
     def _problem(self, code: str, detail: str) -> None:
-        self.problems.append(Problem(code, f"{self._source.path.name}: {detail}"))
+        if len(self.problems) < MOST or code == HOSTILE:
+            self.problems.append(Problem(code, f"{self._source.path.name}: {detail}"))
 
     def _broken(self, fault: Problem) -> None:
         self._problem(fault.code, fault.detail)
@@ -223,6 +231,8 @@ class TextRestore:
     def _of_database(self, statement: Statement) -> bool:
         """Take CREATE DATABASE and what else concerns a database as a whole, by the name in it."""
         head = statement.skeleton.lstrip()[:8].upper()
+        if head.startswith(b"DROP"):
+            return self._drop(statement)
         if not head.startswith((b"CREATE", b"ALTER", b"GRANT", b"REVOKE", b"COMMENT")):
             return False
         ruling = judge(statement, server_version_num=self._context.version, features=())
@@ -233,7 +243,31 @@ class TextRestore:
             self._refuse(ruling.kind, statement.line)
         else:
             self._plan(name).take(statement, ruling.kind)
+            if self._plan(name).known:
+                self._dropped.pop(name, None)
         return True
+
+    def _drop(self, statement: Statement) -> bool:
+        """Take a DROP of a database, a role or a tablespace: of what was made before, psql would have nothing left.
+
+        pg_dumpall drops roles and tablespaces at its head only; of a database it writes `DROP` and `CREATE` together.
+        """
+        kind = kind_of(statement.skeleton)
+        if kind not in CLUSTER_WIDE:
+            return False
+        if kind != "DROP DATABASE":
+            if self._globals is None:
+                self._problem(UNEXPECTED, f"line {statement.line}: {kind}: it belongs to the head of globals")
+            return self._globals is None
+        name = named_database(statement)
+        job = self._job
+        held = job is not None and job.name == name and job.touched
+        if name is None or held or name in self._finished or self._plan(name).known:
+            what = name or "a database that can't be told"
+            self._problem(UNEXPECTED, f"line {statement.line}: {kind}: {what} was made before")
+        elif self._globals is None:
+            self._dropped[name] = statement.line
+        return self._globals is None
 
     # --- jobs ---------------------------------------------------------------------------------------------------
 
@@ -295,6 +329,7 @@ def named_database(statement: Statement) -> str | None:
         reader = Reader(tokens)
         while not reader.accept("DATABASE"):
             reader.next()
+        reader.accept("IF", "EXISTS")
         return reader.name()
     except ValueError:
         return None
