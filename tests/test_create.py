@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import zstandard
 
+from smos.backup.coherence import contradictions
 from smos.backup.create import BackupSource, create_backup
 from smos.backup.manifest import MANIFEST_NAME, read_manifest
 from smos.clock import ShiftedClock, SystemClock
@@ -56,6 +57,45 @@ def test_dates_come_from_the_injected_clock(postgres: EmbeddedPostgres, tmp_path
     assert manifest is not None
     assert timedelta(days=2, hours=23) < datetime.now(UTC) - manifest.started < timedelta(days=3, hours=1)
     assert manifest.started.strftime("smos-%Y%m%d_%H%M%S") == path.name
+
+
+class SetBack:
+    """A clock that runs, and is an hour behind from its third reading on: after the dump's snapshot was taken."""
+
+    readings = 0
+
+    def now(self) -> datetime:
+        """Return the moment that it shows."""
+        self.readings += 1
+        return datetime.now(UTC) - timedelta(hours=1 if self.readings > 2 else 0)
+
+
+def test_a_clock_that_is_set_back_ends_no_backup_before_it_was_read(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    clock = SetBack()
+    manifest = read_manifest(create_backup(source_of(postgres, "n8n"), tmp_path, clock=clock))
+    assert manifest is not None
+    assert clock.readings > 2
+    assert manifest.finished == manifest.databases[0].snapshot_at >= manifest.started
+    assert contradictions(manifest) == ()
+
+
+def test_the_manifest_lists_predefined_roles_that_became_members(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    with psycopg.connect(postgres.endpoint.conninfo("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE ROLE seen_by_monitors")
+        connection.execute("GRANT seen_by_monitors TO pg_monitor")
+        try:
+            manifest = read_manifest(create_backup(source_of(postgres, "n8n"), tmp_path, clock=SystemClock()))
+        finally:
+            connection.execute("DROP ROLE seen_by_monitors")
+    assert manifest is not None
+    assert manifest.roles["predefined_members"] is True
+    given = [(item["role"], item["member"]) for item in manifest.roles["memberships"]]
+    assert ("seen_by_monitors", "pg_monitor") in given
+    assert not [pair for pair in given if all(name.startswith("pg_") for name in pair)], "initdb's own"
 
 
 def test_an_interrupted_backup_leaves_nothing_that_looks_like_one(
