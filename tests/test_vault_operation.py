@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,16 @@ from smos.checks.vault.exercise import AREAS, exercise
 from smos.checks.vault.rules import Rule
 from smos.faults.registry import cases
 from smos.faults.vault.servers import Fronted
+from smos.faults.vault.work import working
 from smos.provision.certificates import make_certificate
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.embedded.stack import stack_text
 from smos.provision.owner import Owner
 from smos.target import Provision, Settings, Target, VaultTarget
-from smos.vault.access import load_matrix
+from smos.vault.access import AccessFacts, Verb, load_matrix
 from smos.vault.facts import VaultFacts
 from smos.vault.model import CLIENT_ERRORS, opened
+from smos.vault.verify.access import MatrixFacts
 from smos.vault.verify.bare import LIVE, health_status, opened_up
 from smos.vault.verify.deployment import deployment
 from smos.vault.verify.devices import keeps
@@ -30,11 +33,11 @@ from smos.vault.verify.metrics import samples
 from smos.vault.verify.probe import Probe, ProbeFacts
 from smos.vault.verify.process import read_process
 from smos.vault.verify.snapshot import RecoveredFacts, declared_roles
-from smos.vault.verify.stand import stand_up
+from smos.vault.verify.stand import Stand, stand_up
 from smos.vault.verify.subject import Subject
 from smos.vault.verify.template import Templates
 from smos.vault.verify.tls import read_tls
-from smos.verdict import Verdict
+from smos.verdict import Judgement, Verdict, fail
 
 ROOT = Path(__file__).resolve().parent.parent
 MINE = {check: area for check, area in AREAS.items() if check >= "VAULT-08"}
@@ -207,7 +210,68 @@ def test_a_check_that_left_parts_of_its_course_out_is_not_proven(
     subject = Subject(endpoint=EmbeddedOpenBao(owner, name="never-started").endpoint)
     judgement = exercise(check, VaultLab(subject=subject, owner=lambda: owner, parts=frozenset(parts)))
     assert judgement.verdict is Verdict.NOT_PROVEN
-    assert {finding.code for finding in judgement.findings} == {"vault-not-asked"}
+    assert {finding.code for finding in judgement.findings} == {"vault-not-asked", "vault-narrowed"}
+
+
+@pytest.mark.parametrize(
+    "narrowing",
+    [
+        {"parts": frozenset({"tokens", "api", "tls", "files", "deployment"})},
+        {"paths": ("mcp/",)},
+        {"subject_alone": True},
+    ],
+)
+def test_a_narrowed_check_is_not_proven_whatever_its_judge_says(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch, narrowing: dict[str, Any]
+) -> None:
+    area = "smos.checks.vault.hardening"
+    monkeypatch.setattr("smos.vault.verify.hardening.observe", lambda _lab: ProbeFacts(probes=()))
+    monkeypatch.setattr(f"{area}.judge", lambda _facts: Judgement((), {"seen": 1}))
+    lab = VaultLab(
+        subject=Subject(endpoint=EmbeddedOpenBao(owner, name="never-asked").endpoint), owner=lambda: owner
+    )
+    assert exercise("VAULT-12", lab).verdict is Verdict.PASS
+    narrowed = exercise("VAULT-12", lab.but(**narrowing))
+    assert [(item.code, item.verdict) for item in narrowed.findings] == [
+        ("vault-narrowed", Verdict.NOT_PROVEN)
+    ]
+    assert narrowed.facts == {"seen": 1}
+    wrong = fail("hardening-cors", "everybody may", "mend it")
+    monkeypatch.setattr(f"{area}.judge", lambda _facts: Judgement((wrong,)))
+    assert exercise("VAULT-12", lab.but(**narrowing)).verdict is Verdict.FAIL
+
+
+def test_a_fault_may_narrow_a_check_only_where_a_pristine_vault_is_seen_to_be_quiet(owner: Owner) -> None:
+    subject = Subject(endpoint=EmbeddedOpenBao(owner, name="never-run").endpoint)
+    stand = Stand(
+        server=EmbeddedOpenBao(owner, name="never-up"), escrow=Path("none"), subject=subject, root_token=None
+    )
+    with working(stand, VaultLab(subject=subject, owner=lambda: owner)) as work:
+        work.look_at("deployment")
+        assert work.run("VAULT-12").verdict is Verdict.NOT_PROVEN
+        work.look_at("deployment", "tls")
+        with pytest.raises(ValueError, match="NARROWINGS"):
+            work.run("VAULT-12")
+
+
+def test_every_cell_of_the_matrix_must_have_been_tried() -> None:
+    matrix = load_matrix()
+    cells = tuple(
+        AccessFacts(role=role, path=rule.path, verb=verb, expected=False, status=403, capable=False)
+        for role in matrix.roles
+        for rule in matrix.paths
+        for verb in Verb
+    )
+    judge = import_module("smos.checks.vault.access").judge
+
+    def too_little(facts: MatrixFacts) -> bool:
+        return "access-too-little" in {item.code for item in judge(facts).findings}
+
+    assert not too_little(MatrixFacts(matrix=matrix, cells=cells))
+    assert too_little(MatrixFacts(matrix=matrix, cells=cells[1:]))
+    half = matrix.model_copy(update={"paths": matrix.paths[::2]})
+    kept = {rule.path for rule in half.paths}
+    assert too_little(MatrixFacts(matrix=half, cells=tuple(cell for cell in cells if cell.path in kept)))
 
 
 def test_a_listener_is_asked_over_tls(owner: Owner) -> None:
@@ -298,7 +362,7 @@ def test_auto_unseal_is_required_live_only_of_a_target_that_declares_it(
         ({}, False),
     ],
 )
-def test_an_audit_device_that_writes_to_nowhere_is_none(answer: dict, kept: bool) -> None:
+def test_an_audit_device_that_writes_to_nowhere_is_none(answer: dict[str, Any], kept: bool) -> None:
     assert keeps({"data": answer}) is kept
 
 

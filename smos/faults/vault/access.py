@@ -3,6 +3,7 @@
 import hvac
 
 from smos.faults.registry import caught, fault
+from smos.faults.vault.narrowed import SOME_PATHS
 from smos.faults.vault.transit import change_policy
 from smos.faults.vault.wire import Message, Reply
 from smos.faults.vault.work import VaultWork
@@ -11,9 +12,6 @@ from smos.verdict import Verdict
 
 CHECK = "VAULT-06"
 AGENTS = ("director-gemini", "writer-copilot", "executor-codex", "ci")
-
-
-SOME_PATHS = ("mcp/github", "logs/ci/", "tenants/cl-0002")
 
 
 def only(work: VaultWork, *roles: str, paths: tuple[str, ...] = SOME_PATHS) -> None:
@@ -144,7 +142,7 @@ def account_lies(work: VaultWork) -> None:
     "F143",
     "A role can't log in, so nothing is known of it",
     "role",
-    caught(CHECK, "access-role-silent", "ci", verdict=Verdict.NOT_PROVEN),
+    caught(CHECK, "access-role-silent", "ci can't log in", verdict=Verdict.NOT_PROVEN),
 )
 def silent(work: VaultWork) -> None:
     """Give one role the secret of another."""

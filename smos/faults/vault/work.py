@@ -12,6 +12,7 @@ from typing import Any
 import hvac
 
 from smos.checks.vault.exercise import exercise
+from smos.faults.vault.narrowed import NARROWINGS, Narrowing
 from smos.faults.vault.wire import Meddled, Meddler, Message, Reply
 from smos.vault.verify.lab import VaultLab
 from smos.vault.verify.stand import Stand
@@ -64,7 +65,9 @@ class VaultWork:
         self.undo.callback(self.with_root, change)
 
     def run(self, check_id: str) -> Judgement:
-        """Run the real check."""
+        """Run the real check. Raises ValueError where no pristine Vault is looked at in the same narrowed way."""
+        if self.lab.narrowed and Narrowing.of(check_id, self.lab) not in NARROWINGS:
+            raise ValueError(f"{check_id}, narrowed so, is not in NARROWINGS (smos/faults/vault/narrowed.py)")
         return exercise(check_id, self.lab)
 
 

@@ -53,6 +53,11 @@ class VaultLab:
         """Whether it is somebody's own Vault: then nothing is changed outside of scratch mounts."""
         return self.subject.live
 
+    @property
+    def narrowed(self) -> bool:
+        """Whether a part of a check's course is left out on purpose: the rest proves less than the check says."""
+        return self.subject_alone or self.parts is not None or self.paths is not None
+
     def goes(self, part: str) -> bool:
         """Tell whether a check goes through this part of its course."""
         return self.parts is None or part in self.parts
