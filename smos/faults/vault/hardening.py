@@ -24,9 +24,21 @@ TLS_MIN = 'tls_min_version = "tls12"'
 
 @fault("F180", "The root token is left", "hardening", caught(CHECK, "hardening-root-token", "1 of"))
 def root_left(work: VaultWork) -> None:
-    """Leave one behind."""
+    """Leave another one behind."""
     work.look_at("tokens")
     before_revocation(work, lambda root: root.auth.token.create_orphan(policies=["root"]))
+
+
+@fault(
+    "F180c", "The set-up's own root token is left", "hardening", caught(CHECK, "hardening-root-token", "1 of")
+)
+def own_root_left(work: VaultWork) -> None:
+    """Forget to revoke it: this server is set up by itself, by the platform's own set-up, and never gets a copy."""
+    work.look_at("tokens")
+    forget = Meddler(
+        instead=lambda message: Reply(204, {}) if message.path == "auth/token/revoke-self" else None
+    )
+    fronted(work, forget, only=SERVER)
 
 
 @fault("F181", "The audit stanza is gone", "hardening", caught(CHECK, "hardening-audit-off"))
