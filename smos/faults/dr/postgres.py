@@ -309,6 +309,22 @@ def database_not_created(work: Workspace) -> None:
     work.list_hashes()
 
 
+@fault(
+    "F25p",
+    "A plain dump drops a table again at its end",
+    "dump",
+    caught("DR-03", "unexpected-statement", "DROP TABLE", verdict=NOT_PROVEN),
+    databases=("n8n",),
+)
+def table_dropped_again(work: Workspace) -> None:
+    """Let psql end without a table that the dump holds whole."""
+    path = work.flatten("n8n", "plain")
+    trailer = b"--\n-- PostgreSQL database dump complete\n"
+    text = path.read_bytes()
+    work.replace(path, text.replace(trailer, b"DROP TABLE public.execution_entity CASCADE;\n\n" + trailer))
+    work.list_hashes()
+
+
 @fault("F25g", "An owner is lost", "dump", content("owner-differs", "app.orders"), databases=("smarteros",))
 def owner_lost(work: Workspace) -> None:
     """Give the orders to the application."""
