@@ -3,7 +3,8 @@
 An allow list of what pg_dump writes. Three things may keep a statement from the sandbox:
 - refused: it would reach outside (or try to), and a dump never holds it: `hostile-statement`;
 - withheld: harmless or normal, but it needs a superuser, who has no place in a restore from a backup: a gap;
-- skipped: of no use in an empty, isolated sandbox (DROP of `--clean`, subscriptions, comments on built-in languages).
+- skipped: of no use in an empty, isolated sandbox (DROP of `--clean`, but see cleaning; subscriptions, comments on
+  built-in languages).
 These rules report; what really protects is that the statements run without superuser rights in psql's
 restricted mode, in a sandbox without a network.
 """

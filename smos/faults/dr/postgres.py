@@ -310,7 +310,7 @@ def database_not_created(work: Workspace) -> None:
 
 
 @fault(
-    "F25p",
+    "F12c",
     "A plain dump drops a table again at its end",
     "dump",
     caught("DR-03", "unexpected-statement", "DROP TABLE", verdict=NOT_PROVEN),
