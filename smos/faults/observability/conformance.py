@@ -37,7 +37,7 @@ def _declares(**capabilities: bool) -> Callable[[Any], None]:
     "F370a",
     "A collector without a queue declares one",
     "declaration",
-    caught(CHECK, "capability-false", "persistent_queue"),
+    caught(CHECK, "capability-false", "persistent_queue", "500 traces arrive"),
 )
 def queue(work: ObservabilityWork) -> None:
     """Declare it."""
@@ -59,7 +59,7 @@ def metrics(work: ObservabilityWork) -> None:
     "F370c",
     "A collector that does not try again declares it",
     "declaration",
-    caught(CHECK, "capability-false", "retries_refused"),
+    caught(CHECK, "capability-false", "retries_refused", "2000 logs arrive"),
 )
 def retries(work: ObservabilityWork) -> None:
     """Declare it."""

@@ -74,7 +74,10 @@ MAKES: Mapping[str, Make] = {REAL: otelcol, "rotel": rotel}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """makes: what is tried. only: these capabilities alone (faults, which break one thing)."""
+    """makes: what is tried. only: these capabilities alone (faults, which break one thing).
+
+    arrive_s: how long is waited for items, once everything that must come before them has been seen.
+    """
 
     makes: Mapping[str, Make] = field(default_factory=lambda: MAKES)
     only: Sequence[str] = ()
@@ -126,6 +129,10 @@ class _NotSoError(SmosError):
     """A capability does not hold."""
 
 
+class _NotSeenError(SmosError):
+    """What a trial needs did not come about: it says nothing about the capability."""
+
+
 def observe(lab: ObservabilityLab) -> ProbeFacts:
     """Try every capability that is declared. Raises ObservabilityError where live."""
     own: Mapping[str, Make] = {**MAKES, REAL: partial(otelcol, servers=lab.own().recipe.servers)}
@@ -133,15 +140,19 @@ def observe(lab: ObservabilityLab) -> ProbeFacts:
     probes: list[Probe] = []
     details: dict[str, Any] = {}
     lab.owner()  # made here: the threads share it
-    with ThreadPoolExecutor(len(options.makes) or 1) as pool:
-        # Each make breaks its ClickHouse, so each has one of its own.
-        places = ["breakable", *(f"breakable-{number}" for number in range(1, len(options.makes)))]
-        found_of = pool.map(_one(lab, options), options.makes, places)
-        for name, tried in zip(options.makes, found_of, strict=True):
-            found, capabilities = tried
-            probes += found
-            if capabilities is not None:
-                details[name] = {"has": list(capabilities.present()), "lacks": list(capabilities.absent())}
+    # Each make breaks its ClickHouse, so each has one of its own.
+    places = ["breakable", *(f"breakable-{number}" for number in range(1, len(options.makes)))]
+    try:
+        with ThreadPoolExecutor(len(options.makes) or 1) as pool:
+            found_of = list(pool.map(_one(lab, options), options.makes, places))
+    finally:
+        for place in places[1:]:  # nobody else asks for these; the first one serves other checks
+            lab.own().end_breakable(place)
+    for name, tried in zip(options.makes, found_of, strict=True):
+        found, capabilities = tried
+        probes += found
+        if capabilities is not None:
+            details[name] = {"has": list(capabilities.present()), "lacks": list(capabilities.absent())}
     return ProbeFacts(probes=tuple(probes), details=details)
 
 
@@ -171,9 +182,12 @@ def _tried(name: str, bench: Bench, only: Sequence[str]) -> Iterator[Probe]:
     for capability in declared.present():
         if only and capability not in only:
             continue
+        holds: bool | None
         try:
             holds = HOLDS[capability](bench)
             seen = f"{name}: {capability}"
+        except _NotSeenError as error:
+            holds, seen = None, f"{name}: {capability}: {error.message[:200]}"
         except (_NotSoError, DeadlineError) as error:
             holds, seen = False, f"{name}: {capability}: {error.message[:200]}"
         except (httpx.HTTPError, AttributeError) as error:
@@ -186,7 +200,8 @@ def _tried(name: str, bench: Bench, only: Sequence[str]) -> Iterator[Probe]:
 @contextmanager
 def _bench(lab: ObservabilityLab, name: str, place: str, options: Options) -> Iterator[Bench]:
     make = options.makes[name]
-    owner, clickhouse = lab.owner(), lab.own().breakable(place).clickhouse
+    owner, stand = lab.owner(), lab.own().breakable(place)
+    clickhouse = stand.clickhouse
     endpoint = replace(clickhouse.endpoint, database=f"otel_{secrets.token_hex(8)}")
     collector = make(owner, endpoint, f"conformance-{name}")
     try:
@@ -203,10 +218,10 @@ def _bench(lab: ObservabilityLab, name: str, place: str, options: Options) -> It
                 arrive_s=options.arrive_s,
             )
     finally:
-        _ended(collector)
-        clickhouse.start()  # runs already, unless something broke off
-        with ClickHouse(endpoint) as client:
-            client.execute(f"DROP DATABASE IF EXISTS {endpoint.database}", in_database=False)
+        try:
+            _ended(collector)
+        finally:
+            stand.clean(endpoint)
 
 
 def _ended(collector: Collector) -> None:
@@ -250,18 +265,27 @@ def _schema(bench: Bench) -> bool:
 
 
 def _retried(bench: Bench) -> bool:
-    """Take a table away for a moment: the insert is refused, and must be tried again whole."""
+    """Take a table away for a moment: the insert is refused, and must be tried again whole.
+
+    ClickHouse tells of the refusal: every collector has words of its own for it.
+    """
+    before = _refusals(bench)
     bench.client.execute("RENAME TABLE otel_logs TO hidden_logs")
     try:
         run = bench.sent("logs", 2000)
-        wait_for(
-            lambda: "UNKNOWN_TABLE" in bench.collector.logs(),
-            what="an insert was refused",
-            deadline_s=bench.arrive_s,
-        )
+        wait_for(lambda: _refusals(bench) > before, what="ClickHouse refused an insert", deadline_s=REQUEST_S)
+    except DeadlineError as error:
+        raise _NotSeenError(error.message) from error
     finally:
         bench.client.execute("RENAME TABLE hidden_logs TO otel_logs")
     return bench.arrived("logs", run, 2000)
+
+
+def _refusals(bench: Bench) -> int:
+    """Count how often somebody asked its ClickHouse, which nobody else is on, for a table that is not there."""
+    return int(
+        bench.client.value("SELECT toUInt64(sum(value)) FROM system.errors WHERE name = 'UNKNOWN_TABLE'")
+    )
 
 
 def _queued(bench: Bench) -> bool:
@@ -273,27 +297,27 @@ def _queued(bench: Bench) -> bool:
     early = [bench.rows(signal, run) for signal, run in runs.items()]
     bench.collector.start()
     if any(early):
-        raise _NotSoError("rows arrived while ClickHouse was down: the outage was none")
+        raise _NotSeenError("rows arrived while ClickHouse was down: the outage was none")
     return all(bench.arrived(signal, run, ITEMS) for signal, run in runs.items())
 
 
 def _limited(bench: Bench) -> bool:
     """Give one of its make little memory and a frozen ClickHouse: it must refuse, live, and lose nothing."""
     small = bench.make(bench.owner, bench.endpoint, "conformance-small", little_memory=True)
-    small.start()
-    run = bench.run()
-    accepted = refused = 0
-    bench.clickhouse.pause()
     try:
-        with Emitter(small.endpoint, run=run) as emitter:
-            for _ in range(PUSHES):
-                receipt = emitter.spans(PUSH, padding=PADDING)
-                accepted, refused = accepted + receipt.accepted, refused + receipt.refused
-                if refused:
-                    break
-    finally:
-        bench.clickhouse.resume()
-    try:
+        small.start()
+        run = bench.run()
+        accepted = refused = 0
+        bench.clickhouse.pause()
+        try:
+            with Emitter(small.endpoint, run=run) as emitter:
+                for _ in range(PUSHES):
+                    receipt = emitter.spans(PUSH, padding=PADDING)
+                    accepted, refused = accepted + receipt.accepted, refused + receipt.refused
+                    if refused:
+                        break
+        finally:
+            bench.clickhouse.resume()
         if not refused:
             raise _NotSoError("it refused nothing")
         lives = (
@@ -337,9 +361,7 @@ def _scrapes(bench: Bench) -> bool:
         try:
             place = f"127.0.0.1:{page.server_port}"
             scrape([place], "wrong")
-            wait_for(
-                lambda: bench.client.rows(newest, m="up"), what="it is scraped", deadline_s=bench.arrive_s
-            )
+            wait_for(lambda: bench.client.rows(newest, m="up"), what="it is scraped", deadline_s=REQUEST_S)
             if bench.client.value(newest, m="up") != 0:
                 raise _NotSoError("a scrape with a wrong token is not down")
             scrape([place], "right")

@@ -76,11 +76,10 @@ def observe(lab: ObservabilityLab) -> OutageFacts:
     """Break, mend, count. Raises SmosError, httpx.HTTPError."""
     lab.require("persistent_queue")
     options = lab.options if isinstance(lab.options, Outage) else Outage()
-    with lab.private_stand("outage", beside=lab.own().breakable()) as stand:
-        try:
-            return _observe(lab, stand, options)
-        finally:
-            stand.clickhouse.start()  # runs already, unless something broke off
+    with lab.private_stand(
+        "outage", beside=lab.own().breakable()
+    ) as stand:  # at its end ClickHouse runs, or is ended
+        return _observe(lab, stand, options)
 
 
 def _observe(lab: ObservabilityLab, stand: Stand, options: Outage) -> OutageFacts:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from ruamel.yaml import YAML
 
+from smos.errors import SmosError
 from smos.observability.clickhouse import ClickHouse
 from smos.observability.verify.subject import Subject
 from smos.provision.owner import Owner
@@ -63,6 +65,7 @@ class Stand:
         self._beside = beside
         self._between = ExitStack()
         self._breakable: dict[str, Stand] = {}
+        self._holder: Stand | None = None
 
     @cached_property
     def clickhouse(self) -> "EmbeddedClickHouse":
@@ -80,7 +83,7 @@ class Stand:
         if self._beside is None:
             return endpoint
         endpoint = replace(endpoint, database=f"otel_{secrets.token_hex(8)}")
-        self._between.callback(_dropped, endpoint)
+        self._between.callback(self._beside.clean, endpoint)
         return endpoint
 
     @cached_property
@@ -157,23 +160,45 @@ class Stand:
         It is kept: a database of one's own is as good as a server of one's own, where nobody else is on it.
         """
         if name not in self._breakable:
-            self._breakable[name] = Stand(self.owner, name=name, recipe=Recipe(servers=self.recipe.servers))
+            made = self._breakable[name] = Stand(
+                self.owner, name=name, recipe=Recipe(servers=self.recipe.servers)
+            )
+            made._holder = self
         stand = self._breakable[name]
         stand.clickhouse.start()  # where it runs, nothing is done
         return stand
 
-    def close(self) -> None:
-        """End it; the parts that were never asked for were never started."""
-        for stand in self._breakable.values():
+    def end_breakable(self, name: str) -> None:
+        """End a breakable stack; who asks for it again gets a fresh one. Nothing where there is none."""
+        stand = self._breakable.pop(name, None)
+        if stand is not None:
             stand.close()
+
+    def clean(self, endpoint: ClickHouseEndpoint) -> None:
+        """Drop a database that a user of its ClickHouse had there; a breakable one is left running, or ended.
+
+        It never raises for a ClickHouse that can't be cleaned: the user's own result, or error, is what counts.
+        """
+        holder = self._holder
+        try:
+            if holder is not None:
+                self.clickhouse.start()  # runs already, unless something broke off
+            with ClickHouse(endpoint) as client:
+                client.execute(f"DROP DATABASE IF EXISTS {endpoint.database}", in_database=False)
+        except (SmosError, httpx.HTTPError):
+            # Whoever comes next must not meet what is wrong with it. One that is no breakable stays: what is left
+            # there has a name that nobody else uses, and ends with it; a check that needs it says how it is.
+            if holder is not None:
+                holder.end_breakable(self.name)
+
+    def close(self) -> None:
+        """End it; the parts that were never asked for were never started. Each is ended, whatever another one says."""
         own = ("collector", "postgres", "bugsink", *(("clickhouse",) if self._beside is None else ()))
-        with self._between:  # what stands between goes last: a database whose collector lives comes back
-            for part in own:
+        with ExitStack() as ending:  # from the last to the first
+            ending.callback(self._between.close)  # goes last: a database whose collector lives comes back
+            for part in reversed(own):
                 server = self.__dict__.get(part)
                 if server is not None:
-                    server.kill()
-
-
-def _dropped(endpoint: ClickHouseEndpoint) -> None:
-    with ClickHouse(endpoint) as client:
-        client.execute(f"DROP DATABASE IF EXISTS {endpoint.database}", in_database=False)
+                    ending.callback(server.kill)
+            while self._breakable:
+                ending.callback(self._breakable.popitem()[1].close)
