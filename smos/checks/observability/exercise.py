@@ -7,7 +7,7 @@ import httpx
 
 from smos.errors import AbsentError, SmosError
 from smos.observability.verify.probe import ObservabilityError
-from smos.verdict import Judgement, not_proven
+from smos.verdict import Finding, Judgement, not_proven
 
 if TYPE_CHECKING:  # it needs the extra `observability`, whose absence is a finding
     from smos.observability.verify.lab import ObservabilityLab
@@ -29,6 +29,7 @@ AREAS = {
 """Check to its area: `observe(lab)` in smos/observability/verify, `judge(facts)` in smos/checks/observability."""
 STOPPED = "observability-stopped"
 NOT_INSTALLED = "observability-not-installed"
+NARROWED = "observability-narrowed"
 
 
 def exercise(check_id: str, lab: "ObservabilityLab") -> Judgement:
@@ -53,7 +54,28 @@ def exercise(check_id: str, lab: "ObservabilityLab") -> Judgement:
     except httpx.HTTPError as error:
         return _stopped(STOPPED, f"{type(error).__name__}: {error}", "")
     judgement: Judgement = judge(facts)
-    return judgement
+    left = _narrowed(lab)
+    return Judgement((*judgement.findings, *left), judgement.facts) if left else judgement
+
+
+def _narrowed(lab: "ObservabilityLab") -> tuple[Finding, ...]:
+    """Say what alone was looked at. A judge need not miss the rest; FAIL outranks this, so faults stay detected."""
+    only, makes = getattr(lab.options, "only", None), getattr(lab.options, "makes", None)
+    words = [only] if isinstance(only, str) else list(only or ())
+    if makes is not None:
+        from smos.observability.verify.conformance import MAKES
+
+        words += makes if set(MAKES) - set(makes) else ()
+        words += ["no collector"] if not makes else ()
+    if not words:
+        return ()
+    return (
+        not_proven(
+            NARROWED,
+            f"The check was narrowed to {', '.join(words)}: the rest was not looked at",
+            "run the whole check; only negative controls narrow one",
+        ),
+    )
 
 
 def _stopped(code: str, message: str, remedy: str) -> Judgement:
