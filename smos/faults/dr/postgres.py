@@ -24,6 +24,13 @@ def add_to_globals(work: Workspace, statement: str) -> None:
     work.edit_text(work.path("globals.sql.zst"), lambda text: text.replace(role, f"{role}{statement}\n"))
 
 
+def edit_plain(work: Workspace, change: Callable[[bytes], bytes]) -> None:
+    """Let n8n's dump be a plain one, changed, whose hashes fit."""
+    path = work.flatten("n8n", "plain")
+    work.replace(path, change(path.read_bytes()))
+    work.list_hashes()
+
+
 def edit_contents(work: Workspace, change: Callable[[Contents], None]) -> None:
     """Change the table of contents of one database's dump."""
     path = work.path("databases/smarteros/toc.dat")
@@ -301,12 +308,8 @@ def dropped_again(work: Workspace) -> None:
 )
 def database_not_created(work: Workspace) -> None:
     """Take CREATE DATABASE out of a plain dump: by hand, psql would stop at the connection."""
-    path = work.flatten("n8n", "plain")
-    lines = path.read_bytes().splitlines(keepends=True)
-    connect = b"\\connect n8n\n"
-    at = next(number for number, line in enumerate(lines) if line.startswith(b"SET statement_timeout"))
-    work.replace(path, b"".join([*lines[:at], connect, *lines[at:]]))
-    work.list_hashes()
+    settings = b"SET statement_timeout"
+    edit_plain(work, lambda text: text.replace(settings, b"\\connect n8n\n" + settings, 1))
 
 
 @fault(
@@ -318,11 +321,10 @@ def database_not_created(work: Workspace) -> None:
 )
 def table_dropped_again(work: Workspace) -> None:
     """Let psql end without a table that the dump holds whole."""
-    path = work.flatten("n8n", "plain")
     trailer = b"--\n-- PostgreSQL database dump complete\n"
-    text = path.read_bytes()
-    work.replace(path, text.replace(trailer, b"DROP TABLE public.execution_entity CASCADE;\n\n" + trailer))
-    work.list_hashes()
+    edit_plain(
+        work, lambda text: text.replace(trailer, b"DROP TABLE public.execution_entity CASCADE;\n\n" + trailer)
+    )
 
 
 @fault("F25g", "An owner is lost", "dump", content("owner-differs", "app.orders"), databases=("smarteros",))
