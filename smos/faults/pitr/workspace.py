@@ -74,23 +74,21 @@ class PitrWorkspace:
         if not self._copied:
             self._copied = True
             copy_store(self.material, self._place, _HELD[self.kind])
-        self.wal  # noqa: B018  (the copy of a store has its archive)
-        return self._place
+        return self.wal.parent  # the copy of a store has its archive
 
     @property
     def wal(self) -> Path:
         """The copy of the archive."""
-        place = self._place / WAL
         if not self._copied_wal:
             self._copied_wal = True
             copy_store(self.material, self._place, (WAL,))
-        return place
+        return self._place / WAL
 
     @property
     def kind(self) -> Kind:
-        """Which backups are there."""
-        self.use(Kind.DIRECTORY)
-        assert self._kind is not None  # noqa: S101  (said just now)
+        """Which backups are there: the plain directory where nothing else was said in time."""
+        if self._kind is None:
+            self._kind = Kind.DIRECTORY
         return self._kind
 
     def use(self, kind: Kind) -> None:
