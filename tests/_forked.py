@@ -218,10 +218,7 @@ def serve(descriptor: int) -> None:
     gc.enable()
     connection = socket.socket(fileno=descriptor)
     while True:
-        head, fds, _, _ = socket.recv_fds(connection, 4, 3)
-        if len(head) < 4:
-            os._exit(0)
-        request = json.loads(_exactly(connection, int.from_bytes(head, "big")))
+        request, fds = _request(connection)
         pid = os.fork()
         if pid == 0:
             connection.close()
@@ -232,6 +229,14 @@ def serve(descriptor: int) -> None:
         connection.sendall(pid.to_bytes(4, "big"))
         _, status = os.waitpid(pid, 0)
         connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
+
+
+def _request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Wait for the next request, with its descriptors; end this process when the other side has gone."""
+    head, fds, _, _ = socket.recv_fds(connection, 4, 3)
+    if len(head) < 4:
+        os._exit(0)
+    return json.loads(_exactly(connection, int.from_bytes(head, "big"))), fds
 
 
 def _preload(names: Sequence[str]) -> None:
@@ -299,10 +304,7 @@ def _fork_workers() -> None:
 def _serve_workers(connection: socket.socket, bootstrap: str) -> None:
     """Fork a worker for every request until the controller has gone. Only a worker leaves, as its interpreter would."""
     while True:
-        head, fds, _, _ = socket.recv_fds(connection, 4, 3)
-        if len(head) < 4:
-            os._exit(0)
-        request = json.loads(_exactly(connection, int.from_bytes(head, "big")))
+        request, fds = _request(connection)
         pid = os.fork()
         if pid == 0:
             connection.close()
