@@ -76,9 +76,8 @@ def observe(lab: ObservabilityLab) -> OutageFacts:
     """Break, mend, count. Raises SmosError, httpx.HTTPError."""
     lab.require("persistent_queue")
     options = lab.options if isinstance(lab.options, Outage) else Outage()
-    with lab.private_stand(
-        "outage", beside=lab.own().breakable()
-    ) as stand:  # at its end ClickHouse runs, or is ended
+    # At its end the ClickHouse beside it runs, or is ended.
+    with lab.private_stand("outage", beside=lab.own().breakable()) as stand:
         return _observe(lab, stand, options)
 
 
