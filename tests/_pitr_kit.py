@@ -15,6 +15,7 @@ from smos.postgres.heartbeat import beat, install
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.installations import find_installations
 from smos.provision.owner import Owner
+from smos.provision.users import server_user
 from smos.wait import wait_for
 
 CLOCK = SystemClock()
@@ -158,7 +159,7 @@ def barman_repository(owner: Owner) -> Repository:
     bin_dir = source.installation.bin_dir
     dsn = f"host={source.endpoint.host} port={source.endpoint.port} user=postgres dbname=postgres"
     words = [
-        "[barman]", f"barman_home={home}", f"barman_user={owner.user.name if owner.user else ''}",
+        "[barman]", f"barman_home={home}", f"barman_user={server_user()}",
         f"log_file={home}/barman.log", "log_level=INFO", f"barman_lock_directory={home}",
         "[demo]", "description=demo", f"conninfo={dsn}", f"streaming_conninfo={dsn}", "backup_method=postgres",
         "archiver=on", "immediate_checkpoint=true", f"incoming_wals_directory={scratch}", f"path_prefix={bin_dir}",

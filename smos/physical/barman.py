@@ -19,7 +19,7 @@ from smos.physical.repository import measured, only_name, readable, tool, words_
 from smos.physical.store import BaseBackup, Form
 from smos.physical.wal import lsn_number
 from smos.provision.owner import Owner
-from smos.provision.users import service_user
+from smos.provision.users import server_user
 from smos.target import Limits
 from smos.verdict import Problem
 
@@ -145,12 +145,10 @@ class BarmanStore:
     def _config(self, place: Path) -> Path:
         scratch = self.owner.directory("barman")
         path = self.owner.directory("barman-etc", read_only=True) / "barman.conf"
-        user = service_user()
-        name = user.name if user else Path.home().owner()
         lines = [
             "[barman]",
             f"barman_home={place}",
-            f"barman_user={name}",
+            f"barman_user={server_user()}",
             f"barman_lock_directory={scratch}",
             f"log_file={scratch}/barman.log",
             f"[{self._server}]",

@@ -49,6 +49,12 @@ def service_user() -> ServiceUser | None:
     )
 
 
+def server_user() -> str:
+    """Return the name of the user that servers and tools run as: the service user, or whoever runs the harness."""
+    user = service_user()
+    return user.name if user is not None else pwd.getpwuid(os.geteuid()).pw_name
+
+
 def can_enter(directory: Path, user: ServiceUser) -> bool:
     """Whether `user` may pass through `directory` and all above it (by the mode bits)."""
     real = directory.resolve()
