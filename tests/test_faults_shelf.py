@@ -67,7 +67,7 @@ def test_a_dump_with_a_link_is_never_shared(tmp_path: Path, target: Target) -> N
 def test_a_copy_that_lost_something_is_told(tmp_path: Path) -> None:
     source, copy = tmp_path / "source", tmp_path / "copy"
     plan_of(source)
-    (source / "n8n" / "toc.dat").chmod(0)
+    (source / "n8n" / "toc.dat").chmod(0o400)
     shutil.copytree(source, copy)
     assert is_ordinary(source)
     assert portrait(source) == portrait(copy)
