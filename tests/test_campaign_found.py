@@ -97,6 +97,20 @@ def test_a_membership_of_a_role_that_is_created_only_later_is_told() -> None:
     )
 
 
+def test_the_role_that_initdb_made_is_there_before_any_statement() -> None:
+    """Its CREATE ROLE is often taken out: it fails on a new server."""
+    create, alter = b"CREATE ROLE boss;\n", b"ALTER ROLE boss WITH SUPERUSER NOLOGIN;\n"
+    grant = b"CREATE ROLE a;\nGRANT boss TO a;\n"
+    for text in ([alter], [alter, create], [grant, create], [b"COMMENT ON ROLE boss IS 'x';\n", create]):
+        assert read_globals(text, "boss").problems == []
+        assert "unexpected-statement" in {item.code for item in read_globals(text).problems}
+    assert read_globals([alter], "boss").roles["boss"].attributes == {"INHERIT", "SUPERUSER"}
+    assert "SUPERUSER" in read_globals([create], "boss").roles["boss"].attributes
+    assert read_globals([create, b"ALTER ROLE boss WITH NOSUPERUSER;\n"], "boss").roles["boss"].attributes == {
+        "INHERIT"
+    }
+
+
 def test_a_role_that_is_dropped_after_it_was_made_is_told() -> None:
     create = b"CREATE ROLE a;\n"
     assert read_globals([b"DROP ROLE IF EXISTS a;\nDROP ROLE b;\n", create]).problems == []

@@ -12,7 +12,10 @@ from smos.target import Limits
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The sandbox and who administers it; jobs: sessions at a time; scratch: an owned folder on the sandbox's disk."""
+    """The sandbox and who administers it; jobs: sessions at a time; scratch: an owned folder on the sandbox's disk.
+
+    superuser: the role that initdb made in the source.
+    """
 
     server: EmbeddedPostgres
     administrator: Administrator
@@ -21,6 +24,7 @@ class Context:
     jobs: int
     scratch: Path
     progress: Callable[[str], None]
+    superuser: str
 
     @property
     def version(self) -> int:

@@ -16,6 +16,8 @@ from smos.drill.sqlstream import Command, CopyData, Event, Flaw, Inserts, SqlLex
 from smos.drill.sqltokens import Reader, TokenKind, tokenize
 from smos.verdict import Problem
 
+SUPERUSER = "postgres"
+"""The role that initdb makes, where nothing tells the source's: packages and images call it so."""
 ATTRIBUTES = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS")
 WITHHELD_ROLES = frozenset({
     "pg_execute_server_program", "pg_read_server_files", "pg_write_server_files", "pg_create_subscription",
@@ -86,8 +88,12 @@ class ParameterGrant:
 
 @dataclass(slots=True)
 class Globals:
-    """All that was read. tablespaces: names. complete: the trailer was seen."""
+    """All that was read. superuser: the role that initdb made, which is there before any statement.
 
+    tablespaces: names. complete: the trailer was seen.
+    """
+
+    superuser: str = SUPERUSER
     roles: dict[str, Role] = field(default_factory=dict)
     memberships: list[Membership] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)
@@ -166,15 +172,26 @@ class Globals:
         reader.end()
         if name.startswith("pg_"):
             raise ValueError("a predefined role")
-        self.roles.setdefault(name, Role(name))
+        self._make(name)
         if (line := self.awaited.pop(name, None)) is not None:
             self.report(UNEXPECTED, "GRANT", line, f"of or to {name}, which is created only later")
+
+    def _make(self, name: str) -> Role:
+        """Return a role, made if need be; initdb's can't be other than a superuser unless the globals say so."""
+        born_with = {"INHERIT", "SUPERUSER"} if name == self.superuser else {"INHERIT"}
+        return self.roles.setdefault(name, Role(name, born_with))
+
+    def _existing(self, name: str) -> Role:
+        if name == self.superuser:
+            return self._make(name)
+        if name not in self.roles:
+            raise ValueError("the role was not created")
+        return self.roles[name]
 
     def _alter_role(self, reader: Reader, statement: Statement) -> None:
         every = reader.accept("ALL")
         name = "" if every else reader.name()
-        if not every and name not in self.roles:
-            raise ValueError("the role was not created")
+        role = None if every else self._existing(name)
         if reader.accept("IN", "DATABASE"):
             database = reader.name()
             self.add_setting(read_setting(reader, name, database), statement.line)
@@ -183,9 +200,8 @@ class Globals:
             self.add_setting(read_setting(reader, name, ""), statement.line)
             return
         reader.accept("WITH")
-        if every:
+        if role is None:
             raise ValueError("attributes of all roles")
-        role = self.roles[name]
         while not reader.done:
             self._attribute(role, reader)
 
@@ -231,10 +247,9 @@ class Globals:
         reader.expect("ROLE")
         name = reader.name()
         reader.expect("IS")
-        if name not in self.roles:
-            raise ValueError("the role was not created")
+        role = self._existing(name)
         text = reader.next()
-        self.roles[name].comment = text.text if text.kind is TokenKind.TEXT else None
+        role.comment = text.text if text.kind is TokenKind.TEXT else None
 
     def _grant(self, reader: Reader, statement: Statement, *, revoke: bool) -> None:
         words = [reader.peek(ahead).word for ahead in range(64)]
@@ -263,7 +278,7 @@ class Globals:
         grantor = reader.name() if reader.accept("GRANTED", "BY") else None
         reader.end()
         self.awaited = {
-            name: statement.line for name in (role, member) if name not in self.roles
+            name: statement.line for name in (role, member) if name not in {*self.roles, self.superuser}
         } | self.awaited
         self.memberships.append(
             Membership(
@@ -352,8 +367,8 @@ def read_setting(reader: Reader, role: str, database: str) -> Setting | None:
 class GlobalsReader:
     """Collects globals from the events of a lexer: of a file of its own, or of the head of a pg_dumpall dump."""
 
-    def __init__(self) -> None:
-        self.found = Globals()
+    def __init__(self, superuser: str) -> None:
+        self.found = Globals(superuser)
 
     def take(self, event: Event) -> None:
         """Read one event."""
@@ -372,9 +387,13 @@ class GlobalsReader:
             found.complete = True
 
 
-def read_globals(chunks: Iterable[bytes]) -> Globals:
-    """Read a whole globals file, already decompressed. It never raises for what the bytes hold."""
-    reader, lexer, size = GlobalsReader(), SqlLexer(), 0
+def read_globals(chunks: Iterable[bytes], superuser: str = SUPERUSER) -> Globals:
+    """Read a whole globals file, already decompressed. It never raises for what the bytes hold.
+
+    superuser: the role that initdb made in the source. Globals may alter it without creating it: that line is
+    often taken out, because it fails on a new server, which has the role already.
+    """
+    reader, lexer, size = GlobalsReader(superuser), SqlLexer(), 0
     for chunk in chunks:
         size += len(chunk)
         for event in lexer.feed(chunk):

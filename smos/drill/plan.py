@@ -7,6 +7,7 @@ from pathlib import Path
 
 from smos.backup.manifest import Manifest, read_manifest
 from smos.backup.model import Artifact, ArtifactKind, BackupSet, Catalog
+from smos.drill.globals import SUPERUSER
 from smos.drill.restore import DumpSource
 from smos.drill.sandbox import SYSTEM_DATABASES
 from smos.errors import BackupError
@@ -46,6 +47,15 @@ class RestorePlan:
     volumes: tuple[VolumeSource, ...]
     vault_snapshot: Path | None
     vault_canary: Path | None
+
+    @property
+    def superuser(self) -> str:
+        """The role that initdb made in the source; its usual name where no manifest tells."""
+        roles = self.manifest.roles.get("roles") if self.manifest else None
+        named = roles.items() if isinstance(roles, dict) else ()
+        return next(
+            (name for name, role in named if isinstance(role, dict) and role.get("bootstrap")), SUPERUSER
+        )
 
 
 def derive_target(directory: Path, catalog: Catalog) -> Target:

@@ -222,6 +222,7 @@ def load_databases(
         scratch=owner.directory("scratch"),
         progress=report,
         source_identifier=plan.manifest.system_identifier if plan.manifest else None,
+        superuser=plan.superuser,
     )
     if (
         facts.databases

@@ -20,7 +20,7 @@ from smos.drill.administrator import Administrator
 from smos.drill.archive import ArchiveRestore
 from smos.drill.context import Context
 from smos.drill.feed import can_restrict
-from smos.drill.globals import read_globals
+from smos.drill.globals import SUPERUSER, read_globals
 from smos.drill.job import Job
 from smos.drill.restore_facts import DatabaseRestore, DumpSource, RestoreError, RestoreFacts, WithheldRole
 from smos.drill.sandbox import (
@@ -139,13 +139,14 @@ def restore_set(
     scratch: Path,
     progress: Callable[[str], None],
     source_identifier: str | None = None,
+    superuser: str = SUPERUSER,
 ) -> RestoreFacts:
     """Restore dumps into an empty sandbox and record how it went; one database that fails stops no other.
 
     sandbox: running, made for this (superuser SANDBOX_ADMIN, `no_network=True`, LOADING_SETTINGS).
     globals_: `pg_dumpall --globals-only`, compressed or not. jobs: databases (and sessions of one) at a time.
     scratch: a directory of ours on the sandbox's disk that the service user may enter. source_identifier: the
-    source's system identifier, where it is known.
+    source's system identifier, where it is known. superuser: the role that initdb made there.
 
     Nothing is restored into a sandbox that is not empty, is the source, archives, or listens: the facts then say
     so. Raises psycopg.Error when the sandbox does not answer at all.
@@ -163,7 +164,7 @@ def restore_set(
             seconds=time.monotonic() - started, harness_roles=(),
         )  # fmt: skip
     administrator = Administrator(sandbox, facts, limits)
-    context = Context(sandbox, administrator, facts, limits, jobs, scratch, progress)
+    context = Context(sandbox, administrator, facts, limits, jobs, scratch, progress, superuser)
     try:
         administrator.prepare()
         if globals_ is not None:
@@ -192,7 +193,7 @@ def _globals(context: Context, path: Path, problems: list[Problem]) -> None:
     try:
         with path.open("rb") as file:
             compression = detect_compression(file.read(64))
-        found = read_globals(read_text(path, compression, context.limits, Meter()))
+        found = read_globals(read_text(path, compression, context.limits, Meter()), context.superuser)
     except (StreamFault, LimitError, OSError) as error:
         problems.append(Problem("globals-unreadable", f"{path.name}: {type(error).__name__}"))
         return

@@ -172,7 +172,7 @@ class TextRestore:
         text = comment.text.rstrip()
         if text == CLUSTER:
             self._cluster = True
-            self._globals = self._globals or GlobalsReader()
+            self._globals = self._globals or GlobalsReader(self._context.superuser)
             return
         if text == CLUSTER + COMPLETE:
             self._cluster_complete = True

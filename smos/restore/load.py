@@ -157,7 +157,9 @@ class Load:
         self._administrator.backed_up = found
         self._administrator.with_logins = with_logins
         self._administrator.password = server.endpoint.password
-        self._context = Context(as_sandbox, self._administrator, sandbox, limits, JOBS, scratch, progress)
+        self._context = Context(
+            as_sandbox, self._administrator, sandbox, limits, JOBS, scratch, progress, found.superuser
+        )
         self._lock = threading.Lock()
 
     @property

@@ -143,6 +143,6 @@ def _globals(plan: RestorePlan, target: Target) -> Globals:
     try:
         with path.open("rb") as file:
             compression = detect_compression(file.read(64))
-        return read_globals(read_text(path, compression, target.limits, Meter()))
+        return read_globals(read_text(path, compression, target.limits, Meter()), plan.superuser)
     except (StreamFault, LimitError, OSError) as error:
         raise BackupError(f"{path.name} can't be read: {type(error).__name__}") from error
