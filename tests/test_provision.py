@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from smos.errors import ProvisionError
+from smos.observability.verify.listening import listeners, on_loopback
 from smos.provision import cache, relocate, users
 from smos.provision.base import Server, start_all
 from smos.provision.embedded import template
@@ -59,18 +60,6 @@ def value(server: EmbeddedPostgres, sql: str) -> object:
         row = connection.execute(sql).fetchone()
     assert row is not None
     return row[0]
-
-
-def tcp_ports(pid: int) -> list[int]:
-    """Return the ports on which a process listens."""
-    inodes = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
-    ports = []
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
-                ports.append(int(fields[1].split(":")[1], 16))
-    return ports
 
 
 # --- installations ---
@@ -251,7 +240,7 @@ def test_postgresql_listens_on_a_private_socket_only_and_runs_unprivileged(
     postgres: EmbeddedPostgres,
 ) -> None:
     pid = value(postgres, "SELECT pg_backend_pid()") and postgres._process.pid
-    assert tcp_ports(pid) == []
+    assert listeners(pid) == ()
     assert f"Uid:\t{postgres.data_dir.stat().st_uid}\t" in Path(f"/proc/{pid}/status").read_text()
     assert postgres.data_dir.stat().st_uid != 0
     assert stat.S_IMODE(Path(postgres.endpoint.host).stat().st_mode) == 0o700
@@ -454,11 +443,12 @@ def test_openbao_is_initialised_unsealed_and_audited_even_without_network(
 def test_the_loopback_listener_that_raft_needs_lets_nobody_in(owner: Owner) -> None:
     server = EmbeddedOpenBao(owner, name="closed", memory=True)
     server.start()
-    ports = tcp_ports(server._process.pid)
-    assert ports
-    for port in ports:
+    addresses = listeners(server._process.pid)
+    assert addresses
+    assert all(on_loopback(address) for address in addresses)
+    for address in addresses:
         with pytest.raises(httpx.TransportError):
-            httpx.get(f"http://127.0.0.1:{port}/v1/sys/health", trust_env=False)
+            httpx.get(f"http://{address}/v1/sys/health", trust_env=False)
     assert server.endpoint.client().sys.is_initialized() is False
     assert Path(f"/proc/{server._process.pid}/limits").read_text().splitlines()[5].split()[4:6] == ["0", "0"]
     server.stop()
