@@ -41,7 +41,8 @@ def measure(owner: Owner, gigabytes: float, runs: int, scratch: Path) -> list[Ta
         f"Logical restore of {size / 1e9:.2f} GB, cold backup files, durable at the end", "gunzip | psql"
     )
     over = Table(
-        "The harness against the same tools, settings and format without it", "bare tools, same settings"
+        f"The harness against the same tools, settings and format without it, {size / 1e9:.2f} GB",
+        "bare tools, same settings",
     )
     for number in range(runs):
         print(f"logical restore, run {number + 1}", flush=True)
