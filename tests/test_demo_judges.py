@@ -12,6 +12,7 @@ from smos.checks.demo.isolation import judge_boundary, judge_compose
 from smos.checks.demo.n8n import judge_n8n
 from smos.checks.demo.prober import judge_probes
 from smos.checks.demo.rows import REMEDIES, judge_trial
+from smos.demo.schema import LOGINS
 from smos.demo.verify import claims
 from smos.demo.verify.compose import compose_text, read_compose
 from smos.demo.verify.facts import (
@@ -25,7 +26,7 @@ from smos.demo.verify.facts import (
     Observation,
     Trial,
 )
-from smos.demo.verify.isolation import _kind
+from smos.demo.verify.isolation import ESCAPES, IN, NO_ANSWER, NO_PASSWORD, _kind
 from smos.verdict import Judgement, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,19 +44,29 @@ CLEANED = CleanupFacts(
     seed_after="a",
     real_clock=(AgedRow(label="event", table="analytics_events", must_go=False, gone=False),),
 )
+
+
+def logins(server: str, database: str, outcome: str) -> tuple[LoginTry, ...]:
+    return tuple(LoginTry(role=role, server=server, database=database, outcome=outcome) for role in LOGINS)
+
+
 TRIED = BoundaryFacts(
     demo_identifier="1",
     production_identifier="2",
     environment="demo",
-    own=(),
-    elsewhere=(),
-    production=(
-        LoginTry(role="demo_app", server="production", database="smarteros", outcome="refused: password"),
-    ),
-    without_password=(),
-    escapes=(),
+    own=logins("demo", "demo", IN),
+    elsewhere=logins("demo", "postgres", "refused: no CONNECT"),
+    production=logins("production", "smarteros", "refused: password"),
+    without_password=logins("demo", "demo", NO_PASSWORD),
+    escapes=tuple(EscapeTry(role=role, what=what, outcome="42501") for role in LOGINS for what, _ in ESCAPES),
     links=(),
 )
+
+
+def with_escape(one: EscapeTry) -> BoundaryFacts:
+    """Return TRIED with another outcome of one attempt, or with an attempt more."""
+    rest = [item for item in TRIED.escapes if (item.role, item.what) != (one.role, one.what)]
+    return replace(TRIED, escapes=(*rest, one))
 
 
 def codes(judgement: Judgement) -> set[str]:
@@ -88,8 +99,8 @@ def test_a_leak_fails_whatever_else_could_not_be_tried() -> None:
     ],
 )
 def test_only_a_refusal_closes_a_way_out(what: str, outcome: str, verdict: Verdict | None) -> None:
-    tried = replace(TRIED, escapes=(EscapeTry(role="demo_app", what=what, outcome=outcome),))
-    found = [item.verdict for item in judge_boundary(tried).findings if what in item.message]
+    one = EscapeTry(role="demo_app", what=what, outcome=outcome)
+    found = [item.verdict for item in judge_boundary(with_escape(one)).findings if what in item.message]
     assert found == ([] if verdict is None else [verdict])
 
 
@@ -156,15 +167,20 @@ def test_another_error_of_the_cleanups_role_is_no_refusal(what: str, seen: str, 
 
 def test_a_database_that_is_not_there_refused_nobody() -> None:
     said = 'connection failed: FATAL:  database "smarteros" does not exist'
-    absent = replace(TRIED, production=(replace(TRIED.production[0], outcome=_kind(said)),))
+    absent = replace(TRIED, production=logins("production", "smarteros", _kind(said)))
     assert codes(judge_boundary(absent)) == {"login-database-missing"}
     assert judge_boundary(absent).verdict is Verdict.NOT_PROVEN
     assert _kind('FATAL:  role "demo_app" does not exist') == "refused: unknown"
+    for said in (
+        'root certificate file "/home/x/root.crt" does not exist',
+        "sorry, too many clients already",
+    ):
+        assert _kind(said) == NO_ANSWER
 
 
 def test_no_answer_is_not_a_refusal() -> None:
     assert judge_boundary(TRIED).verdict is Verdict.PASS
-    silent = replace(TRIED, production=(replace(TRIED.production[0], outcome="no answer"),))
+    silent = replace(TRIED, production=logins("production", "smarteros", NO_ANSWER))
     assert codes(judge_boundary(silent)) == {"login-not-answered"}
     assert judge_boundary(silent).verdict is Verdict.NOT_PROVEN
     assert judge_boundary(replace(TRIED, production=())).verdict is Verdict.NOT_PROVEN
@@ -172,8 +188,35 @@ def test_no_answer_is_not_a_refusal() -> None:
 
 
 def test_refusals_prove_nothing_when_the_own_login_is_refused_too() -> None:
-    own = (LoginTry(role="demo_app", server="demo", database="demo", outcome="refused: password"),)
+    own = logins("demo", "demo", "refused: password")
     assert codes(judge_boundary(replace(TRIED, own=own))) == {"own-login-refused"}
+
+
+@pytest.mark.parametrize("place", ["own", "elsewhere", "production", "without_password"])
+def test_a_login_that_nobody_tried_proves_nothing(place: str) -> None:
+    tried: tuple[LoginTry, ...] = getattr(TRIED, place)
+    for left in (tried[1:], ()) if place != "production" else (tried[1:],):
+        judgement = judge_boundary(replace(TRIED, **{place: left}))
+        assert "login-not-tried" in codes(judgement)
+        assert judgement.verdict is Verdict.NOT_PROVEN
+    one_more = (*tried, replace(tried[0], database="another"))
+    assert codes(judge_boundary(replace(TRIED, **{place: one_more}))) == {"login-not-tried"}
+
+
+def test_a_login_whose_password_is_not_known_was_not_tried() -> None:
+    asked = replace(TRIED, production=logins("production", "smarteros", NO_PASSWORD))
+    assert codes(judge_boundary(asked)) == {"login-not-tried"}
+
+
+def test_an_error_that_is_no_refusal_keeps_nobody_out() -> None:
+    odd = replace(TRIED, without_password=logins("demo", "demo", "57P03"))
+    assert codes(judge_boundary(odd)) == {"login-not-answered"}
+
+
+def test_every_way_out_is_missed_that_was_not_tried_even_where_another_was_tried_twice() -> None:
+    twice = replace(TRIED, escapes=(TRIED.escapes[0], TRIED.escapes[0], *TRIED.escapes[2:]))
+    assert codes(judge_boundary(twice)) == {"escape-not-tried"}
+    assert codes(judge_boundary(replace(TRIED, escapes=()))) == {"escape-not-tried"}
 
 
 def test_the_shipped_compose_file_passes_and_an_empty_one_does_not() -> None:

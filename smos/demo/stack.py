@@ -38,14 +38,12 @@ PRODUCTION_DATABASE = "smarteros"
 class DemoDatabase:
     """One database of the demo, wherever it is: embedded, in a container, or live.
 
-    name: of the database. passwords: by role, never shown. others: databases of the same server that no role of the
-    demo may enter.
+    name: of the database. passwords: by role, never shown.
     """
 
     endpoint: PostgresEndpoint
     name: str
     passwords: Mapping[str, str] = field(repr=False)
-    others: tuple[str, ...] = ("postgres", "template1")
 
     def connect(
         self, role: str | None = None, *, database: str | None = None
@@ -104,6 +102,11 @@ class DemoStack:
                 load_schema(connection)
                 set_passwords(connection, self.passwords)
                 load_seed(connection)
+            with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
+                # It is copied and never entered: the demo is one database of its server.
+                connection.execute(
+                    sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(TEMPLATE))
+                )
             self._server = server
         return self._server
 

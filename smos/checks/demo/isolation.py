@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from smos.demo.schema import LOGINS
 from smos.demo.verify.facts import BoundaryFacts, ComposeFacts, ServiceConfig
-from smos.demo.verify.isolation import ABSENT, DONE, ESCAPES, IN, NO_DATABASE, REFUSED
+from smos.demo.verify.isolation import ABSENT, DONE, ESCAPES, IN, NO_DATABASE, NO_PASSWORD, REFUSALS, REFUSED
 from smos.verdict import Finding, Judgement, fail, not_proven
 
 PREFIX = "demo-"
@@ -185,13 +185,20 @@ def _logins(facts: BoundaryFacts) -> Iterator[Finding]:
             )
     if not facts.production:
         yield not_proven("production-not-tried", "nothing stands for production here", "provision it")
+    yield from _untried(facts)
     yield from _entered(facts)
     for item in (*facts.production, *facts.elsewhere, *facts.without_password):
-        if item.outcome == "no answer":
+        if item.outcome not in {IN, NO_DATABASE, *REFUSALS}:
             yield not_proven(
                 "login-not-answered",
-                f"{item.role} at {item.server}/{item.database}: no answer is not a refusal",
+                f"{item.role} at {item.server}/{item.database}: {item.outcome} is not a refusal",
                 "start the server and run again",
+            )
+        elif item.outcome == NO_PASSWORD and item not in facts.without_password:
+            yield not_proven(
+                "login-not-tried",
+                f"{item.role} at {item.server}/{item.database}: its password is not known, so it was not shown there",
+                "give the check the demo's passwords",
             )
         elif item.outcome == NO_DATABASE:
             yield not_proven(
@@ -199,6 +206,27 @@ def _logins(facts: BoundaryFacts) -> Iterator[Finding]:
                 f"{item.role} at {item.server}/{item.database}: there is no such database, which refuses nobody",
                 "give the stand-in for production its database, or look whether the password was taken",
             )
+
+
+def _untried(facts: BoundaryFacts) -> Iterator[Finding]:
+    """Say which logins were never tried: every role, in each of the places."""
+    for where, tries in (
+        ("the demo itself", facts.own),
+        ("other databases of the demo's server", facts.elsewhere),
+        ("the demo, without a password", facts.without_password),
+        *((("production", facts.production),) if facts.production else ()),
+    ):
+        databases = sorted({item.database for item in tries})
+        for role in LOGINS:
+            tried = {item.database for item in tries if item.role == role}
+            if left := [name for name in databases if name not in tried]:
+                yield _not_tried(role, f"{where} ({', '.join(left)})")
+            elif not tried:
+                yield _not_tried(role, where)
+
+
+def _not_tried(role: str, where: str) -> Finding:
+    return not_proven("login-not-tried", f"{role}: it was not tried to enter {where}", "report this")
 
 
 def _entered(facts: BoundaryFacts) -> Iterator[Finding]:
@@ -240,8 +268,10 @@ def _escapes(facts: BoundaryFacts) -> Iterator[Finding]:
             )
     able = {item.role for item in facts.own if item.outcome == IN}
     for role in LOGINS:
-        tried = sum(item.role == role for item in facts.escapes)
-        if role in able and tried < len(ESCAPES):
+        tried = {item.what for item in facts.escapes if item.role == role}
+        if role in able and (left := [what for what, _ in ESCAPES if what not in tried]):
             yield not_proven(
-                "escape-not-tried", f"{role}: {tried} of {len(ESCAPES)} ways out were tried", "report this"
+                "escape-not-tried",
+                f"{role}: {len(left)} of {len(ESCAPES)} ways out were not tried: {left[0]} …",
+                "report this",
             )

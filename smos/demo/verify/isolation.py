@@ -15,6 +15,7 @@ from smos.provision.base import PostgresEndpoint
 IN = "in"
 DONE = "done"
 NO_DATABASE = "no such database"
+NO_ANSWER = "no answer"
 REFUSED = frozenset({"42501"})
 """SQLSTATE of a way out that is closed: the role has not the right (insufficient_privilege)."""
 ABSENT = {
@@ -23,6 +24,20 @@ ABSENT = {
     "run code": frozenset({"0A000", "42704", "58P01"}),
 }
 """What says, of an extension or a language, that the server has none: beginning of the attempt, SQLSTATEs."""
+NO_PASSWORD = "refused: a password is asked for"  # noqa: S105  (a word for an outcome)
+_SAID = (
+    ("password authentication failed", "refused: password"),
+    ("no password supplied", NO_PASSWORD),
+    ("permission denied for database", "refused: no CONNECT"),
+    (
+        r'role "[^"]*" does not exist',
+        "refused: unknown",
+    ),  # nor does a file of the client's, which refuses nobody
+    (r"no pg_hba\.conf entry", "refused: pg_hba.conf"),
+    ("is not permitted to log in", "refused: NOLOGIN"),
+)
+REFUSALS = frozenset(kind for _, kind in _SAID)
+"""Ways in which a login is refused. Anything else refuses nobody."""
 LIMITS = "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '20s'"
 ESCAPES = (
     ("run a program: COPY TO PROGRAM", "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null'"),
@@ -60,12 +75,15 @@ OUTSIDE_TRANSACTION = {
 """What can't be rolled back, and what undoes it where it was not refused."""
 _LINKS = """
 SELECT 'foreign server ' || srvname FROM pg_foreign_server
+UNION ALL SELECT 'foreign data wrapper ' || fdwname FROM pg_foreign_data_wrapper
 UNION ALL SELECT 'subscription ' || subname FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 UNION ALL SELECT 'extension ' || extname FROM pg_extension WHERE extname IN ('dblink', 'postgres_fdw', 'file_fdw', 'adminpack',
     'plpython3u', 'plperlu', 'pltclu', 'http', 'pg_net', 'pg_cron')
-UNION ALL SELECT 'language ' || lanname FROM pg_language WHERE NOT lanpltrusted AND lanname NOT IN ('internal', 'c')
+UNION ALL SELECT 'language ' || lanname FROM pg_language WHERE lanpltrusted = (lanname IN ('internal', 'c'))
 ORDER BY 1
 """
+_OTHERS = "SELECT datname FROM pg_database WHERE datallowconn AND datname <> current_database() ORDER BY 1"
+"""Whatever else the server holds, also what somebody made there later."""
 
 
 def try_boundary(demo: DemoEndpoint) -> BoundaryFacts:
@@ -77,6 +95,7 @@ def try_boundary(demo: DemoEndpoint) -> BoundaryFacts:
             admin.execute("SELECT environment FROM demo.identity").fetchone() if named and named[0] else None
         )
         links = tuple(str(found[0]) for found in admin.execute(_LINKS.encode()).fetchall())
+        others = [str(found[0]) for found in admin.execute(_OTHERS.encode()).fetchall()]
     here = database.endpoint
     return BoundaryFacts(
         demo_identifier=_identifier(here),
@@ -84,9 +103,7 @@ def try_boundary(demo: DemoEndpoint) -> BoundaryFacts:
         environment=str(row[0]) if row else "",
         own=tuple(_try_login(here, "demo", database.name, role, database.passwords) for role in LOGINS),
         elsewhere=tuple(
-            _try_login(here, "demo", other, role, database.passwords)
-            for other in database.others
-            for role in LOGINS
+            _try_login(here, "demo", other, role, database.passwords) for other in others for role in LOGINS
         ),
         production=tuple(
             _try_login(demo.production, "production", name, role, database.passwords)
@@ -119,25 +136,17 @@ def _try_login(
             connection.execute("SELECT 1")
     except psycopg.OperationalError as error:
         # A refused login carries no SQLSTATE on the client's side: keep the kind of refusal, without any value.
-        outcome = error.sqlstate or _kind(str(error))
-        return LoginTry(role=role, server=server, database=database, outcome=outcome)
+        return LoginTry(role=role, server=server, database=database, outcome=_kind(str(error)))
     return LoginTry(role=role, server=server, database=database, outcome=IN)
 
 
 def _kind(text: str) -> str:
     if re.search(r'database "[^"]*" does not exist', text):  # said to whom the password let in
         return NO_DATABASE
-    for words, kind in (
-        ("password authentication failed", "refused: password"),
-        ("no password supplied", "refused: password"),
-        ("permission denied for database", "refused: no CONNECT"),
-        ("does not exist", "refused: unknown"),
-        ("no pg_hba.conf entry", "refused: pg_hba.conf"),
-        ("is not permitted to log in", "refused: NOLOGIN"),
-    ):
-        if words in text:
+    for words, kind in _SAID:
+        if re.search(words, text):
             return kind
-    return "no answer"
+    return NO_ANSWER
 
 
 def _escapes(demo: DemoEndpoint, role: str) -> list[EscapeTry]:

@@ -41,6 +41,13 @@ def connect_everywhere(work: DemoWorkspace) -> None:
     )
 
 
+@fault("F240c", "Another database is on the demo's server", "servers",
+       caught("DEMO-06", "other-database-entered", "demo_app", "chatwoot"))  # fmt: skip
+def neighbour(work: DemoWorkspace) -> None:
+    """Made after the demo was loaded: PUBLIC may enter it again."""
+    work.roles("CREATE DATABASE chatwoot STRATEGY file_copy", "DROP DATABASE chatwoot WITH (FORCE)")
+
+
 @fault("F241", "The application may run programs on the server", "roles",
        caught("DEMO-06", "way-out", "demo_app", "COPY TO PROGRAM"))  # fmt: skip
 def programs(work: DemoWorkspace) -> None:
@@ -61,6 +68,13 @@ def foreign_server(work: DemoWorkspace) -> None:
     work.sql(
         "CREATE FOREIGN DATA WRAPPER elsewhere", "CREATE SERVER produccion FOREIGN DATA WRAPPER elsewhere"
     )
+
+
+@fault("F241c", "The demo knows how to reach other servers", "links",
+       caught("DEMO-06", "link-out", "foreign data wrapper"))  # fmt: skip
+def foreign_data_wrapper(work: DemoWorkspace) -> None:
+    """Whoever may use it makes a server of it."""
+    work.sql("CREATE FOREIGN DATA WRAPPER elsewhere")
 
 
 @fault("F241b", "The application may make objects beside the demo's", "grants",
