@@ -14,6 +14,7 @@ from smos.demo.schema import TABLES
 from smos.demo.stack import DemoDatabase, DemoStack
 from smos.errors import SmosError
 from smos.provision.owner import Owner
+from tests._unhurried import UNHURRIED
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -30,6 +31,7 @@ def database(stack: DemoStack) -> Iterator[DemoDatabase]:
         yield found
 
 
+@UNHURRIED
 @given(st.integers(1, 5000))
 def test_the_rows_of_a_tenant_add_up(rows: int) -> None:
     much = counts(rows)
@@ -113,6 +115,7 @@ def test_a_moment_without_a_time_zone_is_refused(database: DemoDatabase) -> None
         clean_up(role, now=datetime(2026, 1, 1))  # noqa: DTZ001
 
 
+@UNHURRIED
 @given(st.integers(100_000, 99_999_999))
 def test_every_rut_that_is_made_is_valid_and_every_other_digit_is_not(number: int) -> None:
     text = rut(number)

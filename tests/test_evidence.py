@@ -34,6 +34,7 @@ from smos.evidence.waivers import Waiver, find_waivers, load_waivers
 from smos.evidence.words import duration, size
 from smos.target import Database, Target, VaultTarget
 from smos.verdict import Finding, Judgement, Verdict, fail, not_proven, note
+from tests._unhurried import UNHURRIED
 
 ROOT = Path(__file__).resolve().parent.parent
 TODAY = date(2026, 11, 23)
@@ -309,6 +310,7 @@ def test_the_exit_code_follows_the_verdict(
     assert exit_code(pytest_code, whole, ordinary_failed=ordinary, harness_broken=broken) == code
 
 
+@UNHURRIED
 @given(
     verdicts=st.lists(st.sampled_from(list(Verdict)), min_size=8, max_size=8),
     without=st.sets(st.sampled_from(ALL), max_size=7),

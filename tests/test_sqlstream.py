@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smos.drill.sqlstream import Command, Comment, CopyData, Event, Flaw, Inserts, SqlLexer, Statement
+from tests._unhurried import UNHURRIED
 
 TRICKY = rb"""-- a comment; \! not a command
 CREATE TABLE t (a text DEFAULT 'x;''\! y', "q;""\!" int, c text DEFAULT E'it\'s; \\! ''x');
@@ -108,7 +109,7 @@ FRAGMENTS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=600, deadline=None)
+@settings(UNHURRIED, max_examples=600)
 @given(FRAGMENTS, st.lists(st.integers(1, 9), min_size=1, max_size=8))
 def test_any_text_reads_the_same_however_it_is_cut(parts: list[bytes], sizes: list[int]) -> None:
     data = b"".join(parts)
@@ -121,7 +122,7 @@ def test_any_text_reads_the_same_however_it_is_cut(parts: list[bytes], sizes: li
     assert canonical(found) == canonical(events(data))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(UNHURRIED, max_examples=300)
 @given(FRAGMENTS)
 def test_nothing_of_a_readable_text_is_lost(parts: list[bytes]) -> None:
     data = b"".join(parts)
