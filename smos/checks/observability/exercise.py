@@ -10,7 +10,7 @@ from smos.observability.verify.probe import ObservabilityError
 from smos.verdict import Finding, Judgement, not_proven
 
 if TYPE_CHECKING:  # it needs the extra `observability`, whose absence is a finding
-    from smos.observability.verify.lab import ObservabilityLab
+    from smos.observability.verify.lab import Changes, ObservabilityLab
 
 AREAS = {
     "OBS-01": "delivery",
@@ -60,19 +60,13 @@ def exercise(check_id: str, lab: "ObservabilityLab") -> Judgement:
 
 def _narrowed(lab: "ObservabilityLab") -> tuple[Finding, ...]:
     """Say what alone was looked at. A judge need not miss the rest; FAIL outranks this, so faults stay detected."""
-    only, makes = getattr(lab.options, "only", None), getattr(lab.options, "makes", None)
-    words = [only] if isinstance(only, str) else list(only or ())
-    if makes is not None:
-        from smos.observability.verify.conformance import MAKES
-
-        words += makes if set(MAKES) - set(makes) else ()
-        words += ["no collector"] if not makes else ()
-    if not words:
+    changes: Changes | None = lab.options
+    if changes is None or not changes.narrowed:
         return ()
     return (
         not_proven(
             NARROWED,
-            f"The check was narrowed to {', '.join(words)}: the rest was not looked at",
+            f"The check was narrowed to {', '.join(changes.narrowed)}: the rest was not looked at",
             "run the whole check; only negative controls narrow one",
         ),
     )

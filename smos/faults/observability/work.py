@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smos.checks.observability.exercise import exercise
+from smos.faults.observability.narrowed import NARROWINGS, Narrowing
 from smos.observability.clickhouse import ClickHouse
-from smos.observability.verify.lab import ObservabilityLab
+from smos.observability.verify.lab import Changes, ObservabilityLab
 from smos.observability.verify.stand import Stand
 from smos.provision.telemetry import CollectorEndpoint
 from smos.verdict import Judgement
@@ -51,7 +52,13 @@ class ObservabilityWork:
             self.undo.callback(self.execute, undo)
 
     def run(self, check_id: str) -> Judgement:
-        """Run the real check."""
+        """Run the real check. Raises ValueError where no pristine stack is looked at in the same narrowed way."""
+        changes: Changes | None = self.lab.options
+        if changes is not None and changes.narrowed and Narrowing.of(check_id, changes) not in NARROWINGS:
+            raise ValueError(
+                f"{check_id}, narrowed to {', '.join(changes.narrowed)}, is not in NARROWINGS"
+                " (smos/faults/observability/narrowed.py)"
+            )
         return exercise(check_id, self.lab)
 
 

@@ -50,6 +50,11 @@ class Options:
     ended_s: float = TOLD_S
     only: Literal["rules", "grafana", "servers"] | None = None
 
+    @property
+    def narrowed(self) -> tuple[str, ...]:
+        """The part that alone is looked at."""
+        return (self.only,) if self.only else ()
+
 
 def well(now: float) -> dict[str, str]:
     """Return metrics of a stack that is well. now: Unix seconds."""

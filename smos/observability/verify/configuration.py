@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -43,6 +43,7 @@ class Options:
 
     compose: Path
     program: Path | None = None
+    narrowed: ClassVar[tuple[str, ...]] = ()
 
 
 def observe(lab: ObservabilityLab) -> ProbeFacts:

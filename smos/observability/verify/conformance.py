@@ -83,6 +83,12 @@ class Options:
     only: Sequence[str] = ()
     arrive_s: float = ARRIVE_S
 
+    @property
+    def narrowed(self) -> tuple[str, ...]:
+        """The capabilities and makes that alone are tried."""
+        makes = (*self.makes,) or ("no collector",)
+        return (*self.only, *(makes if set(MAKES) - set(self.makes) else ()))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:

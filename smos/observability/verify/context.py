@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import psycopg
@@ -53,6 +53,7 @@ class Habits:
 
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     habits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    narrowed: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -46,6 +46,7 @@ class Options:
     sdk: Mapping[str, Any] = field(default_factory=lambda: SDK)
     server: SentryServer | None = None
     stored_s: float = STORED_S
+    narrowed: ClassVar[tuple[str, ...]] = ()
 
 
 def observe(lab: ObservabilityLab) -> ProbeFacts:

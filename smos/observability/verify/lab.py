@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from smos.observability.clickhouse import ClickHouse
 from smos.observability.verify.probe import ObservabilityError
@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 RUN_PREFIX = "smos-verify-"
 
 
+class Changes(Protocol):
+    """What a fault changes beside the stack."""
+
+    @property
+    def narrowed(self) -> tuple[str, ...]:
+        """What alone is looked at, in words; empty: all that the check is about. What was narrowed never passes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservabilityLab:
     """find: gives the stack that is verified (it starts on first use; a live one is only named).
 
     stand: its servers where they are ours, None where it is live. owner: gives the owner of private servers.
     target: what was declared. recipe: how private stacks are made (faults put another one in its place).
-    options: what a fault changes beside the stack; each area documents its own.
+    options: what a fault changes beside the stack (Changes); each area has and documents its own.
     """
 
     find: Callable[[], Subject]

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -55,6 +55,7 @@ class Squeeze:
     """pressed: done to the collector's process before it is pushed (negative controls)."""
 
     pressed: Callable[[int], object] | None = None
+    narrowed: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,11 @@ class Options:
     drill: Callable[[], str] | None = None
     vault: bool = True
 
+    @property
+    def narrowed(self) -> tuple[str, ...]:
+        """The part that alone is looked at."""
+        return () if self.vault else ("all but Vault",)
+
 
 def observe(lab: ObservabilityLab) -> ProbeFacts:
     """Read, send, read again; scrape a Vault. Raises ObservabilityError, ProvisionError."""

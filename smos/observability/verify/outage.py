@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from smos.errors import DeadlineError
 from smos.observability.emit import EmitError, Emitter
@@ -40,6 +40,7 @@ class Outage:
 
     between: Callable[[Stand], object] | None = None
     lasts: Callable[[Stand], bool] = lambda _stand: True
+    narrowed: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ruamel.yaml import YAML
 
@@ -43,6 +43,7 @@ class Options:
 
     folder: Path
     sources: Path
+    narrowed: ClassVar[tuple[str, ...]] = ()
 
 
 def shipped() -> Options:

@@ -37,6 +37,11 @@ class Options:
 
     only: Literal["definitions", "rows", "setting"] | None = None
 
+    @property
+    def narrowed(self) -> tuple[str, ...]:
+        """The part that alone is looked at."""
+        return (self.only,) if self.only else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:

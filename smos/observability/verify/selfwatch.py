@@ -51,6 +51,11 @@ class Options:
     clock: Callable[[], float] = time.monotonic
     only: Literal["living", "dead"] | None = None
 
+    @property
+    def narrowed(self) -> tuple[str, ...]:
+        """The part that alone is looked at."""
+        return (self.only,) if self.only else ()
+
 
 def observe(lab: ObservabilityLab) -> ProbeFacts:
     """Export, read back, look at the dashboard. Raises ObservabilityError where live: it would show a drill there."""
