@@ -175,8 +175,14 @@ def test_a_dead_owners_network_that_somebody_else_uses_stays_and_stops_no_run() 
     from smos.provision.docker.removal import EngineSocket, reap_dead
 
     owner, client = "r00000ce1", engine()
-    network = client.networks.create(f"smos-{owner}-private-1", labels=dead_labels(owner))
-    users = client.containers.run(tiny_image(), FOREVER, detach=True, network=network.name)
+    # The owner lives until its network is used: any other run that starts now would reap it.
+    with subprocess.Popen(["/bin/sleep", "600"]) as process:
+        try:
+            labels = identity(owner, process.pid).labels("server")
+            network = client.networks.create(f"smos-{owner}-private-1", labels=labels)
+            users = client.containers.run(tiny_image(), FOREVER, detach=True, network=network.name)
+        finally:
+            process.kill()
     try:
         told: list[ProvisionError] = []
         asked = EngineSocket(engine_socket())
