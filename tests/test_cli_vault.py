@@ -17,6 +17,7 @@ from smos.provision.owner import Owner
 from smos.vault import kv
 from smos.vault.bootstrap import wait_until_active
 from smos.vault.model import VaultError, opened
+from smos.vault.mounts import mount_kv
 from tests._forked import run_smos
 
 SMOS = Path(sys.executable).with_name("smos")
@@ -56,7 +57,7 @@ def stand() -> Iterator[Stand]:
             client.sys.submit_unseal_key(share)
         wait_until_active(client)
         client.token = answer["root_token"]
-        client.sys.enable_secrets_engine("kv", path="smarteros", options={"version": "2"})
+        mount_kv(client, "smarteros")
         client.sys.enable_secrets_engine("transit")
         client.secrets.transit.create_key("smarteros-secrets")
         yield Stand(server, client, "\n".join(answer["keys_base64"]))

@@ -19,6 +19,7 @@ from smos.mcp.probe import ProviderFacts, probe_all
 from smos.provision.base import VaultEndpoint
 from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
+from smos.vault.mounts import mount_kv
 from smos.vault.providers import Provider, ProviderTest, load_registry
 from tests._forked import run_smos
 
@@ -76,7 +77,7 @@ def vault() -> Iterator[tuple[VaultEndpoint, hvac.Client]]:
         answer = client.sys.initialize(secret_shares=1, secret_threshold=1)
         client.sys.submit_unseal_key(answer["keys_base64"][0])
         client.token = answer["root_token"]
-        client.sys.enable_secrets_engine("kv", path="smarteros", options={"version": "2"})
+        mount_kv(client, "smarteros")
         yield server.endpoint, client
         client.adapter.close()
 

@@ -24,6 +24,7 @@ from smos.tenants.service import Tenants
 from smos.tenants.vault_side import PARTS, VaultSide
 from smos.vault.bootstrap import wait_until_active
 from smos.vault.model import opened
+from smos.vault.mounts import mount_kv
 from smos.wait import wait_for
 from tests._forked import run_smos
 
@@ -88,7 +89,7 @@ def platform() -> Iterator[Platform]:
         client.sys.submit_unseal_key(answer["keys_base64"][0])
         wait_until_active(client)
         client.token = answer["root_token"]
-        client.sys.enable_secrets_engine("kv", path="smarteros", options={"version": "2"})
+        mount_kv(client, "smarteros")
         client.sys.enable_auth_method("approle")
         yield Platform(postgres.endpoint.conninfo("postgres"), vault.endpoint.url, client)
         client.adapter.close()

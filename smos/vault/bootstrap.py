@@ -33,6 +33,7 @@ from smos.vault.model import (
     opened,
     salted_digest,
 )
+from smos.vault.mounts import mount_kv
 from smos.vault.providers import load_registry
 from smos.wait import wait_for
 
@@ -290,7 +291,7 @@ class _SetUp:
         changes = []
         mounts = self.client.sys.list_mounted_secrets_engines()["data"]
         if f"{self.kv_mount}/" not in mounts:
-            self.client.sys.enable_secrets_engine("kv", path=self.kv_mount, options={"version": "2"})
+            mount_kv(self.client, self.kv_mount)
             changes.append(f"mount {self.kv_mount}/")
         elif (mounts[f"{self.kv_mount}/"].get("options") or {}).get("version") != "2":
             raise VaultError(

@@ -11,12 +11,11 @@ from pydantic import SecretStr
 
 from smos.vault.bootstrap import login
 from smos.vault.escrow import AppRoleCredential
-from smos.vault.model import CLIENT_ERRORS, REQUEST_LIMIT_S, VaultEndpoint, VaultError, explain, opened
-from smos.wait import wait_for
+from smos.vault.model import CLIENT_ERRORS, VaultEndpoint, VaultError, explain, opened
+from smos.vault.mounts import mount_kv
 
 SCRATCH_PREFIX = "smos-scratch"
 """compose/vault/verify.hcl grants everything below mounts of this name, and nothing else to write."""
-MOUNT_S = 120.0
 SERVICE_TOKENS = ("s.", "hvs.")
 """How service tokens start: OpenBao, Vault."""
 
@@ -103,8 +102,7 @@ class Subject:
         with self.operator() as client, ExitStack() as undo:
             if kv:
                 undo.callback(_unmount, client, made.kv)
-                client.sys.enable_secrets_engine("kv", path=made.kv, options={"version": "2"})
-                _upgraded(client, made.kv)
+                mount_kv(client, made.kv)
             if transit:
                 undo.callback(_unmount, client, made.transit)
                 client.sys.enable_secrets_engine("transit", path=made.transit)
@@ -125,15 +123,3 @@ class Scratch:
 
 def _unmount(client: hvac.Client, path: str) -> None:
     client.sys.disable_secrets_engine(path)
-
-
-def _upgraded(client: hvac.Client, mount: str) -> None:
-    """Wait until a new KV v2 mount takes requests: for a moment after its creation it refuses all."""
-
-    def ready() -> bool:
-        with suppress(hvac.exceptions.InvalidRequest):
-            client.adapter.get(f"/v1/{mount}/config", timeout=REQUEST_LIMIT_S)
-            return True
-        return False
-
-    wait_for(ready, what="the scratch mount takes requests", deadline_s=MOUNT_S)
