@@ -26,7 +26,8 @@ from tests._postgres_kit import (
     tool,
 )
 
-SETTINGS = {"fsync": "off", "max_wal_senders": "0", "wal_level": "minimal"}
+# Without the server's own housekeeping: what it writes when it likes would be taken for ours.
+SETTINGS = {"fsync": "off", "max_wal_senders": "0", "wal_level": "minimal", "autovacuum": "off"}
 
 
 @pytest.fixture(scope="module")
