@@ -8,8 +8,6 @@ Reports name an entry by its `entry_id`, as file names can be personal data; the
 path: `zstdcat VOLUME.jsonl.zst | grep '"id":"3fa9…"'`.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -17,71 +15,45 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, Self
 
 import zstandard
 
-from smos.backup.safepath import PathError, split_path
+from smos.backup.entryline import (
+    DEVICES,
+    NOT_ARCHIVED,
+    Entry,
+    EntryType,
+    entry_id,
+    from_json,
+    sort_key,
+    to_json,
+)
 from smos.backup.streams import READ_BYTES, StreamFault, decompress
 from smos.errors import BackupError
+
+__all__ = [
+    "DifferenceKind",
+    "EntriesError",
+    "Entry",
+    "EntryDifference",
+    "EntryExample",
+    "EntryType",
+    "EntryWriter",
+    "HashingFile",
+    "compare_entries",
+    "entry_id",
+    "read_entries",
+    "sort_key",
+]
 
 FORMAT = "smos-volume-entries"
 VERSION = 1
 LONGEST_LINE_BYTES = 4 << 20
 """A path has at most 64 KiB and an entry's attributes rarely more than a few."""
 EXAMPLES = 50
-
-
-class EntryType(StrEnum):
-    """What an entry is."""
-
-    FILE = "file"
-    DIRECTORY = "dir"
-    SYMLINK = "symlink"
-    FIFO = "fifo"
-    SOCKET = "socket"  # listed, but never archived: it has no content and its owner makes it again
-    CHAR = "char"
-    BLOCK = "block"
-    VANISHED = "vanished"  # listed in its directory and gone when it was to be read
-
-
-DEVICES = frozenset({EntryType.CHAR, EntryType.BLOCK})
-NOT_ARCHIVED = frozenset({EntryType.SOCKET, EntryType.VANISHED})
-
-
-class Entry(NamedTuple):
-    """One entry. A tuple, not a dataclass: there are millions of them.
-
-    path: relative to the volume's root, which is b"". mode: the 12 permission bits. size: bytes of a
-    regular file. sha256: of a regular file's content. link: a symbolic link's target. hardlink: path of the
-    first entry (in the order of the list) with the same inode, None for that first one and for everything
-    else; all other fields of the inode are repeated. xattrs: (name, `xattrs.show_value`). torn: it changed
-    while it was read.
-    """
-
-    path: bytes
-    type: EntryType
-    uid: int
-    gid: int
-    mode: int
-    size: int
-    mtime_ns: int
-    sha256: str = ""
-    link: bytes = b""
-    hardlink: bytes | None = None
-    xattrs: tuple[tuple[str, str], ...] = ()
-    device: str = ""
-    torn: bool = False
-
-
-def entry_id(path: bytes) -> str:
-    """Return an entry's name in reports: the first 12 hex digits of its path's SHA-256."""
-    return hashlib.sha256(path).hexdigest()[:12]
-
-
-def sort_key(path: bytes) -> bytes:
-    """Return the key of the list's order: component by component, as a depth-first walk meets them."""
-    return path.replace(b"/", b"\0")
+_HEAD = frozenset({"format", "version", "volume"})
+_END = frozenset({"end", "entries"})
 
 
 class EntriesError(BackupError):
@@ -140,7 +112,7 @@ class EntryWriter:
     def write(self, entry: Entry) -> None:
         """Append an entry; the caller keeps the order."""
         self.entries += 1
-        self._line(_to_json(entry))
+        self._line(to_json(entry))
 
     def _line(self, data: dict[str, Any]) -> None:
         line = json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
@@ -158,24 +130,29 @@ def read_entries(path: Path, volume: str | None = None) -> Iterator[Entry]:
     """
     lines = _lines(path)
     _, head = next(lines, (0, None))
-    if head is None or head.get("format") != FORMAT or head.get("version") != VERSION:
+    if head is None or head.keys() != _HEAD or head["format"] != FORMAT or not _is(head["version"], VERSION):
         raise EntriesError(
             f"{path.name} is not a list of entries that this version understands",
             remedy="take the set from another copy, or verify it with the version that made it",
         )
-    if volume is not None and head.get("volume") != volume:
+    if volume is not None and head["volume"] != volume:
         raise _damaged(path, 1, "it is the list of another volume")
     count, last = 0, b""
     ended = False
     for number, data in lines:
         if ended:
             raise _damaged(path, number, "something follows after the last line")
-        if data.get("end") is True:
-            if data.get("entries") != count:
-                raise _damaged(path, number, f"it holds {count} entries and declares {data.get('entries')!r}")
+        if "end" in data:
+            if data.keys() != _END or data["end"] is not True or not _is(data["entries"], count):
+                raise _damaged(
+                    path, number, f"it holds {count} entries, and its last line says something else"
+                )
             ended = True
             continue
-        entry = _from_json(data, path, number)
+        try:
+            entry = from_json(data)
+        except ValueError as error:
+            raise _damaged(path, number, str(error)) from error
         key = sort_key(entry.path)
         if count and key <= last:
             raise _damaged(path, number, "the entries are not in order")
@@ -217,69 +194,9 @@ def _damaged(path: Path, number: int, why: str) -> EntriesError:
     )
 
 
-def _to_json(entry: Entry) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        **_text("path", entry.path),
-        "id": entry_id(entry.path),
-        "type": entry.type.value,
-        "uid": entry.uid,
-        "gid": entry.gid,
-        "mode": f"{entry.mode:04o}",
-        "size": entry.size,
-        "mtime_ns": entry.mtime_ns,
-    }
-    if entry.sha256:
-        data["sha256"] = entry.sha256
-    if entry.link:
-        data.update(_text("link", entry.link))
-    if entry.hardlink is not None:
-        data.update(_text("hardlink", entry.hardlink))
-    if entry.xattrs:
-        data["xattrs"] = dict(entry.xattrs)
-    if entry.device:
-        data["device"] = entry.device
-    if entry.torn:
-        data["torn"] = True
-    return data
-
-
-def _text(key: str, value: bytes) -> dict[str, str]:
-    """File names are bytes; those that are no UTF-8 go in as base64 under another key."""
-    try:
-        return {key: value.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {f"{key}_b64": base64.b64encode(value).decode("ascii")}
-
-
-def _bytes(data: dict[str, Any], key: str) -> bytes | None:
-    if key in data:
-        return str(data[key]).encode("utf-8")
-    encoded = data.get(f"{key}_b64")
-    return None if encoded is None else base64.b64decode(str(encoded), validate=True)
-
-
-def _from_json(data: dict[str, Any], path: Path, number: int) -> Entry:
-    try:
-        where = _bytes(data, "path")
-        if where is None or b"/".join(split_path(where)) != where:
-            raise _damaged(path, number, "an entry has no valid path")
-        return Entry(
-            path=where,
-            type=EntryType(data["type"]),
-            uid=int(data["uid"]),
-            gid=int(data["gid"]),
-            mode=int(data["mode"], 8),
-            size=int(data["size"]),
-            mtime_ns=int(data["mtime_ns"]),
-            sha256=str(data.get("sha256", "")),
-            link=_bytes(data, "link") or b"",
-            hardlink=_bytes(data, "hardlink"),
-            xattrs=tuple(sorted((str(k), str(v)) for k, v in data.get("xattrs", {}).items())),
-            device=str(data.get("device", "")),
-            torn=data.get("torn") is True,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error, PathError) as error:
-        raise _damaged(path, number, "an entry lacks a field or has one of the wrong kind") from error
+def _is(value: object, number: int) -> bool:
+    """Tell whether a value is this number: JSON's `true` and `1.0` equal 1, too."""
+    return type(value) is int and value == number
 
 
 class DifferenceKind(StrEnum):

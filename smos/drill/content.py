@@ -88,6 +88,7 @@ def read_and_compare(
             contradictions[entry.name] = (UNREADABLE,)
 
     left_out = {item.name: item.left_out for item in restore.databases}
+    ordinary = _ordinary_roles(plan)
 
     def compare(name: str) -> tuple[DatabaseContentFacts, DatabaseContent, int]:
         started = time.monotonic()
@@ -100,7 +101,7 @@ def read_and_compare(
         compared_with = "nothing"
         if name in expected:
             try:
-                found = compare_content(expected[name], content)
+                found = compare_content(expected[name], content, ordinary_roles=ordinary)
                 differences, compared_with = excuse(found, left_out.get(name, ())), "manifest"
             except UNEXPECTED:
                 contradictions[name] = (UNREADABLE,)
@@ -178,6 +179,21 @@ def _lost_since(before: DatabaseContent, now: DatabaseContent) -> tuple[Differen
             detail = f"{table.rows} rows in the last verified drill, {rows} now"
             lost.append(Difference("rows-collapsed", f"table:{name}", detail, uncertain=True))
     return tuple(item for item in lost if item.code != "rows-missing")
+
+
+def _ordinary_roles(plan: RestorePlan) -> frozenset[str] | None:
+    """Return the roles of the source that may log in and that row security binds; None where no manifest says."""
+    roles = plan.manifest.roles.get("roles") if plan.manifest else None
+    if not isinstance(roles, dict):
+        return None
+    return frozenset(
+        name
+        for name, role in roles.items()
+        if isinstance(role, dict)
+        and role.get("login")
+        and not role.get("superuser")
+        and not role.get("bypass_row_security")
+    )
 
 
 def _roles(sandbox: EmbeddedPostgres, plan: RestorePlan, restore: RestoreFacts) -> tuple[Difference, ...]:

@@ -5,7 +5,7 @@ EXTENSION brings it back); what somebody changed about it (privileges, policies,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from smos.errors import BackupError
@@ -68,12 +68,27 @@ class Catalogue:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Catalogue":
         """Read what `to_json` gave. Raises KeyError, TypeError or ValueError for anything else."""
+        if data.keys() - {item.name for item in fields(cls)}:
+            raise ValueError("a catalogue that says what this version does not know")
+        version = data["server_version_num"]
+        if type(version) is not int:  # JSON's true and 1.0 equal 1, too
+            raise TypeError("a server's version is a number")
         return cls(
-            server_version_num=int(data["server_version_num"]),
-            objects={str(key): dict(value) for key, value in data["objects"].items()},
+            server_version_num=version,
+            objects={str(key): _definition(value) for key, value in data["objects"].items()},
             extensions_offered={str(k): tuple(v) for k, v in data.get("extensions_offered", {}).items()},
             locales_offered=tuple(data.get("locales_offered", ())),
         )
+
+
+def _definition(value: object) -> dict[str, Any]:
+    """Read the definition of one object. Raises KeyError, TypeError or ValueError for what can't be one."""
+    if not isinstance(value, dict):
+        raise TypeError("the definition of an object has names")
+    columns = [column["name"] for column in value.get("columns", ())]
+    if len(set(columns)) < len(columns):
+        raise ValueError("an object with two columns of one name")
+    return dict(value)
 
 
 def read_catalogue(connection: "psycopg.Connection[Any]") -> Catalogue:

@@ -5,12 +5,18 @@ parsed (views, defaults, checks, policies) are worded differently by another maj
 is marked `uncertain`, and so is whatever the sandbox's own server could not have held.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from smos.postgres.compare_catalogue import compare_catalogues, sandbox_gap
 from smos.postgres.compare_grants import Names
 from smos.postgres.compare_roles import compare_roles
-from smos.postgres.content import DatabaseContent, RowSecurityFacts, SequenceContent, TableContent
+from smos.postgres.content import (
+    MAX_PROBES,
+    DatabaseContent,
+    RowSecurityFacts,
+    SequenceContent,
+    TableContent,
+)
 from smos.postgres.difference import Difference
 
 __all__ = ["Difference", "compare_content", "compare_roles"]
@@ -30,12 +36,14 @@ def compare_content(
     same_major: bool | None = None,
     superuser_names: tuple[str, str] | None = None,
     unlogged_survives: bool = True,
+    ordinary_roles: Collection[str] | None = None,
 ) -> tuple[Difference, ...]:
     """Return all that differs between a source and what was restored from it; nothing means equal.
 
     same_major: None takes it from the contents. superuser_names: the bootstrap superuser's name on either
     side, where the sandbox has another administrator: what the one owns there, the other owns here.
     unlogged_survives: False for physical backups, after which unlogged tables come back empty.
+    ordinary_roles: of the source, those that may log in and that row security binds; None where that is not known.
     """
     if same_major is None:
         same_major = expected.server_version_num // 10000 == actual.server_version_num // 10000
@@ -47,9 +55,10 @@ def compare_content(
     )
     differences += _rows(expected, actual, same_major=same_major, unlogged_survives=unlogged_survives)
     differences += _sequences(expected.sequences, actual.sequences)
+    differences += _unlisted_sequences(expected, actual)
     differences += _large_objects(expected, actual)
     differences += _sort_order(expected, actual, differences)
-    differences += _row_security(expected, actual)
+    differences += _row_security(expected, actual, ordinary_roles)
     differences += _unread(expected, actual)
     return tuple(differences)
 
@@ -111,11 +120,12 @@ def _table(
         side, problem = ("here", after.problem) if after.problem else ("in the source", before.problem)
         return "content-unread", f"could not be read {side}: {problem}", True
     if before.rows is None or after.rows is None:
+        if after.rows is not None:
+            return "content-unread", "its rows were not counted in the source", True
         return None  # a materialized view without data: the catalogue compares that
-    if after.rows < before.rows:
-        return "rows-missing", f"expected {before.rows} rows, found {after.rows}", False
-    if after.rows > before.rows:
-        return "rows-extra", f"expected {before.rows} rows, found {after.rows}", False
+    if after.rows != before.rows:
+        code = "rows-missing" if after.rows < before.rows else "rows-extra"
+        return code, f"expected {before.rows} rows, found {after.rows}", False
     if comparable and before.hash != after.hash:
         kind = key.partition(":")[0]
         return "values-changed", f"{after.rows} rows, as expected, but not the same ones ({kind})", False
@@ -149,8 +159,22 @@ def _sequences(
             yield Difference("sequence-behind", key, detail, uncertain=True)
 
 
+def _unlisted_sequences(expected: DatabaseContent, actual: DatabaseContent) -> Iterator[Difference]:
+    """Yield sequences that the source had, and of which it is not said where they stood, nor why not."""
+    if any(problem.code == "sequence-unread" for problem in expected.problems):
+        return
+    for name in actual.sequences.keys() - expected.sequences.keys():
+        key = f"sequence:{name}"
+        if key in expected.catalogue.objects:
+            yield Difference("content-unread", key, "its position was not read in the source", True)
+
+
 def _large_objects(expected: DatabaseContent, actual: DatabaseContent) -> Iterator[Difference]:
     before, after = expected.large_objects, actual.large_objects
+    told = any(problem.code == "large-objects-unread" for problem in (*expected.problems, *actual.problems))
+    for side, item in (("in the source", before), ("here", after)):
+        if not told and (item is None or item.hash is None):
+            yield Difference("content-unread", "large-objects:", f"their content was not read {side}", True)
     if before is None or after is None:
         return
     if before.count != after.count:
@@ -167,9 +191,14 @@ def _large_objects(expected: DatabaseContent, actual: DatabaseContent) -> Iterat
 def _sort_order(
     expected: DatabaseContent, actual: DatabaseContent, known: Iterable[Difference]
 ) -> Iterator[Difference]:
-    if expected.sort_canary == actual.sort_canary or None in {expected.sort_canary, actual.sort_canary}:
+    if expected.sort_canary == actual.sort_canary:
         return
-    if any(difference.code == "collation-differs" for difference in known):
+    if any(item.code in {"collation-differs", "database-encoding-differs"} for item in known):
+        return
+    if expected.sort_canary is None or actual.sort_canary is None:
+        side = "in the source" if expected.sort_canary is None else "here"
+        detail = f"how it sorts was not read {side}"
+        yield Difference("content-unread", "database:", detail, uncertain=True)
         return
     # The same collation by name: it is the sandbox's library that sorts otherwise, not the backup.
     yield Difference(
@@ -177,7 +206,9 @@ def _sort_order(
     )
 
 
-def _row_security(expected: DatabaseContent, actual: DatabaseContent) -> Iterator[Difference]:
+def _row_security(
+    expected: DatabaseContent, actual: DatabaseContent, ordinary: Collection[str] | None
+) -> Iterator[Difference]:
     if not expected.row_security_probed:
         yield Difference("row-security-behaviour-unknown", "database:", "not probed in the source")
         return
@@ -195,6 +226,26 @@ def _row_security(expected: DatabaseContent, actual: DatabaseContent) -> Iterato
         difference = _behaviour(before, found)
         if difference:
             yield difference
+    if ordinary is not None:
+        yield from _unprobed(expected, actual, ordinary)
+
+
+def _unprobed(
+    expected: DatabaseContent, actual: DatabaseContent, ordinary: Collection[str]
+) -> Iterator[Difference]:
+    """Yield what the source should have been asked and was not: it knew the table and the role."""
+    before = {(facts.table, facts.role) for facts in expected.row_security}
+    code = "row-security-not-probed"
+    for table, role in sorted(before):
+        if role not in ordinary:
+            yield Difference(code, f"table:{table}", f"role {role}: not one that is bound by it", True)
+    if len(before) >= MAX_PROBES:
+        return
+    for facts in actual.row_security:
+        key = f"table:{facts.table}"
+        known = facts.role in ordinary and expected.catalogue.objects.get(key, {}).get("row_security")
+        if known and (facts.table, facts.role) not in before:
+            yield Difference(code, key, f"role {facts.role}: what it sees was not read in the source", True)
 
 
 def _behaviour(before: RowSecurityFacts, after: RowSecurityFacts) -> Difference | None:

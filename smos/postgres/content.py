@@ -9,6 +9,9 @@ from smos.postgres.catalogue import Catalogue
 from smos.postgres.hashing import HashMode
 from smos.verdict import Problem
 
+MAX_PROBES = 1000
+"""Pairs of a table and a role whose row security is probed; beyond it the rest is left out, in the order of names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableContent:
@@ -128,51 +131,90 @@ class DatabaseContent:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "DatabaseContent":
-        """Read what `to_json` gave. Raises ValueError for anything else."""
+        """Read what `to_json` gave. Raises ValueError for anything else: what is read leniently proves little."""
         try:
             if data.keys() - {item.name for item in fields(cls)}:
                 raise ValueError("not the content of a database: it says what this version does not know")
+            canary, beat = _text_or_none(data["sort_canary"]), _text_or_none(data["heartbeat_at"])
             return cls(
-                server_version_num=int(data["server_version_num"]),
+                server_version_num=_number(data["server_version_num"]),
                 mode=HashMode(data["mode"]),
-                lsn=str(data["lsn"]),
-                heartbeat_at=datetime.fromisoformat(data["heartbeat_at"]) if data["heartbeat_at"] else None,
+                lsn=_text(data["lsn"]),
+                heartbeat_at=datetime.fromisoformat(beat) if beat else None,
                 catalogue=Catalogue.from_json(data["catalogue"]),
-                tables={
-                    str(name): TableContent(
-                        rows=row[0], hash=row[1], bytes=row[2], problem=row[3] if len(row) > 3 else ""
-                    )
-                    for name, row in data["tables"].items()
-                },
+                tables={str(name): _table(*row) for name, row in data["tables"].items()},
                 sequences={str(name): _sequence(*row) for name, row in data["sequences"].items()},
-                large_objects=LargeObjects(**data["large_objects"]) if data["large_objects"] else None,
-                sort_canary=None if data["sort_canary"] is None else tuple(data["sort_canary"]),
-                row_security=tuple(RowSecurityFacts(**facts) for facts in data["row_security"]),
-                row_security_probed=bool(data["row_security_probed"]),
-                problems=tuple(Problem(str(code), str(detail)) for code, detail in data["problems"]),
+                large_objects=None
+                if data["large_objects"] is None
+                else _large_objects(**data["large_objects"]),
+                sort_canary=None if canary is None else tuple(canary),
+                row_security=tuple(_row_security(**facts) for facts in data["row_security"]),
+                row_security_probed=_flag(data["row_security_probed"]),
+                problems=tuple(Problem(_text(code), _text(detail)) for code, detail in data["problems"]),
             )
         except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
             raise ValueError(f"not the content of a database: {type(error).__name__} {error}") from error
 
 
+def _number(value: object) -> int:
+    if type(value) is not int:  # JSON's true and 1.0 equal 1, too
+        raise TypeError("not a number")
+    return value
+
+
+def _number_or_none(value: object) -> int | None:
+    return None if value is None else _number(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("neither true nor false")
+    return value
+
+
+def _table(rows: object, digest: object, size: object, problem: object = "") -> TableContent:
+    return TableContent(
+        rows=_number_or_none(rows),
+        hash=_text_or_none(digest),
+        bytes=_number(size),
+        problem=_text(problem),
+    )
+
+
 def _sequence(
     last_value: object, is_called: object, increment: object, lowest: object, highest: object, *feeds: object
 ) -> SequenceContent:
-    """Read one sequence. Raises TypeError for values of other types: compared, they would mean nothing."""
-    extremes = (lowest, highest)
-    if not (
-        isinstance(last_value, int)
-        and isinstance(is_called, bool)
-        and isinstance(increment, int)
-        and all(item is None or isinstance(item, int) for item in extremes)
-    ):
-        raise TypeError("a sequence has numbers")
-    low, high = (item if isinstance(item, int) else None for item in extremes)
     return SequenceContent(
-        last_value=last_value,
-        is_called=is_called,
-        increment=increment,
-        lowest=low,
-        highest=high,
-        feeds=tuple(str(item) for item in feeds),
+        last_value=_number(last_value),
+        is_called=_flag(is_called),
+        increment=_number(increment),
+        lowest=_number_or_none(lowest),
+        highest=_number_or_none(highest),
+        feeds=tuple(_text(item) for item in feeds),
+    )
+
+
+def _large_objects(*, count: object, bytes: object, hash: object) -> LargeObjects:  # noqa: A002  (names in the JSON)
+    return LargeObjects(count=_number(count), bytes=_number(bytes), hash=_text_or_none(hash))
+
+
+def _row_security(
+    *, table: object, role: object, total_rows: object, visible_without_context: object, error: object
+) -> RowSecurityFacts:
+    return RowSecurityFacts(
+        table=_text(table),
+        role=_text(role),
+        total_rows=_number_or_none(total_rows),
+        visible_without_context=_number_or_none(visible_without_context),
+        error=_text(error),
     )

@@ -15,15 +15,13 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from smos.postgres.catalogue import Catalogue
-from smos.postgres.content import RowSecurityFacts
+from smos.postgres.content import MAX_PROBES, RowSecurityFacts
 from smos.postgres.names import qualified
 from smos.postgres.session import LOCK_TIMEOUT_S, fixed_settings
 
 ConnectAs = Callable[[str], "psycopg.Connection[Any]"]
 
 PROBE_TIMEOUT_S = 60
-MAX_PROBES = 1000
-"""Pairs of a table and a role; beyond it the rest is left out, in the order of the names."""
 
 _PAIRS = b"""
 SELECT n.nspname, c.relname, r.rolname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
