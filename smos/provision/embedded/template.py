@@ -24,6 +24,8 @@ CHECKSUM = struct.Struct("=I")
 LONGEST_CONTROL_DATA = 512
 """Bytes; PostgreSQL promises that the data fit in one disk sector (PG_CONTROL_MAX_SAFE_SIZE)."""
 CASTAGNOLI = 0x82F63B78
+KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 24), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
+"""For cp, which takes a buffer for each file and gives it back: a third of its processor time (glibc, mallopt(3))."""
 
 
 def clone(
@@ -55,7 +57,7 @@ def clone(
     except CacheError:  # it only saves time
         initdb(data_dir)
         return
-    owner.run(["/bin/cp", "-R", f"{template}/.", data_dir], timeout_s=COPY_S)
+    owner.run(["/bin/cp", "-R", f"{template}/.", data_dir], timeout_s=COPY_S, env=KEEPS_MEMORY)
     renew_identifier(data_dir / "global" / "pg_control")
     owner.run([installation.tool("pg_resetwal"), "--pgdata", data_dir], timeout_s=COPY_S)
 
