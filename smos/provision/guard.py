@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -40,11 +41,13 @@ if TYPE_CHECKING:
 LINUX = sys.platform == "linux"
 GRACE_S = 2.0
 """How long servers may take to stop by themselves once their runner is gone, before they are killed."""
-KILL_S = 3.0
+KILL_S = 10.0
 """How long killed processes may take to vanish (one in uninterruptible sleep can't be waited for)."""
 TICK_S = 0.5
 """How often the guard looks whether its runner still lives, beside watching the socket."""
 MOST_FDS = 8
+PASSES = 100
+"""How often a tree is gone through from which others remove parts meanwhile."""
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
@@ -158,8 +161,12 @@ def remove_tree(path: Path | str) -> None:
                 child = os.path.join(directory, name)  # noqa: PTH118  (no pathlib here)
                 if not os.path.islink(child):  # noqa: PTH114  (no pathlib here)
                     os.chmod(child, 0o700)  # noqa: PTH101  (no pathlib here)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
+    for _ in range(PASSES):
+        if not os.path.lexists(path):
+            return
+        with contextlib.suppress(FileNotFoundError):  # of a part that went by itself meanwhile
+            shutil.rmtree(path)
+    raise OSError(errno.EBUSY, "others go on removing parts of it", os.fspath(path))
 
 
 def forget(record: Path | str) -> None:
@@ -220,16 +227,21 @@ def cut_network(system: _System) -> None:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | IFF_UP))
 
 
-def free_segments(system: _System, pids: set[int]) -> None:
+def free_segments(system: _System, pids: set[int]) -> bool:
     """Remove the shared memory segments (System V) of processes that are gone, as the end of a machine would.
 
-    A database server that is killed leaves one, and a system has room for some thousand of them.
+    A database server that is killed leaves one, and a system has room for some thousand of them. Returns whether none
+    of theirs is left: one that somebody is attached to stays.
     """
+    free = True
     with contextlib.suppress(OSError):  # no such file: not Linux
         for row in _text("/proc/sysvipc/shm").splitlines()[1:]:
             _, identity, _, _, creator, _, attached, *_ = row.split()
-            if int(creator) in pids and attached == "0":
-                system.remove_segment(int(identity))
+            if int(creator) in pids:
+                free = free and attached == "0"
+                if attached == "0":
+                    system.remove_segment(int(identity))
+    return free
 
 
 def network_refusal(system: _System) -> str:
@@ -428,6 +440,8 @@ class Guard:
         self._reap()
         if pid not in self._children:
             return False
+        if request["tree"] and number == signal.SIGKILL:
+            send_signal(pid, signal.SIGSTOP)  # what it forked after its children were listed would live on
         below = descendants(pid) if request["tree"] else []
         if not send_signal(pid, number):
             return False
@@ -439,7 +453,8 @@ class Guard:
                     lambda: pid not in self._children and not any(process_start(child) for child in below),
                     KILL_S,
                 )
-                free_segments(self._system, {pid, *below})
+                # A child that was being forked just then ends by itself, and holds the memory until it does.
+                self._await(lambda: free_segments(self._system, {pid, *below}), KILL_S)
         return True
 
     def _reap(self) -> None:
