@@ -76,7 +76,9 @@ def test_a_node_has_no_rights_no_way_out_and_lets_nobody_in_without_a_password(s
         facts = process.container.client.api.inspect_container(other.container.container.id)
         (network,) = facts["NetworkSettings"]["Networks"].values()
         ask: Any = primary.server
-        assert b"accepting" in ask.run_tool("pg_isready", ["-h", primary.site.reach["host"]], timeout_s=60)
+        assert b"accepting" in ask.run_tool(
+            "pg_isready", ["-h", primary.site.reach["host"], "-t", "60"], timeout_s=120
+        )
         with pytest.raises(ProvisionError, match="exit code 2"):  # no response: another network's server
             ask.run_tool("pg_isready", ["-h", network["IPAddress"], "-t", "3"], timeout_s=60)
 
@@ -95,10 +97,11 @@ def test_the_kernel_tells_what_befell_a_container(servers: Servers) -> None:
         psycopg.connect(node.over_network(APPLICATION, connect_timeout="2"))
     assert node.follows()  # who sits beside it needs no network
     node.network.heal()
-    assert witness() == ""
+    wait_for(lambda: witness() == "", what="the way is open again", deadline_s=SOON_S)
     with psycopg.connect(node.over_network(APPLICATION)) as connection:
         assert connection.execute("SHOW cluster_name").fetchone() == (node.name,)
     node.network.cut()
+    wait_for(lambda: node.site.watch()() == NETWORK_STOPPED, what="this cut as well", deadline_s=SOON_S)
     witness = node.site.watch()
     node.server.kill()
     assert witness() == f"{SERVER_GONE}, {NETWORK_STOPPED}"
