@@ -335,7 +335,9 @@ def test_a_runner_whose_disk_fills_says_so_and_is_empty_again(
         def eat(host_says: str) -> None:
             eater.write_bytes(bytes(1_800_000))
 
-        fresh.tool("tail", 'head -c 1000000 "$3"; sleep 1; exec tail -c +1000001 "$3"')
+        eaten = fresh.directory / "record" / "eaten"
+        wait = f"while [ ! -e {eaten} ]; do sleep 0.05; done"
+        fresh.tool("tail", f'head -c 1000000 "$3"; {wait}; exec /usr/bin/tail -c +1000001 "$3"')
         source = HostSource(kind="host", path=str(fresh.backups))
         fetcher = Fetcher(open_source(source, connect(fresh, owner), owner, stall_s=9), place, PATIENT, eat)
         fetcher.list()
@@ -345,7 +347,9 @@ def test_a_runner_whose_disk_fills_says_so_and_is_empty_again(
             thread.join(0.02)
         if thread.is_alive():
             eat("")
+        eaten.touch()
         thread.join()
+        eaten.unlink()
         assert fetcher.facts.problem is not None
         assert fetcher.facts.problem.code == "runner-disk-full"
         assert list(place.iterdir()) == []
