@@ -17,7 +17,7 @@ from pathlib import Path
 from smos.backup.stagingdir import staging_directory
 with staging_directory(Path(sys.argv[1])) as stage:
     (stage / "plain.sql").write_text("a row")
-    threading.Event().wait(60)
+    threading.Event().wait(600)
 """
 
 

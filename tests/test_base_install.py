@@ -60,7 +60,7 @@ def collect(blocked: set[str], *words: str) -> "subprocess.CompletedProcess[str]
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
 

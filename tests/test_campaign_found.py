@@ -106,9 +106,9 @@ def test_the_role_that_initdb_made_is_there_before_any_statement() -> None:
         assert "unexpected-statement" in {item.code for item in read_globals(text).problems}
     assert read_globals([alter], "boss").roles["boss"].attributes == {"INHERIT", "SUPERUSER"}
     assert "SUPERUSER" in read_globals([create], "boss").roles["boss"].attributes
-    assert read_globals([create, b"ALTER ROLE boss WITH NOSUPERUSER;\n"], "boss").roles["boss"].attributes == {
-        "INHERIT"
-    }
+    assert read_globals([create, b"ALTER ROLE boss WITH NOSUPERUSER;\n"], "boss").roles[
+        "boss"
+    ].attributes == {"INHERIT"}
 
 
 def test_a_role_that_is_dropped_after_it_was_made_is_told() -> None:
@@ -269,7 +269,7 @@ def test_a_clock_that_was_set_back_during_a_backup_is_no_contradiction() -> None
     assert contradictions(manifest(started="9999-12-31T23:59:59-14:00", finished="0001-01-01T00:00:00+14:00"))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_contradictions_without_end_are_counted_and_hold_nobody_up() -> None:
     number = 20_000
     databases = {f"b{n}": f"databases/b{n}" for n in range(number)}

@@ -22,7 +22,7 @@ from smos.verdict import Verdict
 from tests._evidence_kit import DAY, keys, run_into, sealed
 from tests.test_evidence_bundle import by_hand, codes, look, payload_of, text, three
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

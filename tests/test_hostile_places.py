@@ -57,7 +57,7 @@ def test_folders_without_end_are_a_problem_and_no_crash(tmp_path: Path) -> None:
     subprocess.run(["rm", "-rf", place], check=True)  # pytest's own clean-up would recurse too deep
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_a_fifo_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo, 0o600)

@@ -47,7 +47,7 @@ def test_a_worker_in_the_midst_of_a_test_ends_soon_after_its_controller_was_kill
         start_new_session=True,
     )
     try:
-        wait_for((tmp_path / "pid").exists, what="the worker is in its test", deadline_s=60)
+        wait_for((tmp_path / "pid").exists, what="the worker is in its test", deadline_s=240)
     finally:
         controller.send_signal(signal.SIGKILL)
         controller.wait()

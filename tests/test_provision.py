@@ -360,7 +360,7 @@ def test_the_command_line_tools_reach_it_by_the_endpoints_environment(
     owner: Owner, postgres: EmbeddedPostgres
 ) -> None:
     psql = postgres.installation.tool("psql")
-    done = owner.run([psql, "-XAtc", "SELECT current_user"], timeout_s=20, env=postgres.endpoint.env())
+    done = owner.run([psql, "-XAtc", "SELECT current_user"], timeout_s=60, env=postgres.endpoint.env())
     assert done.stdout == b"postgres\n"
     assert done.stderr == b""
     assert postgres.endpoint.conninfo("x", user="o'neil", application_name="a b").endswith(

@@ -192,7 +192,7 @@ def test_a_killed_command_is_taken_back_by_the_next(platform: Platform, tmp_path
         "main()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, *words], env=env, capture_output=True, timeout=60, check=False
+        [sys.executable, "-c", program, *words], env=env, capture_output=True, timeout=240, check=False
     )
     assert done.returncode == -signal.SIGKILL
     assert platform.traces("killed") == (0, ("policy",))

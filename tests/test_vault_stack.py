@@ -56,7 +56,7 @@ def run(
             watch += arguments(process.pid)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.01)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=500)
     return subprocess.CompletedProcess([script], process.returncode, out, err)
 
 

@@ -80,8 +80,8 @@ class Stream:
             if self._out in ready:
                 block = os.read(self._out, BLOCK)
                 if block:
-                    last = time.monotonic()
                     yield block
+                    last = time.monotonic()  # while a slow disk took it, nobody waited for the host
                 else:
                     self._close(self._out)
 
