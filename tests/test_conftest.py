@@ -184,7 +184,7 @@ def test_every_way_to_end_without_proof_is_told_apart_with_and_without_workers(r
         DR_02="assert 1 == 2",
         DR_03="pass",
         DR_04="prove(Judgement(()))",
-        DR_05="@pytest.mark.timeout(0.5)\ntime.sleep(20)",
+        DR_05="@pytest.mark.timeout(3)\ntime.sleep(60)",  # a busy machine needs some of it for the set-up
         DR_06="@pytest.mark.skip(reason='later')\nprove(passed())",
         DR_07="",
         DR_08="@pytest.mark.xfail\nprove(unproven())",
@@ -535,7 +535,7 @@ def test_a_run_leaves_every_report(runs: Runs) -> None:
     assert "objective 4 h 0 min" in text
     assert f"{runs.reports}: verdict.json, rto.json, evidence.html, summary.md" in text
     assert {path.name for path in runs.reports.iterdir()} >= {"run.json", "junit.xml", "findings.sarif"}
-    assert re.search(r"^drill +\d\.\d\d s  phase restore$", text, re.MULTILINE)
+    assert re.search(r"^drill +\d+\.\d+ s  phase restore$", text, re.MULTILINE)
     assert "\x1b[" not in text
 
 
