@@ -2,13 +2,16 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from smos.backup.model import ArtifactKind
-from smos.drill.restore import LOADING_SETTINGS, SANDBOX_ADMIN, DumpSource, RestoreFacts, restore_set
+from smos.drill.restore import SANDBOX_ADMIN, DumpSource, RestoreFacts, restore_set
+from smos.drill.sandbox import SYSTEM_DATABASES, admin_connection, inspect_sandbox, settings_for
 from smos.provision.embedded.postgres import EmbeddedPostgres
 from smos.provision.owner import Owner
 from smos.target import Limits
@@ -108,12 +111,74 @@ def source_server(owner: Owner, *, name: str = "source", **options: object) -> E
 
 
 def sandbox_server(owner: Owner, **options: object) -> EmbeddedPostgres:
-    """Start an empty sandbox as a drill does."""
-    options.setdefault("settings", dict(LOADING_SETTINGS))
+    """Start an empty sandbox as a drill of a small backup does."""
+    options.setdefault("settings", dict(settings_for(0)))
     options.setdefault("no_network", True)
     server = EmbeddedPostgres(owner, name="sandbox", superuser=SANDBOX_ADMIN, **options)
     server.start()
     return server
+
+
+WHOLE_SERVER = """
+SELECT (SELECT array_agg(d::text ORDER BY oid) FROM (SELECT oid, datname, datdba, datistemplate, datallowconn,
+            datconnlimit, dattablespace, datacl FROM pg_database) AS d),
+    (SELECT array_agg(r::text ORDER BY oid) FROM pg_authid AS r),
+    (SELECT array_agg(m::text ORDER BY m::text) FROM pg_auth_members AS m),
+    (SELECT array_agg(s::text ORDER BY s::text) FROM pg_db_role_setting AS s),
+    (SELECT array_agg(t::text ORDER BY oid) FROM pg_tablespace AS t),
+    (SELECT array_agg(p::text ORDER BY oid) FROM pg_parameter_acl AS p),
+    (SELECT array_agg(d::text ORDER BY d::text) FROM pg_shdescription AS d),
+    (SELECT array_agg(f::text ORDER BY f::text) FROM pg_file_settings AS f)
+"""
+MOST_DATABASES = 8
+"""More take longer to remove than a new server to start."""
+
+
+class Sandboxes:
+    """A sandbox for one test after another: one server, emptied, where it then holds what a new one holds."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._known: dict[str, tuple[EmbeddedPostgres, dict[str, str], str]] = {}
+
+    def take(self, **options: object) -> EmbeddedPostgres:
+        """Give an empty one; the one that was given before for these options is not used any more."""
+        server, settings, pristine = self._known.pop(repr(options), (None, {}, ""))
+        if server is not None and (server.settings != settings or not empties(server, pristine)):
+            server.kill()
+            shutil.rmtree(server.data_dir)
+            server = None
+        if server is None:
+            server = sandbox_server(self._owner, memory=True, **options)
+            settings, pristine = dict(server.settings), whole_server(server)
+        self._known[repr(options)] = server, settings, pristine
+        return server
+
+
+def whole_server(server: EmbeddedPostgres) -> str:
+    """Return what belongs to a server as a whole, and to none of its databases."""
+    with admin_connection(server) as connection:
+        return repr(connection.execute(WHOLE_SERVER).fetchone())
+
+
+def empties(server: EmbeddedPostgres, pristine: str) -> bool:
+    """Take all that is not a new sandbox's off one; tell whether it could be, and no drill would refuse it."""
+    try:
+        with admin_connection(server) as connection:
+            names = [row[0] for row in connection.execute("SELECT datname FROM pg_database")]
+            databases = [name for name in names if name not in SYSTEM_DATABASES]
+            if len(databases) > MOST_DATABASES:
+                return False
+            for name in databases:
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            query = "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> current_user"
+            if roles := [sql.Identifier(row[0]) for row in connection.execute(query)]:
+                connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.SQL(", ").join(roles)))
+                connection.execute(sql.SQL("DROP ROLE {}").format(sql.SQL(", ").join(roles)))
+            connection.execute("ALTER ROLE ALL RESET ALL")
+        return whole_server(server) == pristine and not inspect_sandbox(server).problems
+    except psycopg.Error:
+        return False
 
 
 def dump(server: EmbeddedPostgres, tool: str, *words: str) -> bytes:

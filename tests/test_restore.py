@@ -24,11 +24,47 @@ from smos.target import Limits
 from smos.verdict import Verdict
 from tests import _restore_kit as kit
 
+DEFAULT = choose_installation().major
+"""The version of the servers of tests that are about no version."""
+
 
 @pytest.fixture(scope="module")
-def source() -> Iterator[EmbeddedPostgres]:
-    with Owner("test-restore-source") as owner:
-        yield kit.source_server(owner, memory=True)
+def owner() -> Iterator[Owner]:
+    with Owner("test-restore") as owner:
+        yield owner
+
+
+class Sources:
+    """Servers that hold what is dumped; nothing changes them, so each version's is made, and looked at, once."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._servers: dict[int, EmbeddedPostgres] = {}
+        self._seen: dict[tuple[int, str], list[str]] = {}
+
+    def of(self, major: int) -> EmbeddedPostgres:
+        """Return the one of this version."""
+        if major not in self._servers:
+            installation = choose_installation(major=major)
+            self._servers[major] = kit.source_server(self._owner, memory=True, installation=installation)
+        return self._servers[major]
+
+    def oracle(self, major: int, database: str) -> list[str]:
+        """Return what pg_dump says of a database of it."""
+        key = (major, database)
+        if key not in self._seen:
+            self._seen[key] = kit.oracle(self.of(major), database)
+        return self._seen[key]
+
+
+@pytest.fixture(scope="module")
+def sources(owner: Owner) -> Sources:
+    return Sources(owner)
+
+
+@pytest.fixture(scope="module")
+def source(sources: Sources) -> EmbeddedPostgres:
+    return sources.of(DEFAULT)
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +74,14 @@ def globals_file(source: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFact
     return path
 
 
-@pytest.fixture
-def owner() -> Iterator[Owner]:
-    with Owner("test-restore") as owner:
-        yield owner
+@pytest.fixture(scope="module")
+def sandboxes(owner: Owner) -> kit.Sandboxes:
+    return kit.Sandboxes(owner)
 
 
 @pytest.fixture
-def sandbox(owner: Owner) -> EmbeddedPostgres:
-    return kit.sandbox_server(owner, memory=True)
+def sandbox(sandboxes: kit.Sandboxes) -> EmbeddedPostgres:
+    return sandboxes.take()
 
 
 def only(facts: RestoreFacts) -> object:
@@ -89,7 +124,7 @@ def layout_of_ours(folder: Path) -> None:
     ),
 )
 def test_a_dump_of_any_kind_comes_back_equal(
-    kind: str, words: tuple[str, ...], source: EmbeddedPostgres, sandbox: EmbeddedPostgres, owner: Owner,
+    kind: str, words: tuple[str, ...], source: EmbeddedPostgres, sources: Sources, sandbox: EmbeddedPostgres, owner: Owner,
     globals_file: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
     path = tmp_path / "dump"
@@ -103,7 +138,7 @@ def test_a_dump_of_any_kind_comes_back_equal(
     database = only(facts)
     assert database.name == "rich"
     assert database.gaps == ()
-    assert kit.oracle(sandbox, "rich") == kit.oracle(source, "rich")
+    assert kit.oracle(sandbox, "rich") == sources.oracle(DEFAULT, "rich")
     assert restore_findings(("rich",), facts) == tuple(
         finding for finding in restore_findings(("rich",), facts) if finding.verdict is Verdict.PASS
     )
@@ -111,7 +146,12 @@ def test_a_dump_of_any_kind_comes_back_equal(
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd", "bzip2", "xz"])
 def test_a_cluster_dump_comes_back_equal_through_any_compression(
-    compression: str, source: EmbeddedPostgres, sandbox: EmbeddedPostgres, owner: Owner, tmp_path: Path
+    compression: str,
+    source: EmbeddedPostgres,
+    sources: Sources,
+    sandbox: EmbeddedPostgres,
+    owner: Owner,
+    tmp_path: Path,
 ) -> None:
     press = {
         "none": bytes, "gzip": gzip.compress, "zstd": zstandard.compress, "bzip2": bz2.compress, "xz": lzma.compress,
@@ -129,7 +169,7 @@ def test_a_cluster_dump_comes_back_equal_through_any_compression(
     ]
     assert facts.problems == ()
     for name in ("rich", 'Sp ace"d'):
-        assert kit.oracle(sandbox, name) == kit.oracle(source, name)
+        assert kit.oracle(sandbox, name) == sources.oracle(DEFAULT, name)
 
 
 def test_roles_come_back_and_superusers_are_withheld(
@@ -238,7 +278,7 @@ def test_several_dumps_are_restored_beside_a_broken_one(
 
 
 def test_an_error_names_the_statement_and_its_line_and_no_row(
-    sandbox: EmbeddedPostgres, owner: Owner, tmp_path: Path
+    sandbox: EmbeddedPostgres, sandboxes: kit.Sandboxes, owner: Owner, tmp_path: Path
 ) -> None:
     text = kit.wrap(
         "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (a);", rows="7\tgeheim\n7\tx\n"
@@ -248,10 +288,7 @@ def test_an_error_names_the_statement_and_its_line_and_no_row(
     assert (error.code, error.kind, error.subject) == ("23505", "ALTER TABLE", "TABLE public.t")
     assert text.splitlines()[error.line - 1].startswith("ALTER TABLE ONLY")
     text = kit.wrap("", rows="1\tx\ngeheim\ty\n")
-    with Owner("test-restore-2") as second:
-        facts2 = kit.restore(
-            kit.sandbox_server(second, memory=True), second, kit.plain(tmp_path / "y.sql", "y", text)
-        )
+    facts2 = kit.restore(sandboxes.take(), owner, kit.plain(tmp_path / "y.sql", "y", text))
     error = facts2.databases[0].errors[0]
     assert (error.code, error.kind, error.subject) == ("22P02", "COPY FROM stdin", "TABLE public.t")
     assert "geheim" not in repr((facts, facts2))
@@ -317,8 +354,10 @@ def test_a_missing_extension_is_the_sandboxs_gap(
     }
 
 
-def test_extensions_that_connect_need_a_cut_network(owner: Owner, tmp_path: Path) -> None:
-    sandbox = kit.sandbox_server(owner, memory=True, no_network=False)
+def test_extensions_that_connect_need_a_cut_network(
+    sandboxes: kit.Sandboxes, owner: Owner, tmp_path: Path
+) -> None:
+    sandbox = sandboxes.take(no_network=False)
     text = kit.wrap("").replace(
         "CREATE TABLE", "CREATE EXTENSION IF NOT EXISTS dblink WITH SCHEMA public;\nCREATE TABLE", 1
     )
@@ -439,14 +478,13 @@ MAJORS = sorted({installation.major for installation in find_installations()})
 
 @pytest.mark.parametrize("major", MAJORS)
 def test_every_installed_version_restores_its_own_dumps_equal(
-    major: int, owner: Owner, tmp_path: Path
+    major: int, sources: Sources, sandboxes: kit.Sandboxes, owner: Owner, tmp_path: Path
 ) -> None:
-    installation = choose_installation(major=major)
-    source = kit.source_server(owner, memory=True, installation=installation)
+    source = sources.of(major)
     roles = tmp_path / "globals.sql"
     roles.write_bytes(kit.dump(source, "pg_dumpall", "--globals-only"))
     kit.dump(source, "pg_dump", "--format=custom", f"--file={tmp_path / 'x'}", "--dbname=rich")
-    sandbox = kit.sandbox_server(owner, memory=True, installation=installation)
+    sandbox = sandboxes.take(installation=choose_installation(major=major))
     facts = kit.restore(
         sandbox,
         owner,
@@ -454,7 +492,7 @@ def test_every_installed_version_restores_its_own_dumps_equal(
         globals_=roles,
     )
     only(facts)
-    assert kit.oracle(sandbox, "rich") == kit.oracle(source, "rich")
+    assert kit.oracle(sandbox, "rich") == sources.oracle(major, "rich")
     withheld = {role.name: role.attributes for role in facts.roles_withheld}
     assert withheld["boss"] == ("SUPERUSER",)
     assert ("CREATEROLE" in withheld.get("maker", ())) is (major < 16)
@@ -464,11 +502,13 @@ def test_every_installed_version_restores_its_own_dumps_equal(
 
 
 @pytest.mark.skipif(len(MAJORS) < 2, reason="one PostgreSQL version is installed")
-def test_a_cluster_of_an_older_version_comes_up_in_a_newer_one(owner: Owner, tmp_path: Path) -> None:
-    old = kit.source_server(owner, memory=True, installation=choose_installation(major=MAJORS[0]))
+def test_a_cluster_of_an_older_version_comes_up_in_a_newer_one(
+    sources: Sources, sandboxes: kit.Sandboxes, owner: Owner, tmp_path: Path
+) -> None:
+    old = sources.of(MAJORS[0])
     path = tmp_path / "all.sql"
     path.write_bytes(kit.dump(old, "pg_dumpall", "--clean"))
-    sandbox = kit.sandbox_server(owner, memory=True, installation=choose_installation(major=MAJORS[-1]))
+    sandbox = sandboxes.take(installation=choose_installation(major=MAJORS[-1]))
     facts = kit.restore(sandbox, owner, DumpSource(database=None, kind=ArtifactKind.PG_DUMPALL, path=path))
     assert [(item.name, item.restored, item.complete) for item in facts.databases] == [
         ('Sp ace"d', True, True),

@@ -65,10 +65,20 @@ def canary() -> Iterator[Canary]:
         bird.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def owner() -> Iterator[Owner]:
     with Owner("test-hostile") as owner:
         yield owner
+
+
+@pytest.fixture(scope="module")
+def sandboxes(owner: Owner) -> kit.Sandboxes:
+    return kit.Sandboxes(owner)
+
+
+@pytest.fixture
+def sandbox(sandboxes: kit.Sandboxes) -> EmbeddedPostgres:
+    return sandboxes.take()
 
 
 # What is refused before any server sees it: name, text. {f}: the canary's file, {p}: its port.
@@ -187,16 +197,21 @@ EVIL = (
 
 
 def restored(
-    owner: Owner, canary: Canary, tmp_path: Path, texts: dict[str, str], *, head: str = "", **options: object
-) -> tuple[RestoreFacts, EmbeddedPostgres]:
+    sandbox: EmbeddedPostgres,
+    owner: Owner,
+    canary: Canary,
+    tmp_path: Path,
+    texts: dict[str, str],
+    *,
+    head: str = "",
+) -> RestoreFacts:
     """Restore one dump per text into one sandbox."""
-    sandbox = kit.sandbox_server(owner, memory=True, **options)
     sources = []
     for number, text in enumerate(texts.values()):
         body = text.replace("{f}", str(canary.file)).replace("{p}", str(canary.port))
         whole = kit.wrap(body).replace("CREATE TABLE public.t", head + "CREATE TABLE public.t", 1)
         sources.append(kit.plain(tmp_path / f"{number}.sql", f"d{number}", whole))
-    return kit.restore(sandbox, owner, *sources), sandbox
+    return kit.restore(sandbox, owner, *sources)
 
 
 def test_the_canary_sings_where_nothing_protects(owner: Owner, canary: Canary, tmp_path: Path) -> None:
@@ -222,9 +237,9 @@ def test_the_canary_sings_where_nothing_protects(owner: Owner, canary: Canary, t
 
 
 def test_no_hostile_statement_is_executed_and_each_is_named(
-    owner: Owner, canary: Canary, tmp_path: Path
+    sandbox: EmbeddedPostgres, owner: Owner, canary: Canary, tmp_path: Path
 ) -> None:
-    facts, sandbox = restored(owner, canary, tmp_path, REFUSED)
+    facts = restored(sandbox, owner, canary, tmp_path, REFUSED)
     state = dict(zip(REFUSED, sorted(facts.databases, key=lambda item: int(item.name[1:])), strict=True))
     assert canary.silent
     assert [name for name, item in state.items() if item.restored] == []
@@ -241,10 +256,10 @@ def test_no_hostile_statement_is_executed_and_each_is_named(
 
 
 def test_a_refusal_names_kind_and_line_and_never_the_text(
-    owner: Owner, canary: Canary, tmp_path: Path
+    sandbox: EmbeddedPostgres, owner: Owner, canary: Canary, tmp_path: Path
 ) -> None:
-    facts, _ = restored(
-        owner, canary, tmp_path, {"x": "\\! touch geheim\nCOPY public.t FROM PROGRAM 'geheim';"}
+    facts = restored(
+        sandbox, owner, canary, tmp_path, {"x": "\\! touch geheim\nCOPY public.t FROM PROGRAM 'geheim';"}
     )
     line = kit.wrap("\\! touch").splitlines().index("\\! touch") + 1
     details = [problem.detail for problem in facts.databases[0].refused]
@@ -253,8 +268,10 @@ def test_a_refusal_names_kind_and_line_and_never_the_text(
     assert "geheim" not in repr(facts)
 
 
-def test_what_only_looks_hostile_restores(owner: Owner, canary: Canary, tmp_path: Path) -> None:
-    facts, sandbox = restored(owner, canary, tmp_path, HARMLESS)
+def test_what_only_looks_hostile_restores(
+    sandbox: EmbeddedPostgres, owner: Owner, canary: Canary, tmp_path: Path
+) -> None:
+    facts = restored(sandbox, owner, canary, tmp_path, HARMLESS)
     state = dict(zip(HARMLESS, sorted(facts.databases, key=lambda item: int(item.name[1:])), strict=True))
     wrong = {
         name: (item.errors, item.refused, item.gaps)
@@ -270,7 +287,7 @@ def test_what_only_looks_hostile_restores(owner: Owner, canary: Canary, tmp_path
 
 @pytest.mark.parametrize("definer", ["", " SECURITY DEFINER"], ids=["invoker", "definer"])
 def test_code_that_runs_during_a_restore_reaches_nothing(
-    definer: str, owner: Owner, canary: Canary, tmp_path: Path
+    definer: str, sandbox: EmbeddedPostgres, owner: Owner, canary: Canary, tmp_path: Path
 ) -> None:
     texts = {
         f"{place}-{deed}": EVIL.format(definer=definer, deed=DEEDS[deed].replace("{f}", "{{f}}").replace("{p}", "{{p}}"))
@@ -282,7 +299,7 @@ def test_code_that_runs_during_a_restore_reaches_nothing(
         "CREATE EXTENSION IF NOT EXISTS dblink WITH SCHEMA public;\n"
         "CREATE EXTENSION IF NOT EXISTS postgres_fdw WITH SCHEMA public;\n"
     )
-    facts, _ = restored(owner, canary, tmp_path, texts, head=head)
+    facts = restored(sandbox, owner, canary, tmp_path, texts, head=head)
     assert canary.silent
     assert facts.sandbox.superusers == (facts.sandbox.administrator,)
     state = dict(zip(texts, sorted(facts.databases, key=lambda item: int(item.name[1:])), strict=True))
@@ -295,7 +312,7 @@ def test_code_that_runs_during_a_restore_reaches_nothing(
 
 
 def test_without_a_network_namespace_nothing_that_connects_is_there(
-    owner: Owner, canary: Canary, tmp_path: Path
+    sandboxes: kit.Sandboxes, owner: Owner, canary: Canary, tmp_path: Path
 ) -> None:
     texts = {
         deed: EVIL.format(definer="", deed=DEEDS[deed]) + RUNS["index"]
@@ -305,7 +322,8 @@ def test_without_a_network_namespace_nothing_that_connects_is_there(
         "CREATE EXTENSION IF NOT EXISTS dblink WITH SCHEMA public;\n"
         "CREATE EXTENSION IF NOT EXISTS postgres_fdw WITH SCHEMA public;\n"
     )
-    facts, _ = restored(owner, canary, tmp_path, texts, head=head, no_network=False)
+    sandbox = sandboxes.take(no_network=False)
+    facts = restored(sandbox, owner, canary, tmp_path, texts, head=head)
     assert facts.sandbox.isolation == "configuration"
     assert canary.silent
 
@@ -344,8 +362,9 @@ ALTER ROLE "a;b""c" SET application_name TO $$x$$;
 """
 
 
-def test_globals_are_parsed_and_never_executed(owner: Owner, canary: Canary, tmp_path: Path) -> None:
-    sandbox = kit.sandbox_server(owner, memory=True)
+def test_globals_are_parsed_and_never_executed(
+    sandbox: EmbeddedPostgres, owner: Owner, canary: Canary, tmp_path: Path
+) -> None:
     path = tmp_path / "globals.sql"
     path.write_text(GLOBALS.replace("{f}", str(canary.file)))
     body = EVIL.format(definer=" SECURITY DEFINER", deed=DEEDS["program"]).replace("{f}", str(canary.file))
@@ -368,20 +387,40 @@ def test_globals_are_parsed_and_never_executed(owner: Owner, canary: Canary, tmp
     assert Verdict.FAIL in {finding.verdict for finding in restore_findings(("x",), facts)}
 
 
-@pytest.mark.parametrize("kind", ["custom", "tar", "directory"])
-def test_an_archive_with_altered_statements_runs_none(
-    kind: str, owner: Owner, canary: Canary, tmp_path: Path
-) -> None:
+CONTENTS = {
+    "empty": "",
+    "led": "CREATE TABLE t (a text); INSERT INTO t VALUES ('x'); SELECT lo_from_bytea(5, 'x')",
+    "wide": f"CREATE TABLE wide ({', '.join(f'a_rather_long_column_{n} int' for n in range(9))}); INSERT INTO wide VALUES (1);"
+    "CREATE INDEX an_index_with_a_name_long_enough_to_replace_its_definition ON wide (a_rather_long_column_1);"
+    "CREATE VIEW a_view AS SELECT 'a long text a long text a long text a long text a long text a long text' AS x;",
+}
+"""Databases of which archives are made, by their names."""
+
+
+@pytest.fixture(scope="module")
+def server(owner: Owner) -> EmbeddedPostgres:
+    """Start what archives are made of: it holds CONTENTS, and nothing changes it."""
     server = EmbeddedPostgres(owner, name="made", memory=True, settings={"fsync": "off"})
     server.start()
-    with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
-        connection.execute(
-            f"CREATE TABLE wide ({', '.join(f'a_rather_long_column_{n} int' for n in range(9))}); INSERT INTO wide VALUES (1);"
-            "CREATE INDEX an_index_with_a_name_long_enough_to_replace_its_definition ON wide (a_rather_long_column_1);"
-            "CREATE VIEW a_view AS SELECT 'a long text a long text a long text a long text a long text a long text' AS x;"
-        )
+    for name, content in CONTENTS.items():
+        with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy")
+        with psycopg.connect(server.endpoint.conninfo(name), autocommit=True) as connection:
+            connection.execute(content)
+    return server
+
+
+@pytest.mark.parametrize("kind", ["custom", "tar", "directory"])
+def test_an_archive_with_altered_statements_runs_none(
+    kind: str,
+    server: EmbeddedPostgres,
+    sandbox: EmbeddedPostgres,
+    owner: Owner,
+    canary: Canary,
+    tmp_path: Path,
+) -> None:
     made = tmp_path / "made"
-    kit.dump(server, "pg_dump", f"--format={kind}", "--compress=0", f"--file={made}", "--dbname=postgres")
+    kit.dump(server, "pg_dump", f"--format={kind}", "--compress=0", f"--file={made}", "--dbname=wide")
     toc = made / "toc.dat" if kind == "directory" else made
     original = toc.read_bytes()
 
@@ -399,7 +438,6 @@ def test_an_archive_with_altered_statements_runs_none(
         target.write_bytes(original[:at] + new.ljust(stop - at) + original[stop:])
         return DumpSource(database=name, kind=kit.KINDS[kind], path=folder)
 
-    sandbox = kit.sandbox_server(owner, memory=True)
     copy = (b"COPY public.wide", b"FROM stdin;")
     index = (b"CREATE INDEX an_index", b";")
     view = (b"CREATE VIEW public.a_view", b";")
@@ -419,18 +457,17 @@ def test_an_archive_with_altered_statements_runs_none(
     assert facts.sandbox.superusers == (facts.sandbox.administrator,)
 
 
-def test_an_archive_of_the_unaltered_kind_restores(owner: Owner, tmp_path: Path) -> None:
-    server = EmbeddedPostgres(owner, name="made", memory=True, settings={"fsync": "off"})
-    server.start()
-    kit.dump(server, "pg_dump", "--format=custom", f"--file={tmp_path / 'x'}", "--dbname=postgres")
-    sandbox = kit.sandbox_server(owner, memory=True)
+def test_an_archive_of_the_unaltered_kind_restores(
+    server: EmbeddedPostgres, sandbox: EmbeddedPostgres, owner: Owner, tmp_path: Path
+) -> None:
+    kit.dump(server, "pg_dump", "--format=custom", f"--file={tmp_path / 'x'}", "--dbname=empty")
     source = DumpSource(database="empty", kind=ArtifactKind.PG_DUMP_CUSTOM, path=tmp_path / "x")
     facts = kit.restore(sandbox, owner, source)
     assert [(item.name, item.restored, item.complete) for item in facts.databases] == [("empty", True, True)]
 
 
 def test_psql_itself_refuses_what_the_lexer_is_made_to_overlook(
-    owner: Owner, canary: Canary, tmp_path: Path
+    sandbox: EmbeddedPostgres, owner: Owner, canary: Canary, tmp_path: Path
 ) -> None:
     # A trigger switches standard_conforming_strings off behind the lexer's back: from then on psql reads a
     # backslash before a quote in another way than the lexer, and finds a command inside what it takes for a literal.
@@ -441,7 +478,7 @@ def test_psql_itself_refuses_what_the_lexer_is_made_to_overlook(
         "COPY public.t (a, b) FROM stdin;\n9\ty\n\\.\n"
         "COMMENT ON TABLE public.t IS '\\' '\n\\! touch {f}\n--';\n"
     )
-    facts, _ = restored(owner, canary, tmp_path, {"x": text})
+    facts = restored(sandbox, owner, canary, tmp_path, {"x": text})
     assert canary.silent
     database = facts.databases[0]
     assert not database.restored
@@ -451,12 +488,10 @@ def test_psql_itself_refuses_what_the_lexer_is_made_to_overlook(
 
 
 def test_a_psql_without_restricted_mode_is_not_used(
-    owner: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: EmbeddedPostgres, owner: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("smos.drill.restore.can_restrict", lambda _version: False)
-    facts = kit.restore(
-        kit.sandbox_server(owner, memory=True), owner, kit.plain(tmp_path / "x.sql", "x", kit.wrap(""))
-    )
+    facts = kit.restore(sandbox, owner, kit.plain(tmp_path / "x.sql", "x", kit.wrap("")))
     assert facts.databases == ()
     assert "psql-unrestricted" in {problem.code for problem in facts.problems}
 
@@ -478,16 +513,10 @@ def test_which_psql_has_restricted_mode(version: int, known: bool) -> None:
 
 
 def test_a_directory_that_leads_elsewhere_is_not_followed(
-    owner: Owner, canary: Canary, tmp_path: Path
+    server: EmbeddedPostgres, sandbox: EmbeddedPostgres, owner: Owner, tmp_path: Path
 ) -> None:
-    server = EmbeddedPostgres(owner, name="made", memory=True, settings={"fsync": "off"})
-    server.start()
-    with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
-        connection.execute(
-            "CREATE TABLE t (a text); INSERT INTO t VALUES ('x'); SELECT lo_from_bytea(5, 'x')"
-        )
     made = tmp_path / "made"
-    kit.dump(server, "pg_dump", "--format=directory", "--compress=0", f"--file={made}", "--dbname=postgres")
+    kit.dump(server, "pg_dump", "--format=directory", "--compress=0", f"--file={made}", "--dbname=led")
     data = next(made.glob("[0-9]*.dat")).name
     sources = []
 
@@ -507,6 +536,6 @@ def test_a_directory_that_leads_elsewhere_is_not_followed(
     listing.write_text("5 ../../../../../../etc/passwd\n")
     folder = variant("pipe")
     os.mkfifo(folder / "extra")
-    facts = kit.restore(kit.sandbox_server(owner, memory=True), owner, *sources)
+    facts = kit.restore(sandbox, owner, *sources)
     assert [item.name for item in facts.databases if item.restored] == []
     assert {problem.code for problem in facts.problems} == {"archive-unreadable"}

@@ -28,21 +28,30 @@ COMMENT ON TABLE a IS 'the end';
 
 
 @pytest.fixture(scope="module")
-def source() -> Iterator[EmbeddedPostgres]:
-    with Owner("test-truncated-source") as owner:
-        server = EmbeddedPostgres(owner, name="source", memory=True, settings={"fsync": "off"})
-        server.start()
-        with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE small")
-        with psycopg.connect(server.endpoint.conninfo("small"), autocommit=True) as connection:
-            connection.execute(CONTENT)
-        yield server
-
-
-@pytest.fixture
 def owner() -> Iterator[Owner]:
     with Owner("test-truncated") as owner:
         yield owner
+
+
+@pytest.fixture(scope="module")
+def source(owner: Owner) -> EmbeddedPostgres:
+    server = EmbeddedPostgres(owner, name="source", memory=True, settings={"fsync": "off"})
+    server.start()
+    with psycopg.connect(server.endpoint.conninfo(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE small")
+    with psycopg.connect(server.endpoint.conninfo("small"), autocommit=True) as connection:
+        connection.execute(CONTENT)
+    return server
+
+
+@pytest.fixture(scope="module")
+def sandboxes(owner: Owner) -> kit.Sandboxes:
+    return kit.Sandboxes(owner)
+
+
+@pytest.fixture
+def sandbox(sandboxes: kit.Sandboxes) -> EmbeddedPostgres:
+    return sandboxes.take()
 
 
 def offsets(size: int, count: int) -> list[int]:
@@ -62,10 +71,14 @@ def fingerprint(server: EmbeddedPostgres, database: str) -> object:
 
 
 def judge_all(
-    owner: Owner, source: EmbeddedPostgres, sources: list[DumpSource], *, allowed: int = 0
+    sandbox: EmbeddedPostgres,
+    owner: Owner,
+    source: EmbeddedPostgres,
+    sources: list[DumpSource],
+    *,
+    allowed: int = 0,
 ) -> list[str]:
     """Restore all; return names of those that claim to be whole and are not. At most `allowed` may be whole."""
-    sandbox = kit.sandbox_server(owner, memory=True)
     facts = kit.restore(sandbox, owner, *sources)
     assert {item.name for item in facts.databases} == {item.database for item in sources}
     whole = [item.name for item in facts.databases if item.restored and item.complete]
@@ -80,29 +93,29 @@ def judge_all(
 
 @pytest.mark.parametrize("words", [(), ("--inserts",)], ids=["copy", "inserts"])
 def test_a_plain_dump_cut_anywhere(
-    words: tuple[str, ...], owner: Owner, source: EmbeddedPostgres, tmp_path: Path
+    words: tuple[str, ...], sandbox: EmbeddedPostgres, owner: Owner, source: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     text = kit.dump(source, "pg_dump", *words, "--dbname=small")
     trailer = text.rindex(b" complete") + len(b" complete")
     cuts = [*offsets(trailer, 40), trailer, len(text) - 1]
     sources = [kit.plain(tmp_path / f"{at}.sql", f"d{at}", text[:at]) for at in cuts]
-    assert judge_all(owner, source, sources, allowed=2) == []
+    assert judge_all(sandbox, owner, source, sources, allowed=2) == []
 
 
 def test_a_plain_dump_cut_at_every_line_of_its_tail(
-    owner: Owner, source: EmbeddedPostgres, tmp_path: Path
+    sandbox: EmbeddedPostgres, owner: Owner, source: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     lines = kit.dump(source, "pg_dump", "--dbname=small").splitlines(keepends=True)
     last = next(at for at in range(len(lines) - 1, 0, -1) if b"complete" in lines[at])
     sources = [
         kit.plain(tmp_path / f"{at}.sql", f"d{at}", b"".join(lines[:at])) for at in range(last, last - 40, -1)
     ]
-    assert judge_all(owner, source, sources) == []
+    assert judge_all(sandbox, owner, source, sources) == []
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_a_compressed_dump_cut_anywhere(
-    compression: str, owner: Owner, source: EmbeddedPostgres, tmp_path: Path
+    compression: str, sandbox: EmbeddedPostgres, owner: Owner, source: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     press = {"gzip": gzip.compress, "zstd": zstandard.compress}[compression]
     text = press(kit.dump(source, "pg_dump", "--dbname=small"))
@@ -117,11 +130,13 @@ def test_a_compressed_dump_cut_anywhere(
                 compression=compression,
             )
         )
-    assert judge_all(owner, source, sources) == []
+    assert judge_all(sandbox, owner, source, sources) == []
 
 
 @pytest.mark.parametrize("kind", ["custom", "tar"])
-def test_an_archive_cut_anywhere(kind: str, owner: Owner, source: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_an_archive_cut_anywhere(
+    kind: str, sandbox: EmbeddedPostgres, owner: Owner, source: EmbeddedPostgres, tmp_path: Path
+) -> None:
     kit.dump(source, "pg_dump", f"--format={kind}", f"--file={tmp_path / 'whole'}", "--dbname=small")
     data = (tmp_path / "whole").read_bytes()
     # A tar ends with blocks of zeros and a script that nothing reads: what is cut there is not missed by pg_restore.
@@ -130,11 +145,11 @@ def test_an_archive_cut_anywhere(kind: str, owner: Owner, source: EmbeddedPostgr
     for at in offsets(size, 25):
         (tmp_path / f"{at}").write_bytes(data[:at])
         sources.append(DumpSource(database=f"d{at}", kind=kit.KINDS[kind], path=tmp_path / f"{at}"))
-    assert judge_all(owner, source, sources, allowed=3) == []
+    assert judge_all(sandbox, owner, source, sources, allowed=3) == []
 
 
 def test_a_directory_with_a_part_cut_or_missing(
-    owner: Owner, source: EmbeddedPostgres, tmp_path: Path
+    sandbox: EmbeddedPostgres, owner: Owner, source: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     whole = tmp_path / "whole"
     kit.dump(source, "pg_dump", "--format=directory", "--compress=0", f"--file={whole}", "--dbname=small")
@@ -170,12 +185,13 @@ def test_a_directory_with_a_part_cut_or_missing(
     packed = variant("gz") / big
     packed.with_name(f"{big}.gz").write_bytes(gzip.compress(data)[:-9])
     packed.unlink()
-    assert judge_all(owner, source, sources) == []
+    assert judge_all(sandbox, owner, source, sources) == []
 
 
-def test_a_cluster_dump_without_its_end(owner: Owner, source: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_a_cluster_dump_without_its_end(
+    sandbox: EmbeddedPostgres, owner: Owner, source: EmbeddedPostgres, tmp_path: Path
+) -> None:
     text = kit.dump(source, "pg_dumpall")
-    sandbox = kit.sandbox_server(owner, memory=True)
     at = text.rindex(b"-- PostgreSQL database cluster dump complete")
     path = tmp_path / "all.sql"
     path.write_bytes(text[:at])
@@ -188,7 +204,9 @@ def test_a_cluster_dump_without_its_end(owner: Owner, source: EmbeddedPostgres, 
     }  # fmt: skip
 
 
-def test_an_empty_file_is_no_dump(owner: Owner, source: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_an_empty_file_is_no_dump(
+    sandbox: EmbeddedPostgres, owner: Owner, source: EmbeddedPostgres, tmp_path: Path
+) -> None:
     kinds = [*kit.KINDS.values(), ArtifactKind.PG_DUMPALL]
     (tmp_path / "none").mkdir()
     (tmp_path / "empty").write_bytes(b"")
@@ -200,7 +218,6 @@ def test_an_empty_file_is_no_dump(owner: Owner, source: EmbeddedPostgres, tmp_pa
         )
         for number, kind in enumerate(kinds)
     ]
-    sandbox = kit.sandbox_server(owner, memory=True)
     facts = kit.restore(sandbox, owner, *sources)
     assert [item.name for item in facts.databases if item.restored] == []
     for source_ in sources:
