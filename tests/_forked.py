@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -56,6 +57,12 @@ SMOS = [
 PYTEST = [
     "pytest",
     "_pytest.assertion.rewrite",
+    "_pytest._argcomplete",
+    "allure",
+    "allure_commons.reporter",
+    "allure_commons.logger",
+    "doctest",
+    "tomllib",
     "pydantic",
     "pydantic.dataclasses",
     "ruamel.yaml",
@@ -69,6 +76,10 @@ PYTEST = [
     "smos.checks.registry",
     "smos.drill.asked",
     "smos.drill.phases",
+    "smos.drill.record",
+    "smos.drill.run",
+    "smos.clock",
+    "smos.pytest_arguments",
     "smos.evidence.reports",
     "smos.evidence.page",
     "smos.evidence.junit",
@@ -210,10 +221,12 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def serve(descriptor: int) -> None:
-    """Import, then fork for every request until the other side has gone. Only a forked child returns from here."""
+    """Import, then fork for every request until the other side has gone. Nothing returns from here."""
     kind = sys.argv[2]
     gc.disable()
     _preload(SMOS if kind == "smos" else PYTEST)
+    if kind == "pytest":
+        _prepare_pytest()
     gc.freeze()
     gc.enable()
     connection = socket.socket(fileno=descriptor)
@@ -223,7 +236,7 @@ def serve(descriptor: int) -> None:
         if pid == 0:
             connection.close()
             _become(request, fds)
-            sys.exit(_entry(kind)())
+            _leave_with(_entry(kind))
         for item in fds:
             os.close(item)
         connection.sendall(pid.to_bytes(4, "big"))
@@ -242,6 +255,45 @@ def _request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 def _preload(names: Sequence[str]) -> None:
     for name in names:
         __import__(name)
+
+
+def _prepare_pytest() -> None:
+    """Do what every run would do again and come to the same: load pytest's own plugins, read who announces others."""
+    from importlib import metadata
+
+    from _pytest.config import default_plugins
+
+    from smos.evidence.page import template
+
+    _preload([f"_pytest.{name}" for name in default_plugins])
+    template()
+    read: Any = metadata.Distribution.entry_points
+    known: dict[Path, metadata.EntryPoints] = {}
+
+    def entry_points(self: Any) -> metadata.EntryPoints:
+        if self._path not in known:
+            known[self._path] = read.fget(self)
+        return known[self._path]
+
+    metadata.PathDistribution.entry_points = property(entry_points)  # type: ignore[assignment]
+    for item in metadata.distributions():
+        assert item.entry_points is not None
+
+
+def _leave_with(entry: Callable[[], Any]) -> None:
+    """Run what this process is for and end as an interpreter does, but without taking every module apart."""
+    code: Any = 0
+    try:
+        code = entry()
+    except SystemExit as asked:
+        code = asked.code
+    if code is not None and not isinstance(code, int):
+        sys.exit(code)
+    threading._shutdown()  # type: ignore[attr-defined]  # the two things that an interpreter does first
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit((code or 0) & 0xFF)
 
 
 def _entry(kind: str) -> Callable[[], Any]:
@@ -310,8 +362,7 @@ def _serve_workers(connection: socket.socket, bootstrap: str) -> None:
             connection.close()
             _become({"argv": ["-c"], **request}, fds)
             sys.path[0] = ""
-            exec(bootstrap, {"__name__": "__main__"})  # noqa: S102  (what `python -c` does with it)
-            sys.exit()
+            _leave_with(lambda: exec(bootstrap, {"__name__": "__main__"}))  # noqa: S102  (what `python -c` does with it)
         for item in fds:
             os.close(item)
         handle = os.pidfd_open(pid)  # it is not waited for here, so this is no other process

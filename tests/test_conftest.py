@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ pythonpath = ["{ROOT}"]
 addopts = [
   "-ra", "--strict-markers", "--strict-config", "--import-mode=importlib",
   "-p", "no:cacheprovider", "-p", "no:hypothesispytest",
-  "-p", "no:pgrls", "-p", "no:anyio", "-p", "no:pytest11.testinfra",
+  "-p", "no:pgrls", "-p", "no:anyio", "-p", "no:platformdirs", "-p", "no:pytest11.testinfra",
 ]
 timeout = 120
 timeout_method = "signal"
@@ -146,9 +147,15 @@ markers = ["dr: disaster recovery", "negative: negative controls"]
 
 def validate(document: dict, schema: str) -> None:
     """Validate against a schema in docs/."""
+    _validator(schema).validate(document)
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    """Return what validates against a schema in docs/, which was found to be one itself."""
     loaded = json.loads((ROOT / "docs" / schema).read_bytes())
     Draft202012Validator.check_schema(loaded)
-    Draft202012Validator(loaded, format_checker=FormatChecker()).validate(document)
+    return Draft202012Validator(loaded, format_checker=FormatChecker())
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from smos.errors import SmosError
@@ -75,25 +75,21 @@ def page(verdict: Json, run: Json, measured: Json | None, runs: Iterable[Json], 
     exclusions += [
         {"what": item["name"], "why": item["excluded"]} for item in phases if item["seconds"] is None
     ]
-    text = (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            language=language,
-            t=words,
-            titles=TITLES_ES if language == "es" else {},
-            style=Markup(style),  # noqa: S704  (our own file, and CSS is no HTML)
-            style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-            verdict=verdict,
-            run=run,
-            rto=measured,
-            longest=max((item["seconds"] or 0 for item in phases), default=0) or 1,
-            trends=_trends(runs, verdict) if measured else [],
-            counts=_counts(verdict, words),
-            coverage=coverage,
-            reasons=reasons,
-            exclusions=exclusions,
-        )
+    text = template().render(
+        language=language,
+        t=words,
+        titles=TITLES_ES if language == "es" else {},
+        style=Markup(style),  # noqa: S704  (our own file, and CSS is no HTML)
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        verdict=verdict,
+        run=run,
+        rto=measured,
+        longest=max((item["seconds"] or 0 for item in phases), default=0) or 1,
+        trends=_trends(runs, verdict) if measured else [],
+        counts=_counts(verdict, words),
+        coverage=coverage,
+        reasons=reasons,
+        exclusions=exclusions,
     )
     return redact(text)
 
@@ -121,7 +117,8 @@ def rewrite_page(reports: Path, language: str) -> Path:
 
 
 @cache
-def _environment() -> Environment:
+def template() -> Template:
+    """Return the page's template, compiled once per process."""
     found = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -132,7 +129,7 @@ def _environment() -> Environment:
     )
     found.filters |= {"duration": duration, "size": size, "pretty": _pretty, "moment": _moment}
     found.tests |= {"excused": excused, "unsettled": unsettled}
-    return found
+    return found.get_template("page.html.j2")
 
 
 def _pretty(value: Any) -> str:
