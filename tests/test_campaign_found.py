@@ -14,7 +14,7 @@ import pytest
 
 from smos.backup.coherence import LISTED, contradictions
 from smos.backup.entries import DifferenceKind, EntriesError, read_entries
-from smos.backup.manifest import Manifest
+from smos.backup.manifest import Manifest, read_manifest
 from smos.backup.signing import sign_manifest, verify_manifest
 from smos.backup.tarread import TarFault, TarReader
 from smos.backup.volumes import create_volume_archive, restore_archive
@@ -23,6 +23,7 @@ from smos.drill.archive_errors import _command
 from smos.drill.globals import read_globals
 from smos.drill.sqlrules import _SETTING, Action, judge
 from smos.drill.sqlstream import _COPY, SqlLexer, Statement
+from smos.errors import BackupError
 from smos.postgres.catalogue import Catalogue
 from smos.postgres.compare import _large_objects
 from smos.postgres.compare_catalogue import compare_catalogues
@@ -220,6 +221,45 @@ def test_a_coherent_manifest_does_not_contradict_itself() -> None:
 )
 def test_a_manifest_that_contradicts_itself_is_found(changes: dict[str, object], words: str) -> None:
     assert words in " | ".join(contradictions(manifest(**changes)))
+
+
+def test_what_only_an_encrypted_file_has_is_said_of_encrypted_files() -> None:
+    envelope = {"wrapped_key": "vault:v1:AAAA", "transit_key": "k", "escrow_recipient": "age1"}
+    plain = {"bytes": 1, "digest": f"sha256:{'0' * 64}"}
+    stored = [item.model_dump() for item in manifest().artifacts]
+    sealed = [item | {"path": f"{item['path']}.age", "plain": plain} for item in stored[:-1]]
+    assert contradictions(manifest(encryption=envelope, artifacts=[*sealed, stored[-1]])) == ()
+    for artifacts, words in (
+        ([*sealed, stored[-1] | {"plain": plain}], "vault/c is encrypted, and not called so"),
+        ([sealed[0] | {"plain": None}, *sealed[1:], stored[-1]], "nothing says what is in it"),
+    ):
+        said = contradictions(manifest(encryption=envelope, artifacts=artifacts))
+        assert len(said) == 1, said
+        assert words in said[0]
+    assert "the set is not" in contradictions(manifest(artifacts=[*sealed, stored[-1]]))[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ('"files": 1', '"files": "1"'),
+        ('"files": 1', '"files": 1.0'),
+        ('"files": 1', '"files": true'),
+        ('"set_id": "smos-20260102_030405"', '"set_id": null'),
+        ('"started": "2026-01-02T03:04:05Z"', '"started": 1767323045'),
+        ('"vault:v1:', '"vault:v0:'),
+        ('"vault:v1:', '"vault:v01:'),
+    ],
+)
+def test_values_of_another_kind_are_no_manifest(tmp_path: Path, written: str, instead: str) -> None:
+    envelope = {"wrapped_key": "vault:v1:AAAA", "transit_key": "k", "escrow_recipient": "age1"}
+    text = manifest(encryption=envelope).to_json().decode()
+    (tmp_path / "manifest.json").write_text(text)
+    assert read_manifest(tmp_path) is not None
+    assert written in text
+    (tmp_path / "manifest.json").write_text(text.replace(written, instead, 1))
+    with pytest.raises(BackupError, match="not a manifest"):
+        read_manifest(tmp_path)
 
 
 def dumps(databases: dict[str, str], *paths: str) -> tuple[str, ...]:

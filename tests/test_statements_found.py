@@ -1,15 +1,22 @@
 """Changed statements of a manifest or of a list of entries that once passed, or made a check break off."""
 
 import json
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import zstandard
 
 from smos.backup.entries import EntriesError, Entry, EntryType, EntryWriter, read_entries
+from smos.backup.manifest import VolumeEntry
+from smos.backup.volumes import create_volume_archive
+from smos.drill.plan import VolumeSource
+from smos.drill.volumes import restore_volumes, verify_volumes
 from smos.postgres.catalogue import Catalogue
 from smos.postgres.compare import compare_content
 from smos.postgres.content import (
@@ -20,6 +27,7 @@ from smos.postgres.content import (
     TableContent,
 )
 from smos.postgres.hashing import HashMode
+from smos.target import Limits
 
 FILE = Entry(b"a/f", EntryType.FILE, 1000, 1000, 0o644, 5, 1795493390841796777, "ab" * 32)
 LISTED = (
@@ -90,6 +98,48 @@ def test_what_no_list_of_entries_holds_is_damage(tmp_path: Path, at: int, change
     lines[at] = f"{lines[at][:-1]}, {change}}}"  # of two values of one name, the last one counts
     with pytest.raises(EntriesError):
         read(tmp_path, lines)
+
+
+def test_an_entry_that_vanished_is_said_to_be_torn(tmp_path: Path) -> None:
+    lines = [json.dumps(line) for line in a_list(tmp_path)]
+    gone = {"path": "b", "id": "x", "type": "vanished", "uid": 0, "gid": 0, "mode": "0000", "size": 0}
+    lines[END:] = [json.dumps({**gone, "mtime_ns": 0, "torn": True}), json.dumps({"end": True, "entries": 7})]
+    assert read(tmp_path, lines)[-1].torn
+    lines[END] = json.dumps({**gone, "mtime_ns": 0})
+    with pytest.raises(EntriesError, match="its type"):
+        read(tmp_path, lines)
+
+
+def test_a_socket_that_no_archive_carries_is_no_broken_promise(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "file").write_text("four")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "server.sock"))
+    summary = create_volume_archive(root, "v", tmp_path / "v.tar.zst", tmp_path / "v.jsonl.zst")
+    promised = VolumeEntry(
+        name="v", archive="v.tar.zst", entries="v.jsonl.zst", files=summary.files, bytes=summary.bytes
+    )
+    assert (promised.files, promised.bytes) == (2, 4)
+
+    def found(entry: VolumeEntry) -> list[str]:
+        target: Any = SimpleNamespace(references=())
+        manifest: Any = SimpleNamespace(volumes=(entry,))
+        place = tmp_path / f"{entry.files}-{entry.bytes}"
+        with ExitStack() as stack:
+            source = VolumeSource(
+                name="v",
+                archive=tmp_path / "v.tar.zst",
+                compression="zstd",
+                entries=tmp_path / "v.jsonl.zst",
+            )
+            restored = restore_volumes((source,), place, Limits(), stack)
+            (facts,) = verify_volumes(restored, place, target, manifest, lambda _database, _query: (None, ""))
+        return [problem.code for problem in facts.problems]
+
+    assert found(promised) == []
+    for other in ({"files": 1}, {"bytes": 5}):
+        assert found(promised.model_copy(update=other)) == ["manifest-contradicts"]
 
 
 POLICED = {"columns": [{"name": "id", "type": "integer"}], "owner": "app", "row_security": True}
@@ -171,7 +221,7 @@ def test_large_objects_of_which_more_is_said_than_is_known_are_not_compared() ->
         compare_content(promised, WHOLE)
 
 
-def _set(*path: str | int, value: object) -> Callable[[Any], None]:
+def _set(*path: str | int, value: Any) -> Callable[[Any], None]:
     def change(data: Any) -> None:
         for key in path[:-1]:
             data = data[key]

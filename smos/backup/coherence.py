@@ -38,6 +38,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         elif plain in dumps.files:
             yield f"{part} lies in {path}, which is a database's"
     yield from _misplaced(manifest, listed - dumps.files)
+    yield from _envelopes(manifest)
     yield from dumps.shared
     if manifest.started - manifest.finished > CLOCK_STEP:
         yield "it was finished before it was started"
@@ -64,6 +65,17 @@ def _misplaced(manifest: Manifest, unclaimed: set[str]) -> Iterator[str]:
     for volume in manifest.volumes:
         if not PurePosixPath(volume.archive).name.startswith(f"{volume.name}.tar"):
             yield f"the volume {volume.name} lies in {volume.archive}, which is called after another one"
+
+
+def _envelopes(manifest: Manifest) -> Iterator[str]:
+    """Yield artifacts of which is said what only an encrypted file has, and encrypted ones of which it is not said."""
+    encrypted = manifest.encryption is not None
+    for item in manifest.artifacts:
+        if item.plain is not None and not encrypted:
+            yield f"{item.path} is encrypted, and the set is not"
+        elif encrypted and (item.plain is not None) is not item.path.endswith(SUFFIX):
+            what = "not called so" if item.plain else "nothing says what is in it"
+            yield f"{item.path} is encrypted, and {what}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,7 @@ def _fits_its_type(entry: Entry) -> bool:
         return entry.size >= 0 and not (entry.link or entry.device)
     return (
         not (entry.sha256 or entry.size)
+        and (entry.torn or kind is not EntryType.VANISHED)
         and bool(entry.link) is (kind is EntryType.SYMLINK)
         and bool(entry.device) is (kind in DEVICES)
     )

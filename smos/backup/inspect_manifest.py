@@ -29,7 +29,7 @@ def stored_manifest(
         problems.append(Problem("unreadable", f"{backup_set.id}/{MANIFEST_NAME}: {error.strerror}"))
         return b"", None
     try:
-        manifest = Manifest.model_validate_json(data)
+        manifest = Manifest.model_validate_json(data, strict=True)
     except ValidationError:
         if not any(problem.code == "manifest-unreadable" for problem in problems):
             problems.append(Problem("manifest-unreadable", f"{backup_set.id}: it can't be understood"))

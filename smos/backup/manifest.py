@@ -62,7 +62,7 @@ class Encryption(_Model):
     """How an encrypted set is opened. Nothing here is secret."""
 
     format: Literal["age-v1"] = "age-v1"
-    wrapped_key: Annotated[str, Field(pattern=r"^vault:v[0-9]{1,9}:[A-Za-z0-9+/=_-]+$", max_length=4096)]
+    wrapped_key: Annotated[str, Field(pattern=r"^vault:v[1-9][0-9]{0,8}:[A-Za-z0-9+/=_-]+$", max_length=4096)]
     """The set's data key, wrapped by Vault's transit engine."""
     transit_key: str
     escrow_recipient: str
@@ -144,7 +144,7 @@ def read_manifest(set_dir: Path) -> Manifest | None:
     except OSError as error:
         raise BackupError(f"{path} can't be read: {error.strerror}") from error
     try:
-        return Manifest.model_validate_json(data)
+        return Manifest.model_validate_json(data, strict=True)
     except ValueError as error:
         raise BackupError(
             f"{path} is not a manifest that this version understands",

@@ -50,8 +50,9 @@ class VolumeFacts:
     archive: name of the file it came from. restored: something of it lies in the sandbox. has_entries: a
     list of entries says what it must hold. compared: both were read to their ends. bytes, files: read back
     from disk (files: every type but directories; hard-linked content counts once for each name).
-    content_bytes: of regular files alone, hard-linked content once, as a manifest counts. seconds:
-    extraction of the whole archive; verify_seconds: reading back and comparing this volume. differences:
+    listed_files, listed_bytes: what the list names, counted as a manifest counts (what no archive carries or no
+    sandbox makes, sockets and device nodes, is counted; hard-linked content once). seconds: extraction of the whole
+    archive; verify_seconds: reading back and comparing this volume. differences:
     empty when equal, or not compared. problems: of the archive (they concern every volume in it) and of the
     comparison. owners_checked, modes_checked, xattrs_checked: "disk", or "archive" where some could not be
     set here and the archive's own headers were compared. extraction: the facts of the extraction.
@@ -67,7 +68,8 @@ class VolumeFacts:
     verify_seconds: float
     bytes: int
     files: int
-    content_bytes: int = 0
+    listed_files: int = 0
+    listed_bytes: int = 0
     differences: tuple[EntryDifference, ...]
     problems: tuple[Problem, ...]
     owners_checked: str
@@ -142,7 +144,7 @@ class Restoration:
         extraction = self.extraction
         root = self._destination / name
         restored = extraction is not None and name in extraction.volumes and root.is_dir()
-        tally = _Tally()
+        tally, promised = _Tally(), _Tally()
         differences: tuple[EntryDifference, ...] = ()
         problems = list(extraction.problems if extraction else ())
         listed = self._entries.get(name)
@@ -159,7 +161,7 @@ class Restoration:
                         pass
                 else:
                     differences = compare_entries(
-                        read_entries(listed, name),
+                        promised.count(read_entries(listed, name)),
                         actual,
                         archived_device=lambda path: self._ledger.is_device(prefix + path),
                         other_devices=lambda: self._ledger.unlisted_devices(prefix),
@@ -180,7 +182,8 @@ class Restoration:
             verify_seconds=time.monotonic() - started,
             bytes=tally.bytes,
             files=tally.files,
-            content_bytes=tally.content_bytes,
+            listed_files=promised.files,
+            listed_bytes=promised.content_bytes,
             differences=differences,
             problems=tuple(problems),
             owners_checked=_where(extraction is not None and extraction.owners_restored),
@@ -224,7 +227,7 @@ class _Tally:
 
     def count(self, entries: Iterator[Entry]) -> Iterator[Entry]:
         for entry in entries:
-            if entry.type is not EntryType.DIRECTORY:
+            if entry.type is not EntryType.DIRECTORY and entry.type is not EntryType.VANISHED:
                 self.files += 1
                 self.bytes += entry.size
             if entry.type is EntryType.FILE and entry.hardlink is None:

@@ -44,7 +44,7 @@ class KeyRing:
         self._no_data_key = NOT_BACK
         self._no_escrow = NO_VAULT
         self.escrow_problem: Problem | None = None
-        self._known: dict[str, SetKeys] = {}
+        self._known: dict[tuple[str, str], SetKeys] = {}
         self._lock = threading.Lock()
         if vault is not None:
             self._read_escrow(vault.escrow)
@@ -84,10 +84,11 @@ class KeyRing:
             identity = None
         if self._endpoint is None:
             return SetKeys(escrow=identity, no_escrow=no_escrow, no_data_key=self._no_data_key)
+        asked = (encryption.wrapped_key, encryption.transit_key)
         with self._lock:
-            keys = self._known.get(encryption.wrapped_key)
+            keys = self._known.get(asked)
             if keys is None:
-                keys = self._known[encryption.wrapped_key] = self._unwrap(manifest)
+                keys = self._known[asked] = self._unwrap(manifest)
         return replace(keys, escrow=identity, no_escrow=no_escrow)
 
     def _unwrap(self, manifest: Manifest) -> SetKeys:

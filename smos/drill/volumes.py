@@ -61,10 +61,10 @@ def verify_volumes(
             problems = facts.problems
             if manifest is not None and facts.restored and facts.compared:
                 entry = promised.get(facts.name)
-                if entry is None or (entry.files, entry.bytes) != (facts.files, facts.content_bytes):
+                listed = (facts.listed_files, facts.listed_bytes)
+                if entry is None or (entry.files, entry.bytes) != listed:
                     count = "nothing" if entry is None else f"{entry.files} files with {entry.bytes} bytes"
-                    found = f"{facts.files} with {facts.content_bytes}"
-                    detail = f"the manifest promises {count}, {found} came back"
+                    detail = f"the manifest promises {count}, its list {listed[0]} with {listed[1]}"
                     problems = (*problems, Problem("manifest-contradicts", detail))
             verified.append(replace(facts, references=references, problems=problems))
     return tuple(verified)
