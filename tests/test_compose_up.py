@@ -100,7 +100,8 @@ def test_the_observability_stack_carries_telemetry_and_keeps_it_over_a_restart()
             wait_for(lambda: spans(client) == 50, what="the spans are stored", deadline_s=LONG_S)
         prometheus = f"http://{stack.address('smarter-prometheus', 9090)}"
         wait_for(lambda: scraped(prometheus), what="Prometheus scrapes the collector", deadline_s=LONG_S)
-        assert answers(f"http://{stack.address('smarter-alertmanager', 9093)}/-/ready")
+        alerts = f"http://{stack.address('smarter-alertmanager', 9093)}/-/ready"
+        wait_for(lambda: answers(alerts), what="Alertmanager is ready", deadline_s=LONG_S)
 
         wait_for(
             lambda: stack.state("smarter-sentry-project")["Status"] == "exited",
@@ -157,8 +158,12 @@ def spans(client: ClickHouse) -> int:
 
 
 def scraped(prometheus: str) -> bool:
-    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": 'up{job="otelcol"}'}, trust_env=False)
-    result = answer.json()["data"]["result"]
+    ask = {"params": {"query": 'up{job="otelcol"}'}, "timeout": 60, "trust_env": False}
+    try:
+        answer = httpx.get(f"{prometheus}/api/v1/query", **ask)
+    except httpx.TransportError:  # its port is open before it is
+        return False
+    result = answer.json()["data"]["result"] if answer.is_success else []
     return bool(result) and result[0]["value"][1] == "1"
 
 

@@ -82,7 +82,9 @@ def test_an_alert_fires_reaches_the_webhook_and_resolves(site: Site) -> None:
             answer = httpx.get(f"{server.endpoint.url}/api/v1/query", params={"query": "up"}, trust_env=False)
             return [one["value"][1] for one in answer.json()["data"]["result"]] == ["1"]
 
-        wait_for(up, what="the target is scraped", deadline_s=120)
+        wait_for(
+            up, what="the target is scraped", deadline_s=120, transient=(httpx.TransportError, ValueError)
+        )
         assert site.received == []
         site.metrics = FULL
         (fired, *_) = wait_for(

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from smos.observability.clickhouse import ClickHouse, ClickHouseError
+from smos.observability.verify.listening import listeners
 from smos.provision import cache
 from smos.provision.embedded.bytecode import with_bytecode
 from smos.provision.embedded.clickhouse import EmbeddedClickHouse
@@ -71,14 +72,8 @@ def test_a_wrong_password_is_refused_and_nothing_is_run(
 
 
 def test_it_listens_on_loopback_alone(server: EmbeddedClickHouse) -> None:
-    port = f":{urlsplit(server.endpoint.url).port:04X}"
-    listening = [
-        line.split()[1]
-        for name in ("tcp", "tcp6")
-        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
-        if line.split()[3] == "0A" and line.split()[1].endswith(port)
-    ]
-    assert listening == ["0100007F" + port]
+    assert listeners(server.pid) == (urlsplit(server.endpoint.url).netloc,)
+    assert server.endpoint.url.startswith("http://127.0.0.1:")
 
 
 def test_parameters_are_bound_and_not_pasted(client: ClickHouse) -> None:

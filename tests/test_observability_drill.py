@@ -16,14 +16,14 @@ from smos.target import Telemetry, resolve_telemetry
 def test_an_endpoint_that_refuses_costs_its_limit_and_is_told(
     protocol: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
     drill = example("x")
-    began = time.monotonic()
-    sent = export_drill(
-        Telemetry(endpoint=f"http://127.0.0.1:{port}", protocol=protocol),
-        drill.info, drill.outcome, drill.timing, limit_s=1,
-    )  # fmt: skip
+    with socket.socket() as taken:  # nobody listens there, and nobody else can
+        taken.bind(("127.0.0.1", 0))
+        began = time.monotonic()
+        sent = export_drill(
+            Telemetry(endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}", protocol=protocol),
+            drill.info, drill.outcome, drill.timing, limit_s=1,
+        )  # fmt: skip
     assert time.monotonic() - began < 60
     assert (sent.spans, sent.points) == (0, 0)
     assert sent.words.startswith("The drill's telemetry was not sent: 127.0.0.1")

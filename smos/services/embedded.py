@@ -2,7 +2,6 @@
 
 import os
 import socket
-import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,19 +32,19 @@ def read_embedded(root: Path | None = None) -> tuple[EmbeddedFacts, ...]:
 
 
 def _sockets(root: Path) -> Iterator[tuple[Path, str]]:
+    runs = (run for run in _listed(root) if run.name.startswith("r"))
+    for path in (path for run in runs for folder in _listed(run) for path in _listed(folder)):
+        kind = next((name for mark, name in CHARTS if mark in path.name), "")
+        if kind and not path.name.endswith(".lock") and not path.is_symlink() and path.is_socket():
+            yield path, kind
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return what lies in a directory, sorted; nothing of what is none, or went meanwhile with its run."""
     try:
-        folders = sorted(item for run in root.glob("r*") for item in run.iterdir() if item.is_dir())
+        return sorted(folder.iterdir())
     except OSError:
-        return
-    for folder in folders:
-        try:
-            entries = sorted(folder.iterdir())
-            for path in entries:
-                kind = next((name for mark, name in CHARTS if mark in path.name), "")
-                if kind and not path.name.endswith(".lock") and stat.S_ISSOCK(path.lstat().st_mode):
-                    yield path, kind
-        except OSError:
-            continue
+        return []
 
 
 def _ask(path: Path, kind: str) -> EmbeddedFacts:
