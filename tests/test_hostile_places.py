@@ -2,9 +2,11 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Self
 
 import pytest
 
@@ -17,6 +19,8 @@ from smos.drill.content import _roles as compare_restored_roles
 from smos.drill.leftout import excuse
 from smos.drill.restore_facts import WithheldRole
 from smos.errors import SmosError, TargetError
+from smos.physical.archive import read_archive
+from smos.physical.listing import take
 from smos.postgres.difference import Difference
 from smos.target import Provision, check_places, load_target, parse_target, resolve_settings
 from smos.vault.escrow import read_escrow
@@ -55,6 +59,34 @@ def test_folders_without_end_are_a_problem_and_no_crash(tmp_path: Path) -> None:
     assert "unknown-file" in {problem.code for problem in catalog.sets[0].problems}
     assert len(directory_state(tmp_path).entries) > 1000
     subprocess.run(["rm", "-rf", place], check=True)  # pytest's own clean-up would recurse too deep
+
+
+@pytest.mark.parametrize("look", [take, directory_state, read_archive])
+def test_what_goes_between_listing_and_looking_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[Path], object]
+) -> None:
+    """Where backups are being made, names come and go."""
+    passing = tmp_path / "000000010000000000000001"
+    passing.write_bytes(bytes(100))
+    listed = os.scandir
+
+    class Listed(list[os.DirEntry[str]]):
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    def list_and_lose(place: Path) -> Listed:
+        with listed(place) as entries:
+            found = Listed(entries)
+        passing.unlink()
+        return found
+
+    monkeypatch.setattr(os, "scandir", list_and_lose)
+    seen = look(tmp_path)
+    assert not passing.exists()
+    assert passing.name not in repr(seen)
 
 
 @pytest.mark.timeout(120)

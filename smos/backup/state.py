@@ -54,10 +54,13 @@ def directory_state(directory: Path, *, with_content: bool = False) -> Directory
             continue
         for entry in found:
             path = f"{relative}/{entry.name}" if relative else entry.name
-            status = os.lstat(entry.path)
             digest = ""
-            if with_content and stat.S_ISREG(status.st_mode):
-                digest = file_sha256(Path(entry.path))
+            try:
+                status = os.lstat(entry.path)
+                if with_content and stat.S_ISREG(status.st_mode):
+                    digest = file_sha256(Path(entry.path))
+            except FileNotFoundError:  # a backup that is under way renames and removes its own
+                continue
             entries.append(
                 FileState(
                     path=printable(path),

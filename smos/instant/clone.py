@@ -188,7 +188,7 @@ class InstantTree:
             return self.facts.copied
         base = self.room
         return sum(
-            Path(folder, name).lstat().st_blocks * 512
+            _room_of(Path(folder, name))
             for number in range(len(self._surveys))
             for folder, _, names in os.walk(base / str(number) / "upper")
             for name in names
@@ -198,6 +198,14 @@ class InstantTree:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name in {".", ".."}:
             raise ValueError(f"{name!r} is no name of a file in a data directory")
         return self._own / name
+
+
+def _room_of(path: Path) -> int:
+    """Return the bytes that a file takes on disk; none when the server, which runs, removed it meanwhile."""
+    try:
+        return path.lstat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def open_instant(

@@ -268,7 +268,10 @@ def _files(directory: Path, problems: list[Problem], depth: int = 0) -> Iterator
         problems.append(Problem("wal-unread", f"{directory.name}: {error.strerror or error}"))
         return
     for entry in items:
-        status = entry.stat(follow_symlinks=False)
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # renamed or expired meanwhile: the source goes on archiving
+            continue
         if stat.S_ISDIR(status.st_mode) and _FILE.fullmatch(entry.name):
             problems.append(Problem("wal-unread", f"{entry.name} is a directory, and should be a segment"))
         elif stat.S_ISDIR(status.st_mode):

@@ -31,7 +31,10 @@ def take(*roots: Path | None) -> Listing:
         except OSError:
             continue
         for item in items:
-            status = item.stat(follow_symlinks=False)
+            try:
+                status = item.stat(follow_symlinks=False)
+            except OSError:  # it went meanwhile, as what a program that archives renames
+                continue
             if stat.S_ISDIR(status.st_mode):
                 found[item.path] = (status.st_mode,)
                 waiting.append(item.path)

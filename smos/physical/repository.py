@@ -9,6 +9,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from smos.physical.fetch import SPACES, Fetched
@@ -39,7 +40,8 @@ def readable(owner: Owner, path: Path, limits: Limits) -> tuple[Path | None, flo
     size = 0
     for folder, _, names in os.walk(path):
         for name in names:
-            size += Path(folder, name).lstat().st_size
+            with suppress(FileNotFoundError):  # the tool goes on archiving and expiring
+                size += Path(folder, name).lstat().st_size
     if size > limits.bytes:
         return None, 0.0, (Problem("limit-exceeded", f"{path} holds {size} bytes, more than {limits.bytes}"),)
     started = time.monotonic()
