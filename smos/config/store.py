@@ -22,7 +22,8 @@ from smos.config.keys import KEYS, Key, key
 from smos.errors import SmosError, TargetError
 
 CONFIG_NAME, SECRETS_NAME = "config.yml", "secrets.yml"
-LOCK_S = 10
+LOCK_S = 60
+"""Against hangs: who holds it reads and writes a small file."""
 SERVICE = "smarteros-verify"
 """Under this name the system's keyring holds our secrets."""
 

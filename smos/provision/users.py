@@ -14,7 +14,7 @@ from smos.errors import ProvisionError
 
 OWN_NAME = "smos"
 KNOWN_NAMES = (OWN_NAME, "postgres")
-CREATE_S = 20
+CREATE_S = 60
 """Seconds that `useradd` may take (it waits for a lock on the user database)."""
 
 
