@@ -16,7 +16,8 @@ from smos.backup.coherence import LISTED, contradictions
 from smos.backup.entries import DifferenceKind, EntriesError, read_entries
 from smos.backup.manifest import Manifest, read_manifest
 from smos.backup.signing import sign_manifest, verify_manifest
-from smos.backup.tarread import TarFault, TarReader
+from smos.backup.tarheaders import TarFault
+from smos.backup.tarread import TarReader
 from smos.backup.volumes import create_volume_archive, restore_archive
 from smos.drill.archive import _LARGE_OBJECTS
 from smos.drill.archive_errors import _command

@@ -46,24 +46,20 @@ class AttributeSetter:
         """
         owner = self._owner(place, wanted.uid, wanted.gid)
         xattrs_missed = self._xattrs(place, wanted.xattrs)
-        if isinstance(wanted, Member) and wanted.acl_names:
-            self.note_acl()
+        for name, text in wanted.texts.items():
+            self.gaps[name, "its text is not understood" if text else "it has no text"] += 1
         mode_missed = chmod and self._mode(place, wanted.mode, directory=directory)
         try:
             os.utime(place, ns=(wanted.mtime_ns, wanted.mtime_ns), follow_symlinks=isinstance(place, int))
         except (OverflowError, OSError):
             self.times_missed += 1
-        if not owner or xattrs_missed or mode_missed:
+        if not owner or xattrs_missed or mode_missed or wanted.texts:
             self._ledger.overlay(
                 b"/".join(parts),
                 owner=None if owner else (wanted.uid, wanted.gid),
                 mode=wanted.mode if mode_missed else None,
-                xattrs=wanted.xattrs if xattrs_missed else None,
+                xattrs={**wanted.xattrs, **wanted.texts} if xattrs_missed or wanted.texts else None,
             )
-
-    def note_acl(self) -> None:
-        """Note an ACL that names users, who may have other numbers here."""
-        self.gaps[ACCESS_ACL, "it names users, not numbers"] += 1
 
     def _owner(self, place: int | bytes, uid: int, gid: int) -> bool:
         """Set the owner; tell whether the disk has it now."""

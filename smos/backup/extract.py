@@ -26,6 +26,7 @@ from smos.backup.layout import Layout, Mapper, named, volume_bytes
 from smos.backup.ledger import Attributes, Ledger
 from smos.backup.safepath import OPEN_DIRECTORY, OPEN_FILE, DirTree, Parts, PathError, split_path
 from smos.backup.streams import READ_BYTES, StreamFault, decompress, detect_compression
+from smos.backup.tarheaders import TarFault
 from smos.backup.tarread import (
     BLOCK_DEVICE,
     CHAR,
@@ -35,7 +36,6 @@ from smos.backup.tarread import (
     REGULAR,
     SYMLINK,
     Member,
-    TarFault,
     TarReader,
 )
 from smos.backup.xattrs import DEFAULT_ACL, handle_path, set_xattr
@@ -324,6 +324,8 @@ class _Extraction:
             self._file(reader, member, parent, name, parts)
             self.restored_bytes += member.size
         elif kind == SYMLINK:
+            if b"\0" in member.link:
+                raise PathError("name-invalid", "its target holds a NUL byte")
             os.symlink(member.link, name, dir_fd=parent)
             self.links_outward += _outward(parts[1:-1], member.link)
             self.attributes.apply(handle_path(parent, name), member, parts, chmod=False)
@@ -360,10 +362,10 @@ class _Extraction:
             status = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
                 raise
-        attributes = Attributes(member.uid, member.gid, member.mode, member.mtime_ns, member.xattrs)
+        attributes = Attributes(
+            member.uid, member.gid, member.mode, member.mtime_ns, member.xattrs, member.texts
+        )
         self.ledger.directory(b"/".join(parts), attributes)
-        if member.acl_names:
-            self.attributes.note_acl()
 
     def _file(self, reader: TarReader, member: Member, parent: int, name: bytes, parts: Parts) -> None:
         handle = os.open(name, _CREATE, 0o600, dir_fd=parent)
@@ -388,6 +390,8 @@ class _Extraction:
             raise PathError("hard-link-outside", f"its link: {error}") from error
         if place is None or not place[1]:
             raise PathError("hard-link-target-missing", "it links to what is not in a wanted volume")
+        if member.link.endswith(b"/"):  # no system links to it then
+            raise PathError("hard-link-target-missing", "it links to a directory")
         target = (place[0], *place[1])
         parent = os.dup(self._parent(tree, parts[:-1]))  # the next walk may close the tree's own handle
         try:

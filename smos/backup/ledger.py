@@ -18,13 +18,14 @@ BATCH = 2000
 
 
 class Attributes(NamedTuple):
-    """Owner, mode (12 bits), time and attributes of an entry, as the archive has them."""
+    """Owner, mode (12 bits), time and attributes of an entry, as the archive has them; texts: see `Member`."""
 
     uid: int
     gid: int
     mode: int
     mtime_ns: int
     xattrs: dict[str, bytes]
+    texts: dict[str, bytes]
 
 
 class Ledger:
@@ -35,7 +36,7 @@ class Ledger:
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192;"
-            "CREATE TABLE directories (path BLOB PRIMARY KEY, uid, gid, mode, mtime TEXT, xattrs) WITHOUT ROWID;"
+            "CREATE TABLE directories (path BLOB PRIMARY KEY, uid, gid, mode, mtime TEXT, xattrs, texts) WITHOUT ROWID;"
             "CREATE TABLE overlays (path BLOB PRIMARY KEY, uid, gid, mode, xattrs) WITHOUT ROWID;"
             "CREATE TABLE devices (path BLOB PRIMARY KEY, listed) WITHOUT ROWID;"
             "BEGIN"
@@ -57,19 +58,27 @@ class Ledger:
     def directory(self, path: bytes, attributes: Attributes | None) -> None:
         """Note a directory; None: the archive did not list it (yet), it was made for what lies in it."""
         if attributes is None:
-            self._db.execute("INSERT OR IGNORE INTO directories VALUES (?,NULL,NULL,NULL,NULL,NULL)", (path,))
+            self._db.execute(
+                "INSERT OR IGNORE INTO directories VALUES (?,NULL,NULL,NULL,NULL,NULL,NULL)", (path,)
+            )
             return
         self._db.execute(
-            "INSERT OR REPLACE INTO directories VALUES (?,?,?,?,?,?)",
-            (path, *attributes[:3], str(attributes.mtime_ns), _pack(attributes.xattrs)),
+            "INSERT OR REPLACE INTO directories VALUES (?,?,?,?,?,?,?)",
+            (
+                path,
+                *attributes[:3],
+                str(attributes.mtime_ns),
+                _pack(attributes.xattrs),
+                _pack(attributes.texts),
+            ),
         )
 
     def directories(self) -> Iterator[tuple[bytes, Attributes]]:
         """Yield the listed directories, what lies deeper before what it lies in."""
-        for path, uid, gid, mode, mtime, xattrs in self._db.execute(
+        for path, uid, gid, mode, mtime, xattrs, texts in self._db.execute(
             "SELECT * FROM directories WHERE mode IS NOT NULL ORDER BY path DESC"
         ):
-            yield path, Attributes(uid, gid, mode, int(mtime), _unpack(xattrs))
+            yield path, Attributes(uid, gid, mode, int(mtime), _unpack(xattrs), _unpack(texts))
 
     def unlisted_directories(self) -> int:
         """Return how many directories exist that the archive does not list."""

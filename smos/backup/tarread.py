@@ -6,13 +6,15 @@ without extracting.) Formats: v7, ustar, pax, GNU (long names, base-256 numbers,
 spellings).
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from smos.backup.tarheaders import Extended, TarFault, attributes, cut
 from smos.backup.tarscan import header_sum
-from smos.backup.xattrs import ACL_KEYWORDS, XATTR_PREFIX, acl_from_text, attribute_name
+from smos.backup.xattrs import acl_mode
 
 BLOCK = 512
 LONGEST_HEADER_BYTES = 4 << 20
@@ -25,29 +27,20 @@ _KINDS = {
     b"4": BLOCK_DEVICE, b"5": DIRECTORY, b"D": DIRECTORY, b"6": FIFO,
 }  # fmt: skip
 _NO_CONTENT = frozenset(b"123456")
+_EXTENDED = frozenset({b"x", b"g", b"L", b"K", b"V"})
 _HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12s")
-_ACLS = {keyword.encode(): name for name, keyword in ACL_KEYWORDS.items()}
-
-
-class TarFault(Exception):  # noqa: N818  (a fault of the data, not an error of ours)
-    """The tar is damaged or not understood. `offset`: byte of the decompressed tar where that shows.
-
-    code: tar-truncated, tar-corrupt, tar-no-end, tar-unsupported, header-too-large or trailing-bytes.
-    """
-
-    def __init__(self, code: str, offset: int, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.offset = offset
-        self.detail = f"{detail} (at byte {offset} of the tar)"
+_LARGEST_MODE = 0xFFFFFFFF
+_TIME = re.compile(rb"(?P<sign>-?)(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?")
+_SPARSE = b"GNU.sparse."
 
 
 class Member(NamedTuple):
     """One member: number from 1, offset of its first header, name and link as they stand in the archive.
 
     size: logical bytes of content, holes included. segments: (offset, length) of the parts that are stored,
-    in order. xattrs: attribute values, ACLs among them. acl_names: an ACL was there that names users instead
-    of numbers.
+    in order. mode: with an ACL, the one that it makes, as restoring it does. xattrs: attribute values, ACLs among
+    them. texts: the text of each ACL that is not understood (it names users instead of numbers, for one), or is
+    missing beside the attribute: what tools restore then differs.
     """
 
     number: int
@@ -62,7 +55,7 @@ class Member(NamedTuple):
     link: bytes
     xattrs: dict[str, bytes]
     segments: list[tuple[int, int]]
-    acl_names: bool
+    texts: dict[str, bytes]
 
 
 class TarReader:
@@ -93,31 +86,21 @@ class TarReader:
         """
         self._skip_content()
         start = self.offset
-        pax: dict[bytes, bytes] = {}
-        sparse_pairs: list[bytes] = []
+        extended = Extended(self._global)
         while True:
             at = self.offset
             header = self._take(BLOCK, at)
             if header.count(0) == BLOCK:
-                if pax:
+                if extended.met:
                     raise TarFault("tar-corrupt", at, "an extended header is followed by no member")
                 self._end(at)
                 return None
             fields = _HEADER.unpack(header)
             if _number(fields[6], at) != header_sum(header):
                 raise TarFault("tar-corrupt", at, f"the header after {self.members} members is damaged")
-            kind = fields[7]
-            if kind not in b"xgLK" or not kind:
-                return self._member(header, fields, start, pax, sparse_pairs)
-            data = self._extended(fields, at)
-            if kind in b"LK":
-                pax[b"path" if kind == b"L" else b"linkpath"] = _long_name(data, at)
-            else:
-                into = pax if kind == b"x" else self._global
-                for key, value in _pax_records(data, at):
-                    if key in {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}:
-                        sparse_pairs.append(value)
-                    into[key] = value
+            if fields[7] not in _EXTENDED:
+                return self._member(header, fields, start, extended)
+            extended.take(fields[7], self._extended(fields, at), at)
 
     def content(self, count: int | None = None) -> Iterator[bytes]:
         """Yield the next `count` stored bytes of the member that `next` returned (None: all), in pieces."""
@@ -139,34 +122,37 @@ class TarReader:
         header: bytes,
         fields: tuple[bytes, ...],
         start: int,
-        pax: dict[bytes, bytes],
-        sparse_pairs: list[bytes],
+        extended: Extended,
     ) -> Member:
         at = self.offset - BLOCK
+        pax = extended.all()
         kind = _KINDS.get(fields[7])
         if kind is None:
             raise TarFault("tar-unsupported", at, f"a member of the unknown type {fields[7]!r}")
-        if self._global:
-            pax = {**self._global, **pax}
         name, link, size, uid, gid, mtime_ns = _described(header, fields, pax, at)
-        xattrs, acl_names = _attributes(pax) if pax else ({}, False)
+        mode = _mode(fields[1], at)
+        xattrs, texts, access = attributes(pax) if pax else ({}, {}, None)
+        if access is not None:
+            mode = mode & ~0o777 | acl_mode(access)
         if kind == REGULAR and name.endswith(b"/") and fields[7] != b"S":
             kind = DIRECTORY  # how v7 spells it
         if fields[7][0] in _NO_CONTENT:
             size = 0
         self._left, self._padding = size, -size % BLOCK
         logical, segments = size, [(0, size)]
+        sparse = any(key.startswith(_SPARSE) for key in pax)
+        if sparse and (kind != REGULAR or fields[7] == b"S" or pax.get(b"GNU.sparse.name") == b""):
+            raise TarFault("tar-corrupt", at, "a sparse map where none can be, or for a file without a name")
         if fields[7] == b"S":
             logical, segments = self._old_sparse(header, at)
-        elif kind == REGULAR and any(key.startswith(b"GNU.sparse.") for key in pax):
-            name = pax.get(b"GNU.sparse.name") or name
-            logical, segments = self._pax_sparse(pax, sparse_pairs, size, at)
+        elif sparse:
+            name = pax.get(b"GNU.sparse.name", name)
+            logical, segments = self._pax_sparse(pax, extended.pairs, size, at)
         if segments != [(0, size)]:
             _check_segments(segments, logical, self._left, at)
         self.members += 1
         return Member(
-            self.members, start, name, kind, _number(fields[1], at) & 0o7777, uid, gid, logical, mtime_ns,
-            link, xattrs, segments, acl_names,
+            self.members, start, name, kind, mode, uid, gid, logical, mtime_ns, link, xattrs, segments, texts,
         )  # fmt: skip
 
     def _old_sparse(self, header: bytes, at: int) -> tuple[int, list[tuple[int, int]]]:
@@ -176,7 +162,10 @@ class TarReader:
         more = header[482]
         while more:
             block = self._take(BLOCK, -1)
-            segments += _old_map(block[:504], at)
+            listed = _old_map(block[:504], at)
+            if not listed:
+                raise TarFault("tar-corrupt", at, "a sparse map that goes on with nothing")
+            segments += listed
             if len(segments) > MOST_SEGMENTS:
                 raise TarFault("header-too-large", at, "a sparse map with too many segments")
             more = block[504]
@@ -193,6 +182,9 @@ class TarReader:
             listed = pax.get(b"GNU.sparse.map")
             raw = listed.split(b",") if listed else pairs
             numbers = [_decimal(item, at) for item in raw]
+            # Tools make room for so many segments: with too few of them they restore another file.
+            if 2 * _decimal(pax.get(b"GNU.sparse.numblocks", b""), at) < len(numbers):
+                raise TarFault("tar-corrupt", at, "a sparse map is longer than it says")
             logical = _decimal(pax.get(b"GNU.sparse.size") or pax.get(b"GNU.sparse.realsize", b""), at)
         if len(numbers) % 2 or len(numbers) > 2 * MOST_SEGMENTS:
             raise TarFault("tar-corrupt", at, "a sparse map that can't be read")
@@ -286,13 +278,17 @@ def _described(
     header: bytes, fields: tuple[bytes, ...], pax: dict[bytes, bytes], at: int
 ) -> tuple[bytes, bytes, int, int, int, int]:
     """Return name, link, size, uid, gid, mtime_ns; an extended header counts before the plain one."""
-    name, link = _cut(fields[0]), _cut(fields[8])
+    name, link = cut(fields[0]), cut(fields[8])
     if header[257:263] == b"ustar\0" and fields[14][0]:
-        name = _cut(fields[14]) + b"/" + name
+        name = cut(fields[14]) + b"/" + name
     size, uid, gid = _number(fields[4], at), _number(fields[2], at), _number(fields[3], at)
+    if not fields[4].strip(b" ") or not fields[1].strip(b" "):
+        raise TarFault("tar-corrupt", at, "a size or a mode that is blank")
     mtime_ns = _number(fields[5], at, negative=True) * 10**9
     if pax:
-        name, link = pax.get(b"path") or name, pax.get(b"linkpath") or link
+        name, link = pax.get(b"path", name), pax.get(b"linkpath", link)
+        if not name or (not link and fields[7] in b"12"):  # tools differ in what that means
+            raise TarFault("tar-corrupt", at, "a name in an extended header that is empty")
         size, uid, gid = (
             _decimal(pax[key], at) if pax.get(key) else value
             for key, value in ((b"size", size), (b"uid", uid), (b"gid", gid))
@@ -304,16 +300,11 @@ def _described(
     return name, link, size, uid, gid, mtime_ns
 
 
-def _long_name(data: bytes, at: int) -> bytes:
-    """Return the name in GNU's own extended header. Tools differ in what an empty one means: it is damage."""
-    name = _cut(data)
-    if not name:
-        raise TarFault("tar-corrupt", at, "a long name that is empty")
-    return name
-
-
-def _cut(field: bytes) -> bytes:
-    return field.split(b"\0", 1)[0]
+def _mode(field: bytes, at: int) -> int:
+    mode = _number(field, at)
+    if mode > _LARGEST_MODE:
+        raise TarFault("tar-corrupt", at, "a mode that no system has")
+    return mode & 0o7777
 
 
 def _number(field: bytes, at: int, *, negative: bool = False) -> int:
@@ -346,41 +337,13 @@ def _decimal(text: bytes, at: int) -> int:
 
 
 def _nanoseconds(text: bytes, at: int) -> int:
-    seconds, _, fraction = text.partition(b".")
-    whole = _decimal(seconds.removeprefix(b"-"), at) if seconds not in {b"", b"-"} else 0
-    rest = int(fraction[:9].ljust(9, b"0")) if fraction.isdigit() else 0
-    value = whole * 10**9 + rest
-    return -value if seconds.startswith(b"-") else value
-
-
-def _pax_records(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
-    position = 0
-    while position < len(data):
-        space = data.find(b" ", position, position + 12)
-        if space < 0 or not data[position:space].isdigit():
-            raise TarFault("tar-corrupt", at, "an extended header is damaged")
-        end = position + int(data[position:space])
-        equals = data.find(b"=", space, end)
-        if end > len(data) or equals < 0 or data[end - 1] != 0x0A:
-            raise TarFault("tar-corrupt", at, "an extended header is damaged")
-        yield data[space + 1 : equals], data[equals + 1 : end - 1]
-        position = end
-
-
-def _attributes(pax: dict[bytes, bytes]) -> tuple[dict[str, bytes], bool]:
-    xattrs: dict[str, bytes] = {}
-    named = False
-    for key, value in pax.items():
-        if key.startswith(XATTR_PREFIX):
-            xattrs[attribute_name(key)] = value
-    for key, attribute in _ACLS.items():
-        if pax.get(key) and attribute not in xattrs:
-            translated = acl_from_text(pax[key])
-            if translated is None:
-                named = True
-            elif len(translated) > 4 + 3 * 8 or attribute == _ACLS[b"SCHILY.acl.default"]:
-                xattrs[attribute] = translated  # an ACL of three entries says no more than the mode
-    return xattrs, named
+    """Read a time; what follows after it is let be, as GNU tar does: no service depends on times."""
+    found = _TIME.match(text)
+    if found is None or not (found["whole"] or found["fraction"]):
+        raise TarFault("tar-corrupt", at, "a time in an extended header that is none")
+    whole = _decimal(found["whole"], at) if found["whole"] else 0
+    value = whole * 10**9 + int((found["fraction"] or b"")[:9].ljust(9, b"0"))
+    return -value if found["sign"] else value
 
 
 def _old_map(data: bytes, at: int) -> list[tuple[int, int]]:

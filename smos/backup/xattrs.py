@@ -109,6 +109,13 @@ def acl_to_text(value: bytes) -> str | None:
     return ",".join(lines)
 
 
+def acl_mode(value: bytes) -> int:
+    """Return the nine permission bits that an access ACL, an attribute's value, makes of a mode."""
+    bits: dict[int, int] = {tag: bits for tag, bits, _ in struct.iter_unpack("<HHI", value[4:])}
+    owner, group, other = (bits.get(_TAGS[kind, False], 0) for kind in ("user", "group", "other"))
+    return owner << 6 | bits.get(_TAGS["mask", False], group) << 3 | other
+
+
 def acl_from_text(text: bytes) -> bytes | None:
     """Translate an ACL in text (`user::rw-,user:1000:r--,…`) to Linux' attribute value.
 
