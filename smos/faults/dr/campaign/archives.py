@@ -43,6 +43,9 @@ EXTRACT = (
     "--acls",
     "--xattrs",
     "--xattrs-include=*",
+    # Our archives have keywords that GNU tar doesn't know, and times are not compared: no complaint about a backup.
+    "--warning=no-unknown-keyword",
+    "--warning=no-timestamp",
     "--file=-",
 )
 FIELDS = {"mode": (100, 8), "uid": (108, 8), "gid": (116, 8), "size": (124, 12), "mtime": (136, 12)}

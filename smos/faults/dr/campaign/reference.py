@@ -248,6 +248,10 @@ class Reference:
         return psycopg.connect(self.server.endpoint.conninfo(name), autocommit=True)
 
 
+HOST_LABELS = frozenset({"security.selinux", "security.ima", "security.evm"})
+"""Attributes that the policy of the host makes for each file: no part of a volume."""
+
+
 def tree(root: Path) -> dict[str, tuple[object, ...]]:
     """Return every entry of a volume with all that counts. Not the times: no service depends on them."""
     found: dict[str, tuple[object, ...]] = {}
@@ -263,7 +267,7 @@ def tree(root: Path) -> dict[str, tuple[object, ...]]:
         elif stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
             content = status.st_rdev
         names = os.listxattr(path, follow_symlinks=False) if hasattr(os, "listxattr") else []
-        attributes = tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in sorted(names))
+        attributes = tuple((name, _attribute(path, name)) for name in sorted(set(names) - HOST_LABELS))
         mode = 0 if stat.S_ISLNK(kind) else stat.S_IMODE(status.st_mode)
         name = str(path.relative_to(root))
         found[name] = (kind, mode, status.st_uid, status.st_gid, content, attributes)
@@ -273,3 +277,11 @@ def tree(root: Path) -> dict[str, tuple[object, ...]]:
         for name in names_:
             found[name] += tuple(names_)
     return found
+
+
+def _attribute(path: Path, name: str) -> bytes | None:
+    """Return an attribute's value; None: it is there and can't be read, as file capabilities without a value."""
+    try:
+        return os.getxattr(path, name, follow_symlinks=False)
+    except OSError:
+        return None
