@@ -4,6 +4,7 @@ from smos.faults.dr.campaign.archives import ARCHIVES
 from smos.faults.dr.campaign.contents import CONTENTS
 from smos.faults.dr.campaign.databases import DATABASES
 from smos.faults.dr.campaign.dumps import FOLDERS, FORMATS, PLAIN
+from smos.faults.dr.campaign.envelopes import ENVELOPES
 from smos.faults.dr.campaign.files import FILES
 from smos.faults.dr.campaign.manifests import MANIFESTS
 from smos.faults.dr.campaign.model import Level
@@ -25,6 +26,7 @@ _ALL = (
     VOLUMES,
     ARCHIVES,
     VAULTS,
+    ENVELOPES,
 )
 
 

@@ -6,7 +6,7 @@ oracle is a list, kept here by hand, of the few statements that promise nothing 
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,6 @@ PROMISE_NOTHING: tuple[tuple[str, str], ...] = (
         "how many rows there are is compared with the table's own count",
     ),
     (r"content/row_security_probed", "that nobody asked is said as information"),
-    (r"entry/dir/size", "what a file system takes for a directory itself"),
     (r"entry/.*/mtime_ns", "no service depends on times"),
     (r"roles/roles/postgres/.*", "the sandbox has an administrator of its own"),
     (r"roles/predefined_members", "only whether it is said at all counts, and earlier manifests don't"),
@@ -79,7 +78,15 @@ def another(value: Any, dice: Dice) -> Any:
     return dice.pick(("x", 1, None)) if value is not None else dice.pick(("x", 1))
 
 
-def _leaf(node: Any, dice: Dice, where: str) -> tuple[str, Effect]:
+def of_another_kind(value: Any, dice: Dice) -> Any:
+    """Return a value of another type; none that Python takes for the same one."""
+    choices: tuple[Any, ...] = (None, [], {}, 0.5, "x", str(value), 10**40, True, [value], {"x": value})
+    return dice.pick([item for item in choices if type(item) is not type(value) and item != value])
+
+
+def _leaf(
+    node: Any, dice: Dice, where: str, change: Callable[[Any, Dice], Any] = another
+) -> tuple[str, Effect]:
     container, key, path = dice.pick(list(leaves(node, where)))
     before, after = container[key], None
     if dice.below(4) == 0:
@@ -87,7 +94,11 @@ def _leaf(node: Any, dice: Dice, where: str) -> tuple[str, Effect]:
         # What is empty may be left out: it says the same.
         harmless = not before or why_harmless(path, MAY_BE_ABSENT) or why_harmless(path)
         return f"{path} removed", Effect.EITHER if harmless else Effect.CHANGED
-    container[key] = after = another(before, dice)
+    container[key] = after = change(before, dice)
+    if not before and not after:
+        return f"{path} empty in another way", Effect.EITHER
+    if after is None and why_harmless(path, MAY_BE_ABSENT):
+        return f"{path} null", Effect.EITHER
     if "/acl/" in path and str(before).partition("/")[0] == str(after).partition("/")[0]:
         path += "/grantor"
     elif path.endswith(SPELLED_FREELY) and str(before).upper() == str(after).upper():
@@ -142,7 +153,9 @@ def _write(work: Workspace, data: bytes, key: Path) -> None:
     work.sign(work.newest, key)
 
 
-def _manifest(work: Workspace, kind: str, dice: Dice, key: Path) -> Truth:
+def _manifest(
+    work: Workspace, kind: str, dice: Dice, key: Path, change: Callable[[Any, Dice], Any] = another
+) -> Truth:
     manifest = json.loads(work.path(MANIFEST_NAME).read_bytes())
     scope = Scope()
     checks: tuple[str, ...] = ("DR-02",)
@@ -153,21 +166,21 @@ def _manifest(work: Workspace, kind: str, dice: Dice, key: Path) -> Truth:
         entry = manifest["databases"][at]
         scope, checks = Scope(databases=(entry["name"],)), ("DR-02", "DR-03")
         if kind == "content":
-            done, effect = _leaf(entry["content"], dice, "content")
+            done, effect = _leaf(entry["content"], dice, "content", change)
         else:
             content = entry.pop("content")
-            done, effect = _leaf(entry, dice, "database")
+            done, effect = _leaf(entry, dice, "database", change)
             entry["content"] = content
     elif kind == "roles":
         scope, checks = Scope(databases=("n8n",)), ("DR-02", "DR-03")
-        done, effect = _leaf(manifest["roles"], dice, "roles")
+        done, effect = _leaf(manifest["roles"], dice, "roles", change)
     elif kind == "volume":
         entry = dice.pick(manifest["volumes"])
         scope, checks = Scope(volumes=(entry["name"],)), ("DR-02", "DR-04")
-        done, effect = _leaf(entry, dice, "volume")
+        done, effect = _leaf(entry, dice, "volume", change)
     else:
         rest = {key: value for key, value in manifest.items() if not isinstance(value, dict | list)}
-        done, effect = _leaf(rest, dice, "set")
+        done, effect = _leaf(rest, dice, "set", change)
         held = {key: value for key, value in manifest.items() if isinstance(value, dict | list)}
         manifest = rest | held
         checks = ("DR-01", "DR-02")
@@ -179,7 +192,7 @@ def _manifest(work: Workspace, kind: str, dice: Dice, key: Path) -> Truth:
     )  # fmt: skip
 
 
-def _entries(work: Workspace, dice: Dice) -> Truth:
+def _entries(work: Workspace, dice: Dice, change: Callable[[Any, Dice], Any] = another) -> Truth:
     name = dice.pick(VOLUMES)
     path = f"volumes/{name}.jsonl.zst"
     lines = [json.loads(line) for line in work.unpacked(path).splitlines()]
@@ -187,7 +200,7 @@ def _entries(work: Workspace, dice: Dice) -> Truth:
     effect = Effect.CHANGED
     if what == "change":
         line = dice.pick(lines)
-        what, effect = _leaf(line, dice, f"entry/{line.get('type', '')}")
+        what, effect = _leaf(line, dice, f"entry/{line.get('type', '')}", change)
     elif what == "drop a line":
         del lines[dice.below(len(lines))]
     else:
@@ -202,6 +215,7 @@ def _entries(work: Workspace, dice: Dice) -> Truth:
     )  # fmt: skip
 
 
+ANOTHER_KIND = "another kind"
 KINDS = (
     "artifacts",
     "content",
@@ -213,6 +227,7 @@ KINDS = (
     "set",
     "entries",
     "layout",
+    ANOTHER_KIND,
 )
 
 
@@ -221,6 +236,11 @@ def perform(bench: Bench, work: Workspace, steps: Sequence[Step]) -> Truth:
     kind, dice = steps[0].kind, Dice(steps[0].dice)
     if kind == "layout":
         return _layout(work, dice, bench.signing_key)
+    if kind == ANOTHER_KIND:
+        part = dice.pick(("content", "content", "roles", "database", "volume", "set", "entries"))
+        if part == "entries":
+            return _entries(work, dice, of_another_kind)
+        return _manifest(work, part, dice, bench.signing_key, of_another_kind)
     return _entries(work, dice) if kind == "entries" else _manifest(work, kind, dice, bench.signing_key)
 
 
