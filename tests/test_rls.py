@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -25,6 +26,7 @@ from smos.rls.judge import isolation_findings, judge_isolation
 from smos.rls.probe import _moved, probe
 from smos.rls.sarif import to_sarif
 from smos.verdict import Verdict
+from smos.wait import wait_for
 from tests._forked import run_smos
 
 EFFECTS = ("F278b", "F278c")
@@ -92,6 +94,9 @@ def test_a_sound_schema_has_no_finding_and_every_table_was_probed(
     assert all(item.planted for item in owned)
     assert facts.statements > 20
     assert judge_isolation(facts).verdict is Verdict.PASS
+    untried = judge_isolation(replace(facts, acts=()))
+    assert untried.verdict is Verdict.NOT_PROVEN
+    assert {item.code for item in untried.findings} >= {"own-row-invisible"}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +111,8 @@ def stack() -> Iterator[RlsStack]:
     [
         item
         for item in PITFALLS
-        if item.code not in {"definer-function-writes", "matview-leaks"} and item.id not in EFFECTS
+        if item.code not in {"definer-function-writes", "matview-leaks"}
+        and item.id not in (*EFFECTS, "F266f")
     ],
     ids=lambda item: item.id,
 )
@@ -305,6 +311,71 @@ def test_a_server_that_can_not_be_emptied_holds_no_second_copy(copies: Copies) -
         assert {name for (name,) in connection.execute(names)} == {
             "postgres", "template0", "template1", "smos_clone_admin",
         }  # fmt: skip
+
+
+FUNCTIONS = {
+    "raises": "(kind text) RETURNS text LANGUAGE plpgsql|IF kind <> 'all' THEN RAISE EXCEPTION 'no such kind'; END IF;"
+    " RETURN (SELECT max(note) FROM app.orders);",
+    "raises_with_context": "(kind text) RETURNS text LANGUAGE plpgsql|IF kind <> app.current_tenant()::text THEN"
+    " RAISE EXCEPTION 'no such kind'; END IF; RETURN (SELECT max(note) FROM app.orders);",
+    "dynamic": "(kind text) RETURNS SETOF text LANGUAGE plpgsql|PERFORM kind::int / 0;"
+    " RETURN QUERY EXECUTE 'SELECT note FROM app.' || 'or' || 'ders';",
+    "cursor": "() RETURNS refcursor LANGUAGE plpgsql|DECLARE c refcursor := 'c'; BEGIN OPEN c FOR SELECT * FROM app.orders;"
+    " RETURN c; END;",
+    "smallest": "() RETURNS text LANGUAGE plpgsql|RETURN (SELECT max(note) FROM app.orders WHERE note < 'a');",
+    "any_of_them": "(kind text) RETURNS uuid LANGUAGE plpgsql|PERFORM app.current_tenant();"
+    " PERFORM FROM app.orders; RETURN gen_random_uuid();",
+}
+"""Functions past the policies of which no call shows anything: arguments, text and body."""
+
+
+def test_a_function_of_which_no_call_shows_anything_is_not_proven(stack: RlsStack) -> None:
+    with workspace(stack) as work:
+        work.open("single_tenant")
+        for name, text in FUNCTIONS.items():
+            head, _, body = text.partition("|")
+            work.sql(
+                f"CREATE FUNCTION app.{name}{head} SECURITY DEFINER SET search_path = '' AS $$ BEGIN {body} END $$"
+            )
+        # These refuse B's keys, and answer for A's own.
+        work.sql(
+            "CREATE FUNCTION app.refuses(p_tenant uuid) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''"
+            " AS $$ BEGIN IF p_tenant IS DISTINCT FROM app.current_tenant() THEN RAISE EXCEPTION 'not yours'; END IF;"
+            " RETURN (SELECT count(*) FROM app.orders WHERE tenant_id = p_tenant); END $$;"
+            "CREATE PROCEDURE app.own_count(INOUT found bigint) LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''"
+            " AS $$ BEGIN SELECT count(*) INTO found FROM app.orders WHERE tenant_id = app.current_tenant(); END $$"
+        )
+        facts = probe(work.dsn, copies=stack.copies)
+    unproven = {item.target.partition("(")[0] for item in found(facts) if item.code == "function-not-probed"}
+    assert unproven == {f"app.{name}" for name in FUNCTIONS}
+    assert len(found(facts)) == len(FUNCTIONS)
+    assert judge_isolation(facts).verdict is Verdict.NOT_PROVEN
+
+
+def test_a_context_that_the_server_gives_every_session_is_found(stack: RlsStack) -> None:
+    with workspace(stack) as work:
+        work.open("single_tenant")
+        work.sql("ALTER SYSTEM SET app.tenant_id = '11111111-1111-1111-1111-111111111111'")
+        work.sql("SELECT pg_reload_conf()")
+        try:
+            wait_for(
+                lambda: _shown(work.dsn, "app.tenant_id"), what="the server reads its settings", deadline_s=60
+            )
+            codes = {item.code for item in found(probe(work.dsn, ProbeOptions(mode=Mode.READ_ONLY)))}
+        finally:
+            work.sql("ALTER SYSTEM RESET app.tenant_id")
+            work.sql("SELECT pg_reload_conf()")
+            wait_for(lambda: not _shown(work.dsn, "app.tenant_id"), what="it reads them again", deadline_s=60)
+        assert "context-default" in codes
+        own = f"{work.dsn} options='-c app.tenant_id=mine'"
+        again = {item.code for item in found(probe(own, ProbeOptions(mode=Mode.READ_ONLY)))}
+        assert "context-default" not in again
+
+
+def _shown(dsn: str, name: str) -> str:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT coalesce(current_setting(%s, true), '')", (name,)).fetchone()
+    return str(row[0]) if row else ""
 
 
 def test_triggers_that_set_the_tenant_are_no_crossing(server: EmbeddedPostgres) -> None:

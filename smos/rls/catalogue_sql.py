@@ -13,16 +13,30 @@ SELECT current_database() AS database, current_user::text AS "user",
 """
 
 ROLES = """
-WITH RECURSIVE up AS (
-    SELECT m.member AS low, m.roleid AS high FROM pg_auth_members AS m {set_option}
-    UNION SELECT up.low, m.roleid FROM up JOIN pg_auth_members AS m ON m.member = up.high {set_option_and})
+WITH RECURSIVE edges AS (
+    SELECT member, roleid, bool_or({set_option}) AS set, bool_or({set_option} OR admin_option) AS take,
+        bool_or({set_option} OR admin_option OR {inherit_option}) AS any
+    FROM pg_auth_members AS m GROUP BY member, roleid),
+up AS (
+    SELECT m.member AS low, m.roleid AS high FROM edges AS m WHERE m.set
+    UNION SELECT up.low, m.roleid FROM up JOIN edges AS m ON m.member = up.high WHERE m.set),
+taken AS (
+    SELECT m.member AS low, m.roleid AS high FROM edges AS m WHERE m.take
+    UNION SELECT taken.low, m.roleid FROM taken JOIN edges AS m ON m.member = taken.high WHERE m.take),
+got AS (
+    SELECT m.member AS low, m.roleid AS high FROM edges AS m WHERE m.any
+    UNION SELECT got.low, m.roleid FROM got JOIN edges AS m ON m.member = got.high WHERE m.any)
 SELECT r.rolname AS name, r.rolcanlogin AS login, r.rolsuper AS superuser, r.rolbypassrls AS bypass,
     r.rolcreaterole AS create_role, r.rolreplication AS replication, r.rolinherit AS inherit,
     r.oid = 10 AS bootstrap,
     coalesce((SELECT jsonb_agg(DISTINCT h.rolname) FROM up JOIN pg_roles AS h ON h.oid = up.high
         WHERE up.low = r.oid AND h.rolname !~ '^pg_'), '[]') AS may_become,
-    coalesce((SELECT jsonb_agg(DISTINCT h.rolname) FROM up JOIN pg_roles AS h ON h.oid = up.high
-        WHERE up.low = r.oid AND h.rolname ~ '^pg_'), '[]') AS predefined,
+    coalesce((SELECT jsonb_agg(DISTINCT h.rolname) FROM taken JOIN pg_roles AS h ON h.oid = taken.high
+        WHERE taken.low = r.oid AND h.rolname !~ '^pg_'), '[]') AS may_take,
+    coalesce((SELECT jsonb_agg(DISTINCT h.rolname) FROM got JOIN pg_roles AS h ON h.oid = got.high
+        WHERE got.low = r.oid AND h.rolname !~ '^pg_'), '[]') AS stands_in,
+    coalesce((SELECT jsonb_agg(DISTINCT h.rolname) FROM got JOIN pg_roles AS h ON h.oid = got.high
+        WHERE got.low = r.oid AND h.rolname ~ '^pg_'), '[]') AS predefined,
     r.rolcanlogin OR EXISTS (SELECT FROM up JOIN pg_roles AS l ON l.oid = up.low
         WHERE up.high = r.oid AND l.rolcanlogin) AS reachable,
     coalesce((SELECT jsonb_agg(s) FROM pg_db_role_setting AS d, unnest(d.setconfig) AS s

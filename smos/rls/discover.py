@@ -109,11 +109,12 @@ def _read(cursor: "psycopg.Cursor[dict[str, Any]]", version: int) -> Schema:
         return cursor.execute(query.encode(), parameters or None).fetchall()
 
     general = rows(queries.FACTS)[0]
-    option = "m.set_option" if version >= 160000 else "true"
-    roles = {
-        row["name"]: Role(**_frozen(row))
-        for row in rows(queries.ROLES.format(set_option=f"WHERE {option}", set_option_and=f"AND {option}"))
+    new = version >= 160000
+    options = {
+        "set_option": "m.set_option" if new else "true",
+        "inherit_option": "m.inherit_option" if new else "true",
     }
+    roles = {row["name"]: Role(**_frozen(row)) for row in rows(queries.ROLES.format(**options))}
     names = [name for name, role in roles.items() if not role.superuser]
     relations = _relations(rows, names)
     functions = {

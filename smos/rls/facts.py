@@ -53,6 +53,7 @@ class Act:
     tenant changed or made. state: SQLSTATE of the error, empty for none. detail: whether the error's text held a
     value of the other tenant. exposed: the condition under which the row was seen (a column and its value).
     stopped: the policies let a row of the other tenant through, and only a key that was taken stopped it.
+    unstable: asked twice, it answered otherwise each time, so that `differs` tells nothing.
     """
 
     role: str
@@ -70,6 +71,7 @@ class Act:
     differs: bool = False
     exposed: str = ""
     stopped: bool = False
+    unstable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

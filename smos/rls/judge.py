@@ -62,11 +62,22 @@ def summary(facts: ProbeFacts, findings: Iterable[IsolationFinding]) -> dict[str
         "tables": len(facts.tables),
         "tables_of_tenants": len(owned),
         "tables_planted": sum(facts.tables[oid].planted for oid in owned),
+        "tables_taken_as_shared": _taken_as_shared(facts),
         "policies": sum(len(item.policies) for item in facts.schema.relations.values()),
         "statements_tried": facts.statements,
         "seconds": {phase: round(value, 3) for phase, value in facts.seconds.items()},
         "findings": [asdict(item) | {"severity": str(item.severity)} for item in findings],
     }
+
+
+def _taken_as_shared(facts: ProbeFacts) -> list[str]:
+    """Name the tables that roles reach and that nothing tells to be tenants': whoever knows better declares it."""
+    return [
+        item.title
+        for item in facts.schema.tables()
+        if not facts.tables.get(item.oid, TableFacts()).owned
+        and any(item.rights.get(role) or item.column_rights.get(role) for role in facts.probed)
+    ]
 
 
 def _gaps(facts: ProbeFacts) -> Iterable[IsolationFinding]:

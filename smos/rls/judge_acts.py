@@ -222,7 +222,7 @@ def _own_rows(facts: ProbeFacts) -> Iterator[IsolationFinding]:
     for relation in facts.schema.tables():
         about = facts.tables.get(relation.oid, TableFacts())
         permissive = [policy for policy in relation.policies if policy.permissive]
-        if not (relation.row_security and about.planted and permissive) or seen.get(relation.title, True):
+        if not (relation.row_security and about.planted and permissive) or seen.get(relation.title, False):
             continue
         if not any(policy.command in {"ALL", "SELECT"} for policy in permissive):
             continue

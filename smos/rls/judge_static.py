@@ -3,19 +3,24 @@
 import re
 from collections.abc import Iterator
 
+from smos.rls.attack import OWN
 from smos.rls.expressions import USER_CLAIM, without_comments
 from smos.rls.facts import ProbeFacts
 from smos.rls.finding import IsolationFinding, Severity, is_exempt, owned_tables
 from smos.rls.observe import base_tables_of
+from smos.rls.reach import Reach
 from smos.rls.roles import MAINTENANCE, granted_anything, is_trusted, named_by_policies
-from smos.rls.schema import Relation, ident
+from smos.rls.schema import Function, Relation, Role, ident
 
 ELEVATED = ("pg_read_server_files", "pg_write_server_files", "pg_execute_server_program")
 _SESSION_WIDE = re.compile(
-    r"(?is)set_config\s*\([^;]*?,\s*false\s*\)|\bset\s+(?:session\s+)?(?!local\b)\w+\.\w+\s*(?:=|\bto\b)"
+    r"(?is)set_config\s*\([^;]*?,\s*(?:\w+\s*(?:=>|:=)\s*)?'?(?:false|fals|fal|fa|f|no|n|off|of|0)'?"
+    r"\s*(?:::\s*bool\w*\s*)?\)|\bset\s+(?:session\s+)?(?!local\b)\w+\.\w+\s*(?:=|\bto\b)"
 )
-REFUSALS = frozenset({"", "P0001", "P0002", "42501", "28000"})
-"""SQLSTATEs of a function that answered, or that refused to answer on purpose."""
+REFUSALS = frozenset({"", "42501", "28000"})
+"""SQLSTATEs of a function that answered, or that refused to answer because of who asks."""
+RAISED = frozenset({"P0001", "P0002"})
+"""Raised by the function's own code: because of who asks, or because the arguments are made up."""
 _DML = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 
 
@@ -33,7 +38,12 @@ def _roles(facts: ProbeFacts) -> Iterator[IsolationFinding]:
     protected = [item for item in owned_tables(facts) if item.row_security]
     for role in schema.roles.values():
         declared = role.name in facts.options.roles
-        used = declared or granted_anything(schema, role) or named_by_policies(schema, role.name)
+        used = (
+            declared
+            or granted_anything(schema, role)
+            or named_by_policies(schema, role.name)
+            or (role.login and bool({item.owner for item in protected} & {role.name, *role.stands_in}))
+        )
         if (role.superuser or role.bypass) and used and not is_trusted(schema, role, facts.options):
             word = "superuser" if role.superuser else "BYPASSRLS"
             code = "role-superuser" if role.superuser else "role-bypasses-rls"
@@ -47,15 +57,21 @@ def _roles(facts: ProbeFacts) -> Iterator[IsolationFinding]:
         role = schema.roles[name]
         if role.superuser or role.bypass:
             continue
-        for other in role.may_become:
+        for other in role.may_take:
             above = schema.roles.get(other)
-            if above is not None and (above.superuser or above.bypass):
+            if above is None:
+                continue
+            trusted = not above.login and other in facts.options.trusted
+            if above.superuser or above.bypass or trusted:
                 yield IsolationFinding(
                     code="role-can-bypass", severity=Severity.LEAK, target=name, role=name, operation="SET ROLE",
-                    statement=f"SET ROLE {ident(other)}", why=f"it may become {other}, to which no policy applies",
+                    statement=f"SET ROLE {ident(other)}",
+                    why=f"it may become {other}, " + (
+                        "which is trusted to see every tenant" if trusted else "to which no policy applies"
+                    ),
                     fix=f"REVOKE {ident(other)} FROM {ident(name)};",
                 )  # fmt: skip
-        owners = {item.owner for item in protected} & set(role.may_become)
+        owners = {item.owner for item in protected} & set(role.stands_in)
         for owner in sorted(owners):
             yield IsolationFinding(
                 code="role-member-of-owner", severity=Severity.LEAK, target=name, role=name, operation="SET ROLE",
@@ -63,30 +79,15 @@ def _roles(facts: ProbeFacts) -> Iterator[IsolationFinding]:
                 why=f"it is a member of {owner}, the owner of protected tables: it can switch row security off",
                 fix=f"REVOKE {ident(owner)} FROM {ident(name)};",
             )  # fmt: skip
-        for code, found, why, word in (
-            (
-                "role-replicates",
-                role.replication,
-                "it may replicate: every table's changes can be read",
-                "NOREPLICATION",
-            ),
-            (
-                "role-creates-roles",
-                role.create_role,
-                "it may create roles and grant memberships",
-                "NOCREATEROLE",
-            ),
-        ):
-            if found:
-                yield IsolationFinding(code=code, severity=Severity.LEAK, target=name, role=name, why=why,
-                                       fix=f"ALTER ROLE {ident(name)} {word};")  # fmt: skip
+        yield from _attributes(role, [above for other in role.may_take if (above := schema.roles.get(other))])
         for other in set(role.predefined) & set(ELEVATED):
             yield IsolationFinding(code="role-elevated", severity=Severity.LEAK, target=name, role=name,
                                    why=f"{other} reaches the server's files and programs",
                                    fix=f"REVOKE {other} FROM {ident(name)};")  # fmt: skip
-    bases = {key.partition("#")[0] for key in facts.contexts}
+    bases = {key.partition("#")[0].lower() for key in facts.contexts}
     for name, setting in schema.context_defaults:
         key, _, value = setting.partition("=")
+        key = key.lower()  # settings are found whatever their case
         if key in bases and value.strip("'\" "):
             yield IsolationFinding(
                 code="context-default", severity=Severity.LEAK, target=name or schema.database, role=name,
@@ -105,6 +106,28 @@ def _roles(facts: ProbeFacts) -> Iterator[IsolationFinding]:
             )  # fmt: skip
 
 
+def _attributes(role: Role, above: list[Role]) -> Iterator[IsolationFinding]:
+    """Say what the role may do beside reading tables, itself or as a role that it may become."""
+    for code, able, why, word in (
+        (
+            "role-replicates",
+            [item.name for item in (role, *above) if item.replication],
+            "it may replicate: every table's changes can be read",
+            "NOREPLICATION",
+        ),
+        (
+            "role-creates-roles",
+            [item.name for item in (role, *above) if item.create_role],
+            "it may create roles and grant memberships",
+            "NOCREATEROLE",
+        ),
+    ):
+        if able:
+            by = "" if able[0] == role.name else f", as {able[0]}, which it may become"
+            yield IsolationFinding(code=code, severity=Severity.LEAK, target=role.name, role=role.name,
+                                   why=f"{why}{by}", fix=f"ALTER ROLE {ident(able[0])} {word};")  # fmt: skip
+
+
 def _tables(facts: ProbeFacts) -> Iterator[IsolationFinding]:
     schema = facts.schema
     owned = owned_tables(facts)
@@ -114,10 +137,10 @@ def _tables(facts: ProbeFacts) -> Iterator[IsolationFinding]:
         for name, rights in able.items():
             if name == table.owner or (not rights and not table.column_rights.get(name)):
                 continue
-            if table.kind == "f" and "SELECT" in rights:
+            if table.kind == "f" and (rights & _DML or table.column_rights.get(name)):
                 yield IsolationFinding(
                     code="foreign-table-exposed", severity=Severity.LEAK, target=table.title, role=name,
-                    operation="SELECT", why="a foreign table can't have policies",
+                    operation=", ".join(sorted(rights & _DML)) or "SELECT", why="a foreign table can't have policies",
                     fix=f"REVOKE ALL ON {table.sql} FROM {ident(name)};",
                 )  # fmt: skip
             if (
@@ -132,6 +155,20 @@ def _tables(facts: ProbeFacts) -> Iterator[IsolationFinding]:
                     operation="TRUNCATE", statement=f"TRUNCATE {table.sql}",
                     why="TRUNCATE asks no policy: it empties the table for every tenant",
                     fix=f"REVOKE TRUNCATE ON {table.sql} FROM {_grantees(table, 'TRUNCATE', name)};",
+                )  # fmt: skip
+            if "TRIGGER" in rights:
+                yield IsolationFinding(
+                    code="trigger-granted", severity=Severity.LEAK, target=table.title, role=name,
+                    operation="CREATE TRIGGER", statement=f"CREATE TRIGGER … ON {table.sql}",
+                    why="a trigger of its own runs with the rights of whoever writes to the table next",
+                    fix=f"REVOKE TRIGGER ON {table.sql} FROM {_grantees(table, 'TRIGGER', name)};",
+                )  # fmt: skip
+            if "REFERENCES" in rights and schema.creators.get(name) and not facts.tables[table.oid].root:
+                yield IsolationFinding(
+                    code="references-granted", severity=Severity.ORACLE, target=table.title, role=name,
+                    operation="REFERENCES", statement=f"CREATE TABLE … REFERENCES {table.sql}",
+                    why="a foreign key of its own asks no policy: it tells which keys other tenants have",
+                    fix=f"REVOKE REFERENCES ON {table.sql} FROM {_grantees(table, 'REFERENCES', name)};",
                 )  # fmt: skip
         if not table.row_security:
             continue
@@ -241,7 +278,8 @@ def _views(facts: ProbeFacts) -> Iterator[IsolationFinding]:
                  if (about := facts.tables.get(item.oid)) and about.owned]  # fmt: skip
         open_ = [item for item in below if is_exempt(facts, view.owner, item)]
         for name in facts.probed:
-            if "SELECT" not in view.rights.get(name, frozenset()) or not below:
+            readable = "SELECT" in view.rights.get(name, ()) or "SELECT" in view.column_rights.get(name, {})
+            if not readable or not below:
                 continue
             act = acted.get((name, view.title))
             if view.kind == "m":
@@ -249,6 +287,12 @@ def _views(facts: ProbeFacts) -> Iterator[IsolationFinding]:
                     code="matview-leaks", severity=Severity.LEAK, target=view.title, role=name, operation="SELECT",
                     why="a materialized view has no policies and holds rows of every tenant",
                     fix=f"REVOKE ALL ON {view.sql} FROM {ident(name)};",
+                )  # fmt: skip
+            elif view.kind == "v" and not view.invoker and open_ and act and act.unstable and not act.differs:
+                yield IsolationFinding(
+                    code="answer-unstable", severity=Severity.UNPROVEN, target=view.title, role=name,
+                    operation="SELECT", fix=f"ALTER VIEW {view.sql} SET (security_invoker = true);",
+                    why="it answers otherwise each time, so that it can't be told whether another tenant's rows matter",
                 )  # fmt: skip
             elif view.kind == "v" and not view.invoker and open_ and act is None:
                 yield IsolationFinding(
@@ -273,8 +317,7 @@ def _views(facts: ProbeFacts) -> Iterator[IsolationFinding]:
 
 
 def _functions(facts: ProbeFacts) -> Iterator[IsolationFinding]:
-    owned = owned_tables(facts)
-    answered = {act.target for act in facts.acts if act.operation == "EXECUTE" and act.state in REFUSALS}
+    reach = Reach(facts)
     for function in facts.schema.functions.values():
         callers = [name for name in function.executable if name in facts.probed]
         in_policy = function.oid in facts.policy_functions
@@ -312,22 +355,55 @@ def _functions(facts: ProbeFacts) -> Iterator[IsolationFinding]:
                 why="it sets the context for the whole session: the next user of a pooled connection is this tenant",
                 fix="-- set_config(name, value, true): only until the transaction ends",
             )  # fmt: skip
-        if function.definer and callers and function.title not in answered and function.returns != "trigger":
-            words = set(re.findall(r"\w+", function.body))
-            named = [item for item in owned if item.name in words and is_exempt(facts, function.owner, item)]
-            if named and function.oid not in facts.context_readers:
-                yield IsolationFinding(
-                    code="definer-function-leaks", severity=Severity.LEAK, target=function.title, operation="EXECUTE",
-                    role=callers[0],
-                    why=f"SECURITY DEFINER: it reaches {named[0].title} past the policies and never reads the context",
-                    fix=f"REVOKE EXECUTE ON FUNCTION {function.title} FROM PUBLIC, {ident(callers[0])};",
-                )  # fmt: skip
-            elif named and not (in_policy and function.returns == "boolean"):
-                yield IsolationFinding(
-                    code="function-not-probed", severity=Severity.UNPROVEN, target=function.title, operation="EXECUTE",
-                    role=callers[0], why="SECURITY DEFINER: no call of it with made-up arguments succeeded",
-                    fix=f"REVOKE EXECUTE ON FUNCTION {function.title} FROM PUBLIC;  -- where it is not needed",
-                )  # fmt: skip
+        if function.definer and callers and function.returns != "trigger":
+            yield from _definer(facts, function, callers[0], reach, in_policy=in_policy)
+
+
+def _definer(
+    facts: ProbeFacts, function: Function, caller: str, reach: Reach, *, in_policy: bool
+) -> Iterator[IsolationFinding]:
+    """Say what a function may reach past the policies where no call showed that it doesn't."""
+    acts = [act for act in facts.acts if act.operation == "EXECUTE" and act.target == function.title]
+    tried = [act for act in acts if act.column != OWN]
+    own = any(not act.state for act in acts if act.column == OWN)
+    # To raise an error for B's keys is a refusal where A's own ones are taken, or where nothing is given.
+    refused = RAISED if own or not function.arguments else frozenset()
+    answered = any(act.state in REFUSALS | refused for act in tried)
+    unclear = any(act.unstable for act in tried) or function.returns == "refcursor"
+    reads_context = function.oid in facts.context_readers
+    # What is the same for every session tells all tenants of rows that are one's, also where B's made no difference.
+    alike = not function.arguments and not reads_context and function.returns not in {"void", "boolean"}
+    if any(act.differs for act in acts) or (answered and not unclear and not alike):
+        return
+    table = reach.past_policies(function)
+    if answered and not unclear:
+        if table is not None:
+            yield IsolationFinding(
+                code="function-not-probed", severity=Severity.UNPROVEN, target=function.title, operation="EXECUTE",
+                role=caller,
+                why=f"SECURITY DEFINER: it reaches {table.title} past the policies and answers every tenant the same",
+                fix="-- compare the session's tenant in its body, or name columns that are meant for all in a view",
+            )  # fmt: skip
+        return
+    rejected = bool(tried) and all(act.state in RAISED for act in tried)
+    if table is not None and not reads_context and not unclear and not rejected:
+        yield IsolationFinding(
+            code="definer-function-leaks", severity=Severity.LEAK, target=function.title, operation="EXECUTE",
+            role=caller,
+            why=f"SECURITY DEFINER: it reaches {table.title} past the policies and never reads the context",
+            fix=f"REVOKE EXECUTE ON FUNCTION {function.title} FROM PUBLIC, {ident(caller)};",
+        )  # fmt: skip
+    elif (table or reach.anything(function)) and not (in_policy and function.returns == "boolean"):
+        why = (
+            "it answers otherwise each time, or with a cursor"
+            if unclear
+            else "no call of it with made-up arguments succeeded"
+        )
+        yield IsolationFinding(
+            code="function-not-probed", severity=Severity.UNPROVEN, target=function.title, operation="EXECUTE",
+            role=caller, why=f"SECURITY DEFINER: {why}",
+            fix=f"REVOKE EXECUTE ON FUNCTION {function.title} FROM PUBLIC;  -- where it is not needed",
+        )  # fmt: skip
 
 
 def _rest(facts: ProbeFacts) -> Iterator[IsolationFinding]:

@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from smos.rls.attack import TENANT, Attacker, Try, _at, _in, harmless_column, read_outcome
+from smos.rls.attack import OWN, TENANT, Attacker, Try, _at, _in, harmless_column, read_outcome
 from smos.rls.context import Plan
 from smos.rls.facts import Act
-from smos.rls.plant import FRESH_VARIANT, B, Crop, Planter, insert, typed
+from smos.rls.plant import FRESH_VARIANT, A, B, Crop, Planter, insert, typed
 from smos.rls.schema import Function, Relation, Schema, ident, literal
-from smos.rls.session import Prober, Step
+from smos.rls.session import Outcome, Prober, Step
 
 UNCALLABLE = frozenset(
     {"trigger", "event_trigger", "language_handler", "fdw_handler", "index_am_handler", "internal"}
@@ -50,12 +50,18 @@ def observe(
     prober.execute("ROLLBACK TO SAVEPOINT smos_without")
     acts = []
     for one, with_b, again, without_b in zip(asked, first, second, without, strict=True):
-        stable = (with_b.text, with_b.state) == (again.text, again.state)
-        differs = stable and (with_b.text, with_b.state) != (without_b.text, without_b.state)
+        seen, stable = (with_b.text, with_b.state), (with_b.text, with_b.state) == (again.text, again.state)
+        if stable:
+            differs = seen != (without_b.text, without_b.state)
+        else:  # the number of rows tells as well
+            many = [_many(item) for item in (with_b, again, without_b)]
+            differs = many[0] == many[1] != many[2]
         crossed = 0
         if one.expected and with_b.verified is not None:
             crossed = max(0, one.expected - int(with_b.verified))
-        acts.append(replace(one.act, state=with_b.state, differs=differs, crossed=crossed))
+        acts.append(
+            replace(one.act, state=with_b.state, differs=differs, crossed=crossed, unstable=not stable)
+        )
     writes = [one for role in roles for one in _view_writes(plan, planter, crop, role, effects=volatile)]
     outcomes = prober.run([one.step for one in writes])
     acts += [read_outcome(one, outcome, frozenset()) for one, outcome in zip(writes, outcomes, strict=True)]
@@ -96,8 +102,10 @@ def _refresh(prober: Prober, views: Sequence[Relation]) -> None:
 def _questions(plan: Plan, planter: Planter, crop: Crop, role: str, *, volatile: bool) -> Iterator[Try]:
     settings = plan.context(0, role)
     for view in plan.schema.relations.values():
-        if view.kind not in {"v", "m"} or "SELECT" not in view.rights.get(role, frozenset()):
+        some = view.column_rights.get(role, {}).get("SELECT", ())
+        if view.kind not in {"v", "m"} or ("SELECT" not in view.rights.get(role, frozenset()) and not some):
             continue
+        shown = f"SELECT {', '.join(map(ident, some)) or '*'} FROM {view.sql}"
         if view.kind == "m" and not volatile:
             continue
         if not any(
@@ -105,9 +113,8 @@ def _questions(plan: Plan, planter: Planter, crop: Crop, role: str, *, volatile:
         ):
             continue
         yield Try(
-            step=Step(statement=_digest(view.sql), role=role, settings=settings),
-            act=Act(role=role, context=TENANT, operation="SELECT", target=view.title,
-                    statement=f"SELECT * FROM {view.sql}"),
+            step=Step(statement=_digest(f"({shown})" if some else view.sql), role=role, settings=settings),
+            act=Act(role=role, context=TENANT, operation="SELECT", target=view.title, statement=shown),
         )  # fmt: skip
     for function in plan.schema.functions.values():
         if not function.definer or role not in function.executable or function.returns in UNCALLABLE:
@@ -123,18 +130,24 @@ def _questions(plan: Plan, planter: Planter, crop: Crop, role: str, *, volatile:
             for item in tables
             if (theirs := crop.of(item.oid, B))
         )
-        for call in _calls(plan, planter, function, role):
+        for world, call in _calls(plan, planter, function, role):
             statement = f"CALL {call}" if function.kind == "p" else f"SELECT * FROM {call}"
+            kind = "q" if function.kind != "p" else "c" if function.returns == "record" else "w"
             yield Try(
                 step=Step(
                     statement=statement if function.kind == "p" else _digest(call),
-                    kind="w" if function.kind == "p" else "q",
+                    kind=kind,
                     role=role,
                     settings=settings,
                     verify=f"SELECT ({verify})::text" if verify else None,
                 ),
                 act=Act(
-                    role=role, context=TENANT, operation="EXECUTE", target=function.title, statement=statement
+                    role=role,
+                    context=TENANT,
+                    operation="EXECUTE",
+                    target=function.title,
+                    statement=statement,
+                    column=OWN if world == A else "",
                 ),
                 expected=len(rows),
             )
@@ -154,18 +167,29 @@ def _named(plan: Plan, function: Function) -> list[Relation]:
     return named or (owned if len(owned) <= MOST_VERIFIED else [])
 
 
-def _calls(plan: Plan, planter: Planter, function: Function, role: str) -> Iterator[str]:
-    arguments = [
-        typed(_argument(plan, planter, function, name, kind, role), kind) if kind != "anyelement" else "NULL"
-        for name, kind in function.arguments
-    ]
-    yield f"{function.sql}({', '.join(arguments)})"
+def _many(outcome: Outcome) -> tuple[str, str]:
+    """Return how many rows there were, and the error's state."""
+    return (outcome.text or "").partition(":")[0], outcome.state
+
+
+def _calls(plan: Plan, planter: Planter, function: Function, role: str) -> Iterator[tuple[int, str]]:
+    """Give the call with the keys of B; and, where any is given, one with A's own, as a control."""
+    calls = []
+    for world in (B, A):
+        arguments = [
+            typed(_argument(plan, planter, function, name, kind, role, world), kind)
+            if kind != "anyelement"
+            else "NULL"
+            for name, kind in function.arguments
+        ]
+        calls.append((world, f"{function.sql}({', '.join(arguments)})"))
+    yield from calls[:1] if calls[0][1] == calls[1][1] else calls
 
 
 def _argument(
-    plan: Plan, planter: Planter, function: Function, name: str, kind: str, role: str
+    plan: Plan, planter: Planter, function: Function, name: str, kind: str, role: str, world: int
 ) -> str | None:
-    """Return what to call a function with: the other tenant's key where its name or its type says so."""
+    """Return what to call a function with: the tenant's key where its name or its type says so."""
     bare = re.sub(r"^(?:p|v|in|arg|a|par|param)?_+", "", name.lower())
     if bare in {"limit", "lim", "page_size", "max_rows", "count", "n"}:
         return "1000"
@@ -189,10 +213,10 @@ def _argument(
             if column_ is not None and column_.type == kind and (
                 bare in {stem, f"{stem}_id"} or (bare == single.columns[0] and relation.name in words)
             ):  # fmt: skip
-                return planter.row(relation, B, 0, role).get(column_.name)
+                return planter.row(relation, world, 0, role).get(column_.name)
     for group in groups:
         if _fits(group.base, kind):
-            return group.value(B, 0, role)
+            return group.value(world, 0, role)
     if kind in {"text", "character varying", "name", "citext"}:
         return ""
     if kind in {"integer", "bigint", "smallint", "numeric", "real", "double precision"}:
@@ -216,7 +240,8 @@ def _fits(base: str, kind: str) -> bool:
 def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str, *, effects: bool) -> Iterator[Try]:
     settings = plan.context(0, role)
     for view in plan.schema.relations.values():
-        rights = view.rights.get(role, frozenset())
+        some = view.column_rights.get(role, {})
+        rights = view.rights.get(role, frozenset()) | some.keys()
         if view.kind != "v" or not view.updatable:
             continue
         tables = [
@@ -242,7 +267,10 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str, *, effects
             [
                 c.name
                 for c in view.columns
-                if (own := table.column(c.name)) and not own.generated and not own.always
+                if (own := table.column(c.name))
+                and not own.generated
+                and not own.always
+                and ("UPDATE" not in some or c.name in some["UPDATE"])
             ],
         )
 
@@ -269,7 +297,7 @@ def _view_writes(plan: Plan, planter: Planter, crop: Crop, role: str, *, effects
             yield one
         if "INSERT" in rights and not plan.tables[table.oid].root and len(tables) == 1:
             values = planter.row(table, B, FRESH_VARIANT, role)
-            names = {item.name for item in view.columns} & set(values)
+            names = {item.name for item in view.columns} & set(values) & set(some.get("INSERT", values))
             marks = [
                 name for name in plan.tables[table.oid].discriminators if values.get(name) and name in names
             ]

@@ -67,6 +67,9 @@ def _probe(conninfo: str, options: ProbeOptions, progress: Progress, copies: Cop
             progress("reading the catalogue")
             schema = discover_on(connection)
             plan = make_plan(schema, options)
+            schema = replace(
+                schema, context_defaults=(*schema.context_defaults, *_preset(connection, schema, plan))
+            )
             roles = application_roles(schema, options)
         gaps = list(_missing(schema, options, roles, plan))
         acts: list[Act] = []
@@ -119,6 +122,27 @@ def _probe(conninfo: str, options: ProbeOptions, progress: Progress, copies: Cop
             **_static(schema),
         )
     return replace(facts, seconds=seconds)
+
+
+def _preset(connection: "psycopg.Connection[Any]", schema: Schema, plan: Plan) -> Iterator[tuple[str, str]]:
+    """Give the settings that every session begins with although no role and no database has them: the server's own.
+
+    What this connection's own options say is nobody's default.
+    """
+    mine = str(connection.info.get_parameters().get("options", "")).lower()
+    known = {
+        setting.partition("=")[0].lower()
+        for role, setting in schema.context_defaults
+        if role in {"", schema.user}
+    }
+    names = {key.partition("#")[0].lower() for key in plan.by_key} | {name.lower() for name in plan.templates}
+    with connection.transaction(force_rollback=True):
+        for name in sorted(name for name in names if "." in name and name not in known and name not in mine):
+            row = connection.execute("SELECT pg_catalog.current_setting(%s, true)", (name,)).fetchone()
+            if row and row[0]:
+                yield "", f"{name}={row[0]}"
+    if schema.settings.get("row_security") == "off" and "row_security" not in {*known, *mine.split("=")}:
+        yield "", "row_security=off"
 
 
 def _missing(schema: Schema, options: ProbeOptions, roles: tuple[str, ...], plan: Plan) -> Iterator[Gap]:

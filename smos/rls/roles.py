@@ -66,4 +66,15 @@ def application_roles(schema: Schema, options: ProbeOptions) -> tuple[str, ...]:
         if any(owns_tables(schema, name) for name in role.may_become) and not granted_anything(schema, role):
             continue  # its rights come from the owner it may become: that is a migration role
         found.append(role.name)
+    # Whoever may become a role has its rights, whatever the role is called: its name alone makes nobody trust it then.
+    reached = {other for name in found for other in schema.roles[name].may_become} - {
+        *found,
+        *options.trusted,
+    }
+    for name in sorted(reached & schema.roles.keys()):
+        role = schema.roles[name]
+        if name in PLATFORM or role.superuser or role.bypass or not is_trusted(schema, role, options):
+            continue
+        if any(item.rights.get(name) or item.column_rights.get(name) for item in schema.relations.values()):
+            found.append(name)
     return tuple(found)

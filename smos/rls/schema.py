@@ -13,6 +13,8 @@ TABLES = ("r", "p")
 class Role:
     """One role. may_become: every role it can act as or switch to, itself apart. settings: `ALTER ROLE … SET`.
 
+    may_take: those that it can switch to, or grant itself, as it administers them. stands_in: those whose rights it
+    has or can get in any way. predefined: roles of PostgreSQL's own among these.
     login: it can log in itself. reachable: it, or a role that can become it, can log in.
     """
 
@@ -25,6 +27,8 @@ class Role:
     inherit: bool = True
     bootstrap: bool = False
     may_become: tuple[str, ...] = ()
+    may_take: tuple[str, ...] = ()
+    stands_in: tuple[str, ...] = ()
     predefined: tuple[str, ...] = ()
     reachable: bool = False
     settings: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ BATCH = 400
 
 _BLOCK = """DO {tag}
 DECLARE
-    s jsonb; r text[] := '{{}}'; n bigint; t text; v text; st text; ms text; dt text; ct text;
+    s jsonb; r text[] := '{{}}'; n bigint; t text; v text; st text; ms text; dt text; ct text; a record;
 BEGIN
     FOR s IN SELECT * FROM pg_catalog.jsonb_array_elements({steps}::jsonb) LOOP
         n := NULL; t := NULL; v := NULL;
@@ -29,6 +29,7 @@ BEGIN
             PERFORM pg_catalog.set_config(c.key, c.value, true) FROM pg_catalog.jsonb_each_text(s->'c') AS c;
             IF s ? 'i' THEN EXECUTE s->>'i'; END IF;
             IF s->>'k' = 'q' THEN EXECUTE s->>'s' INTO t;
+            ELSIF s->>'k' = 'c' THEN EXECUTE s->>'s' INTO a; t := a::text;
             ELSE EXECUTE s->>'s'; GET DIAGNOSTICS n = ROW_COUNT; END IF;
             IF s->>'k' = 'w' THEN SET CONSTRAINTS ALL IMMEDIATE; END IF;
             IF s ? 'i' THEN EXECUTE {back}; END IF;
@@ -51,7 +52,9 @@ END {tag}"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One statement of one identity. kind: q for a query with one text, w for a write. role: None: administrator.
+    """One statement of one identity. kind: q for a query with one text, w for a write, c for a CALL with an answer.
+
+    role: None: administrator.
 
     verify: a query of the administrator's with one text, run after the statement and before it is undone.
     replica: without triggers and foreign keys, where the administrator may ask for that.

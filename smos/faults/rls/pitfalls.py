@@ -65,12 +65,25 @@ PITFALLS = (
        undo="ALTER ROLE hi_web NOCREATEROLE"),
     _p("F252g", "The application reads the server's files", "roles", HI, "role-elevated", "hi_web", "GRANT pg_read_server_files TO hi_web",
        undo="REVOKE pg_read_server_files FROM hi_web"),
+    _p("F252h", "The application administers the owner: it can make itself a member", "roles", ST, "role-member-of-owner", "st_app",
+       "GRANT st_owner TO st_app WITH ADMIN TRUE, INHERIT FALSE, SET FALSE", undo="REVOKE st_owner FROM st_app"),
+    _p("F252i", "The application may become a role for administrators", "roles", ST, "cross-tenant-read", "app.orders",
+       "CREATE ROLE st_admin; GRANT USAGE ON SCHEMA app TO st_admin; GRANT SELECT ON app.orders TO st_admin;"
+       "CREATE POLICY every ON app.orders TO st_admin USING (true); ALTER ROLE st_app NOINHERIT; GRANT st_admin TO st_app",
+       undo="ALTER ROLE st_app INHERIT; DROP ROLE st_admin"),
+    _p("F252j", "The tables' owner is a superuser and logs in", "roles", ST, "role-superuser", "st_web",
+       "CREATE ROLE st_web LOGIN SUPERUSER; ALTER TABLE app.orders OWNER TO st_web", undo="DROP ROLE st_web"),
+    _p("F252k", "The application may become a role that replicates", "roles", ST, "role-replicates", "st_app",
+       "CREATE ROLE st_copies REPLICATION; GRANT st_copies TO st_app", undo="DROP ROLE st_copies"),
     _p("F253a", "Row security without a policy: silent emptiness", "policies", ST, "rls-no-policy", "app.files", "DROP POLICY own ON app.files"),
     _p("F253b", "row_security is off by default", "roles", ST, "row-security-off", "st_app", "ALTER ROLE st_app SET row_security = off",
        undo="ALTER ROLE st_app RESET row_security"),
     _p("F254", "The application starts with a tenant's context", "context", ST, "context-default", "st_app",
        "ALTER ROLE st_app SET app.tenant_id = '11111111-1111-1111-1111-111111111111'",
        undo="ALTER ROLE st_app RESET app.tenant_id"),
+    _p("F254b", "The default context is written in capitals", "context", ST, "context-default", "st_app",
+       """ALTER ROLE st_app SET "App.Tenant_ID" = '11111111-1111-1111-1111-111111111111'""",
+       undo="ALTER ROLE st_app RESET ALL"),
     # policies
     _p("F255a", "USING (true)", "policies", ST, "cross-tenant-read", "app.customers", "ALTER POLICY own ON app.customers USING (true)"),
     _p("F255b", "A second permissive policy for reports", "policies", ST, "cross-tenant-read", "app.orders",
@@ -141,6 +154,12 @@ PITFALLS = (
        "CREATE VIEW metrics.my_events AS SELECT * FROM metrics.events WHERE account = current_setting('metrics.account', true);"
        "GRANT SELECT ON metrics.my_events TO pa_api"),
     _p("F265f", "A materialized view is granted", "views", PA, "matview-leaks", "metrics.totals", "GRANT SELECT ON metrics.totals TO pa_api"),
+    _p("F265g", "Columns of a view with its owner's rights are granted", "views", ST, "view-leaks", "app.order_notes",
+       "CREATE VIEW app.order_notes AS SELECT * FROM app.orders; GRANT SELECT (note) ON app.order_notes TO st_app"),
+    _p("F265h", "A column of a view passes writes on", "views", ST, "view-writes-cross", "app.order_notes",
+       "CREATE VIEW app.order_notes AS SELECT * FROM app.orders; GRANT UPDATE (note) ON app.order_notes TO st_app"),
+    _p("F265i", "A view answers otherwise each time", "views", ST, "view-leaks", "app.sample",
+       "CREATE VIEW app.sample WITH (security_barrier) AS SELECT *, random() FROM app.orders; GRANT SELECT ON app.sample TO st_app"),
     _p("F266a", "A SECURITY DEFINER function returns every tenant's rows", "functions", ST, "definer-function-leaks", "app.every_order",
        "CREATE FUNCTION app.every_order() RETURNS SETOF app.orders LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''"
        " AS $$ SELECT * FROM app.orders $$"),
@@ -150,6 +169,12 @@ PITFALLS = (
     _p("F266c", "A SECURITY DEFINER procedure changes every tenant's rows", "functions", HI, "definer-function-writes", "core.close_all",
        "CREATE FUNCTION core.close_all() RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = ''"
        " AS $$ UPDATE core.tasks SET done = true $$"),
+    _p("F266e", "A SECURITY DEFINER function reads every tenant's rows through a view", "functions", ST, "definer-function-leaks", "app.notes_of",
+       "CREATE VIEW app.behind AS SELECT note FROM app.orders; CREATE FUNCTION app.notes_of(kind text) RETURNS SETOF text LANGUAGE plpgsql"
+       " SECURITY DEFINER SET search_path = '' AS $$ BEGIN PERFORM kind::int / 0; RETURN QUERY SELECT note FROM app.behind; END $$"),
+    _p("F266f", "A SECURITY DEFINER procedure answers for every tenant", "functions", ST, "definer-function-leaks", "app.how_many",
+       "CREATE PROCEDURE app.how_many(INOUT found bigint) LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''"
+       " AS $$ BEGIN SELECT count(*) INTO found FROM app.customers; END $$"),
     _p("F266d", "A LEAKPROOF function tells what it sees", "functions", ST, "leakproof-function", "app.peek",
        "CREATE FUNCTION app.peek(text) RETURNS boolean LANGUAGE plpgsql LEAKPROOF COST 0.0001 AS"
        " $$ BEGIN RAISE NOTICE '%', $1; RETURN true; END $$"),
@@ -162,6 +187,9 @@ PITFALLS = (
        "GRANT SELECT ON ALL TABLES IN SCHEMA metrics TO pa_api"),
     # rights
     _p("F268a", "TRUNCATE is granted", "grants", ST, "truncate-granted", "app.orders", "GRANT TRUNCATE ON app.orders TO st_app"),
+    _p("F268c", "The application may make triggers", "grants", ST, "trigger-granted", "app.orders", "GRANT TRIGGER ON app.orders TO st_app"),
+    _p("F268d", "The application may make foreign keys", "grants", ST, "references-granted", "app.orders",
+       "GRANT REFERENCES ON app.orders TO st_app; GRANT CREATE ON SCHEMA app TO st_app"),
     _p("F268b", "GRANT ALL", "grants", SU, "truncate-granted", "todos", "GRANT ALL ON ALL TABLES IN SCHEMA public TO authenticated"),
     _p("F269", "New tables are open by default privileges", "grants", ST, "default-privileges", "app",
        "ALTER DEFAULT PRIVILEGES FOR ROLE st_owner IN SCHEMA app GRANT SELECT ON TABLES TO st_app"),
