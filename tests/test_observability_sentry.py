@@ -1,5 +1,6 @@
 """The embedded Bugsink: what an SDK sends is read back, a wrong key is refused, events survive a crash."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 import sentry_sdk
 
 from smos.observability.sentry import SentryError, SentryReader
-from smos.provision.embedded.bugsink import EmbeddedBugsink
+from smos.provision.embedded.bugsink import EmbeddedBugsink, packages
 from smos.provision.owner import Owner
 from smos.wait import wait_for
 
@@ -56,6 +57,13 @@ def test_a_wrong_key_is_refused_and_nothing_is_stored(bugsink: EmbeddedBugsink) 
     url = f"{bugsink.endpoint.url}/api/{bugsink.endpoint.project_id}/envelope/"
     answer = httpx.post(url, params={"sentry_key": "0" * 32}, content=b"{}\n", trust_env=False)
     assert answer.status_code in {400, 401, 403, 404}
+
+
+def test_its_packages_are_compiled_where_it_looks_for_them(bugsink: EmbeddedBugsink) -> None:
+    """Whatever this process was told of its own bytecode: else every start compiles some nine hundred modules."""
+    tag = sys.implementation.cache_tag
+    sources = [packages() / name / "__init__.py" for name in ("django", "gunicorn", "sentry_sdk", "bugsink")]
+    assert all((path.parent / "__pycache__" / f"__init__.{tag}.pyc").is_file() for path in sources)
 
 
 def test_the_api_wants_its_token(bugsink: EmbeddedBugsink) -> None:
