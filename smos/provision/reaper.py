@@ -27,7 +27,7 @@ from smos.provision.guard import (
 )
 from smos.wait import wait_for
 
-VANISH_S = 5.0
+VANISH_S = 30.0
 """Seconds that killed processes may take to vanish."""
 
 
