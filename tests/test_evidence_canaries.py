@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 
 import psycopg
 import pytest
@@ -28,6 +29,10 @@ from smos.vault.providers import load_registry
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_S = 0.02
+YOUNG = 50
+"""Rounds."""
+LONGEST = 1 << 20
+"""Of the arguments of a process that are looked at, bytes."""
 DEEPEST = 40
 LARGEST_LOG = 5 * 2**20
 
@@ -48,7 +53,7 @@ def plant(source: SelfTestSource) -> dict[str, str]:
         found["its verifier"] = row[0]
     escrow = source.target.vault.escrow if source.target.vault else None
     assert escrow is not None
-    keys = read_escrow(escrow)
+    keys, paths = read_escrow(escrow), load_registry().secrets()
     found |= {f"share {number}": share for number, share in enumerate(keys.shares())}
     for role, credential in keys.approles.items():
         found[f"secret ID of {role}"] = credential.secret_id.get_secret_value()
@@ -58,7 +63,7 @@ def plant(source: SelfTestSource) -> dict[str, str]:
         client = source.vault.endpoint.client()
         login(client, credential)
         found[f"token of {role}"] = str(client.token)
-        for path in load_registry().secrets():
+        for path in paths:
             with suppress(Exception):  # refused: not one of this role's
                 answer = client.secrets.kv.v2.read_secret(
                     path, mount_point="smarteros", raise_on_deleted_version=True
@@ -69,7 +74,11 @@ def plant(source: SelfTestSource) -> dict[str, str]:
 
 
 class Watch:
-    """Looks again and again at the arguments of every process and at the logs of the run's servers."""
+    """Looks again and again at the arguments of every process and at the logs of the run's servers.
+
+    Young processes are looked at in every round, since what started them may not have become what it is to be; all of
+    them from time to time.
+    """
 
     def __init__(self, wanted: dict[str, str], places: list[Path]) -> None:
         self.wanted = {what: value.encode() for what, value in wanted.items()}
@@ -78,6 +87,11 @@ class Watch:
         self.processes: set[bytes] = set()
         self.logs: set[str] = set()
         self.end = threading.Event()
+        self._young: dict[int, int] = {}
+        """Rounds in which each is looked at still."""
+        self._newest = 0
+        self._read: dict[tuple[str, int], int] = {}
+        """How much of each log (path, inode) was searched, bytes."""
 
     def search(self, data: bytes, where: str) -> None:
         """Remember which secrets are in `data`."""
@@ -87,29 +101,56 @@ class Watch:
         """Look until told to stop."""
         rounds = 0
         while not self.end.wait(LOOK_S):
-            for entry in os.scandir("/proc"):
-                if entry.name.isdecimal():
-                    with suppress(OSError):
-                        arguments = Path(entry.path, "cmdline").read_bytes()
-                        if arguments not in self.processes:
-                            self.processes.add(arguments)
-                            self.search(arguments, "arguments of a process")
+            self.look_at_processes(everyone=rounds % 10 == 0)
             rounds += 1
             if rounds % 20 == 0:
                 self.look_at_logs()
 
+    def look_at_processes(self, *, everyone: bool) -> None:
+        """Read the arguments of those born since the last look and of the young, or of everyone."""
+        newest, before = int(Path("/proc/loadavg").read_bytes().split()[-1]), self._newest
+        self._newest = newest
+        born = range(before + 1, newest + 1) if before else ()
+        everyone = everyone or newest < before  # the numbers began anew
+        self._young = {pid: left - 1 for pid, left in self._young.items() if left} | dict.fromkeys(
+            born, YOUNG
+        )
+        names = (entry.name for entry in os.scandir("/proc")) if everyone else map(str, self._young)
+        for name in filter(str.isdecimal, names):
+            with suppress(OSError):
+                descriptor = os.open(f"/proc/{name}/cmdline", os.O_RDONLY)
+                try:
+                    arguments = os.read(descriptor, LONGEST)
+                finally:
+                    os.close(descriptor)
+                if arguments not in self.processes:
+                    self.processes.add(arguments)
+                    self.search(arguments, "arguments of a process")
+
     def look_at_logs(self) -> None:
-        """Read every log of the runs that are under way."""
+        """Read what every log of the runs that are under way has gained, and what a secret could have begun in."""
+        before = max(map(len, self.wanted.values()))
         for place in self.places:
             for base, folders, names in os.walk(place):  # what vanishes meanwhile is passed over
                 if base.count(os.sep) > DEEPEST:  # some other test's hostile tree: the walk is a recursion
                     folders.clear()
                 for name in names:
-                    path = Path(base, name)
+                    if "log" not in name:
+                        continue
                     with suppress(OSError):
-                        if "log" in name and path.is_file() and path.stat().st_size < LARGEST_LOG:
-                            self.logs.add(str(path))
-                            self.search(path.read_bytes(), f"log {name}")
+                        self._look_at_log(Path(base, name), before)
+
+    def _look_at_log(self, path: Path, before: int) -> None:
+        status = path.stat()
+        known = self._read.get((str(path), status.st_ino), 0)
+        if not S_ISREG(status.st_mode) or status.st_size >= LARGEST_LOG or 0 < status.st_size == known:
+            return
+        with path.open("rb") as file:
+            file.seek(max(0, known - before) if status.st_size >= known else 0)
+            data = file.read()
+            self._read[str(path), status.st_ino] = file.tell()
+        self.logs.add(str(path))
+        self.search(data, f"log {path.name}")
 
 
 @contextmanager
