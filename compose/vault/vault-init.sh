@@ -126,9 +126,15 @@ active() { # wait until it answers as the active node
   done
 }
 
-mounted() { vault "$1" list -format=json 2>/dev/null | grep -q "^ *\"$2/\":"; }
+listed() { # listed secrets|auth: what is mounted, one line for each
+  vault "$1" list -format=json >"$work/$1" 2>/dev/null || : >"$work/$1"
+}
+
+mounted() { grep -q "^ *\"$2/\":" "$work/$1"; }
 
 engines() {
+  listed secrets
+  listed auth
   mounted secrets "$kv" || {
     vault secrets enable -path="$kv" -version=2 kv >/dev/null
     say "mounted $kv/ (KV v2)"
@@ -193,10 +199,10 @@ if [ "$(field initialized "$work/status")" = true ]; then
 else
   [ ! -s "$escrow" ] || die "it is not initialised, but $escrow holds the shares of one: move that file away first"
   initialise
+  code=0
+  state || code=$?
 fi
 
-code=0
-state || code=$?
 if [ "$code" -eq 2 ]; then
   [ "$(field recovery_seal "$work/status")" = true ] || unseal
 fi
@@ -206,7 +212,6 @@ if [ -s "$work/root" ]; then
   if foreign; then die "smos began this set-up: let it end it (smos vault init --escrow …)"; fi
   VAULT_TOKEN="$(cat "$work/root")"
   export VAULT_TOKEN
-  state || true
   field cluster_id "$work/status" >"$work/cluster"
   engines
   rules
