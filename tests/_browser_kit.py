@@ -75,6 +75,12 @@ class Browser:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return dict(answer.get("result", {}))
 
+    def begin(self) -> None:
+        """Leave the page that is open, and forget what was asked for and what went wrong."""
+        self.open("about:blank", "location.href === 'about:blank' && document.readyState === 'complete'")
+        self.requests.clear()
+        self.errors.clear()
+
     def open(self, url: str, until: str) -> None:
         """Go to a page and wait until a JavaScript expression is true there."""
         self.call("Page.navigate", url=url)

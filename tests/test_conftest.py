@@ -43,10 +43,9 @@ def unproven(): return Judgement((not_proven("no-server", "no server 17", "insta
 class Runs:
     """Runs pytest in a folder with copies of conftest.py and of the configuration."""
 
-    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.pytester = pytester
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
-        self.path = pytester.path
+        self.path = path
         self.reports = self.path / "reports"
         self.drills = self.path / "drills.log"
         conftest = (ROOT / "conftest.py").read_text(encoding="utf-8")
@@ -160,7 +159,7 @@ def _validator(schema: str) -> Draft202012Validator:
 
 @pytest.fixture
 def runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    return Runs(pytester, monkeypatch)
+    return Runs(pytester.path, monkeypatch)
 
 
 # --- exit codes ---------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ pytest_plugins = ["pytester"]
 @pytest.fixture
 def runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """Give runs of pytest, and a key pair beside them."""
-    made = Runs(pytester, monkeypatch)
+    made = Runs(pytester.path, monkeypatch)
     generate_keypair(made.path / "key.pem", made.path / "key.pub")
     return made
 

@@ -16,7 +16,6 @@ import pytest
 from tests._browser_kit import CHROMIUM, Browser, browser
 from tests.test_conftest import ROOT, TARGET, Runs
 
-pytest_plugins = ["pytester"]
 NODE = shutil.which("node")
 RENDER = ROOT / "tools" / "report"
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
@@ -31,26 +30,34 @@ waivers:
 """
 
 
-@pytest.fixture
-def reports(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return what two runs about production leave: one of each verdict in the second."""
-    runs = Runs(pytester, monkeypatch)
-    (runs.path / "target.yml").write_text(TARGET.replace("self-test", "production"), encoding="utf-8")
-    (runs.path / "waivers.yml").write_text(WAIVERS, encoding="utf-8")
-    monkeypatch.setenv("FAKE_SCOPE", "production")
-    monkeypatch.setenv("FAKE_RUN_ID", "first0000001")
-    runs.checks(DR_08="prove(failed())")
-    assert runs.run("-m", "dr").ret == 0
-    render(runs.reports)
-    monkeypatch.setenv("FAKE_RUN_ID", "second000002")
-    runs.checks(
-        DR_03="prove(failed())",
-        DR_04="raise RuntimeError('boom')",
-        DR_05="prove(unproven())",
-        DR_08="prove(failed())",
-    )
-    assert runs.run("-m", "dr", "--lang", "es").ret == 1
-    return runs.reports
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        runs = Runs(tmp_path_factory.mktemp("runs"), monkeypatch)
+        (runs.path / "target.yml").write_text(TARGET.replace("self-test", "production"), encoding="utf-8")
+        (runs.path / "waivers.yml").write_text(WAIVERS, encoding="utf-8")
+        monkeypatch.setenv("FAKE_SCOPE", "production")
+        monkeypatch.setenv("FAKE_RUN_ID", "first0000001")
+        runs.checks(DR_08="prove(failed())")
+        assert runs.run("-m", "dr").ret == 0
+        render(runs.reports)
+        monkeypatch.setenv("FAKE_RUN_ID", "second000002")
+        runs.checks(
+            DR_03="prove(failed())",
+            DR_04="raise RuntimeError('boom')",
+            DR_05="prove(unproven())",
+            DR_08="prove(failed())",
+        )
+        assert runs.run("-m", "dr", "--lang", "es").ret == 1
+        return runs.reports
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Give the browser in which the reports are opened one after the other."""
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
 
 
 def render(reports: Path, language: str = "en") -> None:
@@ -91,14 +98,14 @@ def text_of(page: Browser) -> str:
 
 
 @needs_browser
-def test_the_page_of_a_run_asks_for_nothing_but_itself(reports: Path, tmp_path: Path) -> None:
+def test_the_page_of_a_run_asks_for_nothing_but_itself(reports: Path, page: Browser) -> None:
     address = (reports / "evidence.html").as_uri()
-    with browser(tmp_path / "profile") as page:
-        page.open(address, "document.querySelector('table')")
-        text = text_of(page)
-        colour = page.value("getComputedStyle(document.querySelector('header')).backgroundColor")
-        assert page.requests == [address]
-        assert page.errors == []
+    page.begin()
+    page.open(address, "document.querySelector('table')")
+    text = text_of(page)
+    colour = page.value("getComputedStyle(document.querySelector('header')).backgroundColor")
+    assert page.requests == [address]
+    assert page.errors == []
     assert colour == "rgb(180, 35, 24)"  # the policy lets the page's own style in
     for word in ("FALLIDO", "NO DEMOSTRADO", "ARNÉS AVERIADO", "EXCEPTUADO", "ana.perez", "Tendencia"):
         assert word in text
@@ -106,7 +113,7 @@ def test_the_page_of_a_run_asks_for_nothing_but_itself(reports: Path, tmp_path: 
 
 @needs_node
 @needs_browser
-def test_the_allure_report_asks_nobody_and_shows_our_verdicts(reports: Path, tmp_path: Path) -> None:
+def test_the_allure_report_asks_nobody_and_shows_our_verdicts(reports: Path, page: Browser) -> None:
     render(reports, "es")
     render(reports, "es")  # a run that is rendered again is not its own past
     history = (reports / "allure-history.jsonl").read_text(encoding="utf-8").splitlines()
@@ -117,23 +124,23 @@ def test_the_allure_report_asks_nobody_and_shows_our_verdicts(reports: Path, tmp
     for name in ("allure.html", "allure/index.html"):
         assert "googletagmanager" not in (reports / name).read_text(encoding="utf-8")
     ready = "document.body.innerText.includes('DR-03')"
-    with browser(tmp_path / "profile") as page:
-        single = (reports / "allure.html").as_uri()
-        page.open(single, ready)
-        first = text_of(page)
-        page.value(
-            "[...document.querySelectorAll('*')].find(e => !e.children.length && e.textContent.startsWith('DR-03 ')).click()"
-        )
-        page.wait("document.body.innerText.includes('3 rows are gone')")
-        detail = text_of(page)
-        assert [url for url in page.requests if not url.startswith(single)] == []
-        with served(reports / "allure") as address:
-            page.requests.clear()
-            page.open(address, ready)
-            assert page.requests
-            assert [url for url in page.requests if not url.startswith(address)] == []
-        # Allure probes for optional files of its own folder; nothing was refused by our policy, nothing was unreachable.
-        assert [text for text in page.errors if "404 (File not found)" not in text] == []
+    page.begin()
+    single = (reports / "allure.html").as_uri()
+    page.open(single, ready)
+    first = text_of(page)
+    page.value(
+        "[...document.querySelectorAll('*')].find(e => !e.children.length && e.textContent.startsWith('DR-03 ')).click()"
+    )
+    page.wait("document.body.innerText.includes('3 rows are gone')")
+    detail = text_of(page)
+    assert [url for url in page.requests if not url.startswith(single)] == []
+    with served(reports / "allure") as address:
+        page.requests.clear()
+        page.open(address, ready)
+        assert page.requests
+        assert [url for url in page.requests if not url.startswith(address)] == []
+    # Allure probes for optional files of its own folder; nothing was refused by our policy, nothing was unreachable.
+    assert [text for text in page.errors if "404 (File not found)" not in text] == []
     assert "Fallido" in first
     for word in (
         "row-count",

@@ -18,7 +18,7 @@ pytest_plugins = ["pytester"]
 @pytest.fixture
 def runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """Give runs of pytest, and a key pair beside them."""
-    made = Runs(pytester, monkeypatch)
+    made = Runs(pytester.path, monkeypatch)
     generate_keypair(made.path / "key.pem", made.path / "key.pub")
     made.checks(DR_03="prove(unproven())")
     return made

@@ -17,6 +17,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const HISTORY = "allure-history.jsonl";
 const HISTORY_LIMIT = 400; // a year of daily runs
 const ATTACHED = ["evidence.html", "summary.md", "verdict.json", "rto.json"];
+const BESIDE = ["artifacts.json", "test-results.json"]; // what Allure writes once, for programs that read a report
 const POLICY =
   "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; base-uri 'self'; form-action 'none'; object-src 'none'";
 const ANALYTICS = /\s*<script async src="https:\/\/www\.googletagmanager\.com\/[^"]*"><\/script>\s*<script>(?:(?!<\/script>)[\s\S])*?gtag\((?:(?!<\/script>)[\s\S])*?<\/script>/;
@@ -34,13 +35,11 @@ function main([reportsArgument, languageArgument = "en"]) {
     const name = `${variables.target ?? "SmarterOS Verify"} · ${variables.verdict ?? ""} · ${variables.run_id ?? ""}`;
     const history = join(scratch, HISTORY);
     keepHistory(join(reports, HISTORY), history, name);
-    for (const single of [false, true]) {
-      generate({ scratch, results, reports, language, single, name, history });
-    }
+    generate({ scratch, results, reports, language, name, history });
     const folder = join(reports, "allure");
     rmSync(folder, { recursive: true, force: true });
-    move(join(scratch, "folder"), folder);
-    move(join(scratch, "single", "index.html"), join(reports, "allure.html"));
+    move(join(scratch, "report", "folder"), folder);
+    move(join(scratch, "report", "single", "index.html"), join(reports, "allure.html"));
     if (existsSync(history)) move(history, join(reports, HISTORY));
     process.stdout.write(`${join(folder, "index.html")}\n${join(reports, "allure.html")}\n`);
   } finally {
@@ -48,24 +47,25 @@ function main([reportsArgument, languageArgument = "en"]) {
   }
 }
 
-/** Run Allure once, in a folder of its own, and clean what it wrote. */
-function generate({ scratch, results, reports, language, single, name, history }) {
-  const output = join(scratch, single ? "single" : "folder");
+/** Run Allure once for both shapes of the report, in a folder of its own, and clean what it wrote. */
+function generate({ scratch, results, reports, language, name, history }) {
+  const output = join(scratch, "report");
+  const options = { reportName: name, reportLanguage: language, theme: "light", groupBy: ["parentSuite"] };
+  const awesome = "@allurereport/plugin-awesome";
   const config = {
     name,
     output,
     historyPath: history,
     historyLimit: HISTORY_LIMIT,
-    appendHistory: single, // two renderings of one run are one entry
+    appendHistory: true,
     categories: { rules: categories(join(results, "categories.json")) },
     globalAttachments: ATTACHED.map((file) => join(reports, file)).filter((file) => existsSync(file)),
     plugins: {
-      awesome: {
-        options: { reportName: name, reportLanguage: language, singleFile: single, theme: "light", groupBy: ["parentSuite"] },
-      },
+      folder: { import: awesome, options: { ...options, singleFile: false } },
+      single: { import: awesome, options: { ...options, singleFile: true } },
     },
   };
-  const path = join(scratch, `allurerc-${single ? "single" : "folder"}.json`);
+  const path = join(scratch, "allurerc.json");
   writeFileSync(path, JSON.stringify(config));
   const cli = join(HERE, "node_modules", "allure", "cli.js");
   const done = spawnSync(process.execPath, [cli, "generate", results, "--config", path, "--cwd", scratch], {
@@ -73,11 +73,14 @@ function generate({ scratch, results, reports, language, single, name, history }
     env: { PATH: process.env.PATH, HOME: scratch, NO_COLOR: "1" },
     timeout: 300_000,
   });
-  const page = join(output, "index.html");
-  if (done.status !== 0 || !existsSync(page)) {
+  const pages = ["folder", "single"].map((shape) => join(output, shape, "index.html"));
+  if (done.status !== 0 || !pages.every((page) => existsSync(page))) {
     throw new Error(`Allure could not render the results:\n${done.stdout ?? ""}${done.stderr ?? ""}`);
   }
-  writeFileSync(page, clean(readFileSync(page, "utf8")));
+  for (const page of pages) writeFileSync(page, clean(readFileSync(page, "utf8")));
+  for (const file of BESIDE.filter((file) => existsSync(join(output, file)))) {
+    renameSync(join(output, file), join(output, "folder", file));
+  }
 }
 
 /** Cut the analytics tag out of a page and put the policy in. Throws when something of the tag is left. */
