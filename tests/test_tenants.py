@@ -133,7 +133,7 @@ def test_making_it_again_changes_nothing_and_mends_what_is_missing(
     assert tenants.create("again", NAME, "11111111-1").made == ()
     VaultSide(platform.client, "smarteros", "again").remove(("role",))
     assert tenants.info("again").problems == ("role is missing in Vault",)
-    assert tenants.missing("again") == ("role",)
+    assert tenants.missing("again", NAME, "11111111-1") == ("role",)
     assert tenants.create("again", NAME, "11111111-1").made == ("role",)
     after = platform.client.secrets.kv.v2.read_secret_version(
         "tenants/again", mount_point="smarteros", raise_on_deleted_version=True
@@ -236,6 +236,112 @@ def test_what_only_vault_knows_is_shown_and_not_removed(platform: Platform, tmp_
     assert platform.smos(tmp_path, "list").returncode == 1
     tenants.create("orphan", NAME, "77777777-7")
     assert tenants.info("orphan").problems == ()
+
+
+def test_what_somebody_changed_in_vault_is_told(platform: Platform, tmp_path: Path) -> None:
+    tenants = platform.tenants(tmp_path)
+    tenants.create("changed", NAME, "13131313-K")
+    sys_, approle = platform.client.sys, platform.client.auth.approle
+    wide = 'path "smarteros/*" { capabilities = ["read", "list"] }'
+    sys_.create_or_update_acl_policy("tenant-changed", wide)
+    assert "not the one of a tenant" in tenants.info("changed").problems[0]
+    tenants.resume("changed")
+    assert tenants.info("changed").problems == ()
+    approle.create_or_update_approle("tenant-changed", token_policies=["tenant-changed", "admin"])
+    tenants.suspend("changed")
+    (problem,) = tenants.info("changed").problems
+    assert "gives the policies" in problem
+    assert "admin" in problem
+
+
+def test_what_is_missing_of_a_suspended_tenant_is_made_without_rights(
+    platform: Platform, tmp_path: Path
+) -> None:
+    tenants = platform.tenants(tmp_path)
+    tenants.create("paused", NAME, "14141414-8")
+    tenants.suspend("paused")
+    VaultSide(platform.client, "smarteros", "paused").remove(("policy",))
+    assert tenants.create("paused", NAME, "14141414-8").made == ("policy",)
+    assert VaultSide(platform.client, "smarteros", "paused").suspended()
+    assert tenants.info("paused").problems == ()
+
+
+def test_a_removal_leaves_no_secret_that_could_be_had_back(platform: Platform, tmp_path: Path) -> None:
+    tenants = platform.tenants(tmp_path)
+    tenants.create("deep", NAME, "15151515-6")
+    kv = platform.client.secrets.kv.v2
+    for path in ("tenants/deep/billing", "tenants/deep/a/b"):
+        kv.create_or_update_secret(path, {"k": "v"}, mount_point="smarteros")
+    kv.create_or_update_secret("tenants/deep", {"k": "v"}, mount_point="smarteros")
+    kv.delete_latest_version_of_secret("tenants/deep", mount_point="smarteros")
+    assert tenants.info("deep").problems == ("secret is missing in Vault",)  # an older version is none
+    assert tenants.delete("deep") is True
+    assert VaultSide(platform.client, "smarteros", "deep").left() == ()
+
+
+def test_a_version_that_is_due_to_be_deleted_is_still_there(platform: Platform, tmp_path: Path) -> None:
+    tenants = platform.tenants(tmp_path)
+    tenants.create("due", NAME, "16161616-4")
+    kv = platform.client.secrets.kv.v2
+    kv.update_metadata("tenants/due", delete_version_after="24h", mount_point="smarteros")
+    kv.create_or_update_secret("tenants/due", {"k": "v"}, mount_point="smarteros")
+    assert tenants.info("due").problems == ()
+    assert tenants.create("due", NAME, "16161616-4").made == ()
+
+
+def test_a_mount_that_is_not_there_is_not_taken_for_an_empty_one(platform: Platform, tmp_path: Path) -> None:
+    tenants = platform.tenants(tmp_path)
+    tenants.create("mounted", NAME, "17171717-2")
+    elsewhere = Tenants(
+        platform.dsn, None, platform.client, mount="elsewhere", journal=Journal(tmp_path / "journal")
+    )
+    for deed in (lambda: elsewhere.delete("mounted"), lambda: elsewhere.info("mounted"), elsewhere.all):
+        with pytest.raises(SmosError, match="no mount"):
+            deed()
+    assert platform.traces("mounted") == (1, PARTS)
+    assert tenants.delete("mounted") is True  # it was marked, and goes on
+
+
+def test_any_part_of_an_orphan_shows_it_and_what_may_not_be_listed_is_said(
+    platform: Platform, tmp_path: Path
+) -> None:
+    tenants = platform.tenants(tmp_path)
+    login, secret = (VaultSide(platform.client, "smarteros", name) for name in ("lone-login", "lone-secret"))
+    login.make("role")
+    platform.client.secrets.kv.v2.create_or_update_secret(
+        "tenants/lone-secret/x", {"k": "v"}, mount_point="smarteros"
+    )
+    assert {"lone-login", "lone-secret"} <= {item.id for item in tenants.all() if item.row is None}
+    assert tenants.unseen() == ()
+    for side in (login, secret):
+        side.remove(PARTS)
+    rights = (
+        'path "sys/policies/acl/tenant-*" { capabilities = ["read"] }'
+        'path "auth/approle/role/*" { capabilities = ["read", "list"] }'
+        'path "smarteros/metadata/*" { capabilities = ["read", "list"] }'
+    )
+    platform.client.sys.create_or_update_acl_policy("few", rights)
+    few = platform.client.auth.token.create(policies=["few"], no_default_policy=True)["auth"]["client_token"]
+    words, env = platform.command(tmp_path / "few", "list")
+    done = run_smos(words[1:], env=env | {"SMOS_VAULT_TOKEN": few})
+    assert "may not list Vault's policies" in done.stderr
+    assert done.returncode == (1 if any(item.problems for item in tenants.all()) else 10)
+
+
+def test_a_plan_is_refused_where_the_deed_would_be(platform: Platform, tmp_path: Path) -> None:
+    tenants = platform.tenants(tmp_path)
+    tenants.create("planned", NAME, "18181818-0")
+    with pytest.raises(TargetError, match="already"):
+        tenants.missing("planned", "Otro", "18181818-0")
+    with pytest.raises(TargetError, match="has the RUT"):
+        tenants.missing("another", NAME, "18181818-0")
+
+
+def test_a_journal_that_can_not_be_read_is_not_passed_over(platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "tenant-x.json").write_bytes(b"")
+    with pytest.raises(SmosError, match="half made"):
+        platform.tenants(tmp_path).recover()
 
 
 def test_a_silent_database_makes_nothing_in_vault(platform: Platform, tmp_path: Path) -> None:

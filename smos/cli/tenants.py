@@ -26,7 +26,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Lower-case letters, digit
 def list_(*, as_json: AsJson = False) -> None:
     """Show every tenant that PostgreSQL or Vault knows; ends with 1 when one is not whole."""
     with _tenants() as tenants:
-        found = tenants.all()
+        found, unseen = tenants.all(), tenants.unseen()
     if as_json:
         console.print_json([_document(item) for item in found])
     else:
@@ -41,8 +41,14 @@ def list_(*, as_json: AsJson = False) -> None:
             for item in found
         ]
         console.print_table("", ("Tenant", "Name", "RUT", "State", "What does not fit"), rows)
+    if unseen:
+        console.say(
+            f"The token may not list Vault's {', '.join(unseen)}: tenants that only Vault knows are not seen"
+        )
     if any(item.problems for item in found):
         raise typer.Exit(1)
+    if unseen:
+        raise typer.Exit(10)
 
 
 @app.command("info")
@@ -87,7 +93,7 @@ def create(
         raise TargetError(f"{credentials} exists; it is not overwritten", remedy="name a new file")
     with _tenants() as tenants:
         if dry_run:
-            plan = tenants.missing(tenant)
+            plan = tenants.missing(tenant, name, number)
             console.print_json({"tenant": tenant, "would_make": plan}) if as_json else console.say(
                 f"{tenant}: would make {', '.join(plan) or 'nothing'}"
             )

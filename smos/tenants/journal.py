@@ -6,10 +6,10 @@ One file for each tenant in the configuration's directory; synced before the ste
 import json
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from smos.errors import SmosError
 from smos.evidence.files import write_atomic
 
 
@@ -39,13 +39,20 @@ class Journal:
         self._path(tenant).unlink(missing_ok=True)
 
     def abandoned(self) -> Iterator[Entry]:
-        """Yield the changes whose process is gone."""
+        """Yield the changes whose process is gone. Raises SmosError for a file that can't be read."""
         for path in sorted(self._directory.glob("tenant-*.json")):
-            with suppress(OSError, ValueError, KeyError, TypeError):
+            try:
                 document = json.loads(path.read_bytes())
                 entry = Entry(str(document["tenant"]), int(document["pid"]), tuple(document["made"]))
-                if not _alive(entry.pid):
-                    yield entry
+            except FileNotFoundError:
+                continue  # its run has just ended
+            except (OSError, ValueError, KeyError, TypeError):
+                raise SmosError(
+                    f"{path} can't be read: what an interrupted run left half made is not known",
+                    remedy="compare `smos tenants info` of that tenant, then remove the file",
+                ) from None
+            if not _alive(entry.pid):
+                yield entry
 
     def _path(self, tenant: str) -> Path:
         return self._directory / f"tenant-{tenant}.json"

@@ -8,6 +8,7 @@ marked first, then removed part by part, its row last; an interrupted removal go
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import hvac
 import psycopg
@@ -16,8 +17,9 @@ from smos.errors import SmosError, TargetError
 from smos.tenants import registry
 from smos.tenants.journal import Journal
 from smos.tenants.registry import State, Tenant
-from smos.tenants.vault_side import PARTS, Credentials, VaultSide
+from smos.tenants.vault_side import PARTS, POLICY, Credentials, VaultSide, found_at
 from smos.vault.bootstrap import TENANT_ID
+from smos.vault.model import APPROLE_MOUNT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +79,12 @@ class Tenants:
                     if part not in side.present():
                         made = (*made, part)
                         self._journal.announce(tenant, made)
-                        side.make(part)
+                        if part == POLICY and row.state == State.SUSPENDED:
+                            side.suspend()  # what is missing of it is made; its rights are not given back
+                        else:
+                            side.make(part)
                         report(f"{part} made")
+                _whole(tenant, side)
                 given = side.credentials() if credentials else None
         except BaseException:
             self._undo(tenant, made)
@@ -86,11 +92,15 @@ class Tenants:
         self._journal.close(tenant)
         return Created(tenant=row, made=("row", *made) if fresh else made, credentials=given)
 
-    def missing(self, tenant: str) -> tuple[str, ...]:
-        """Return what `create` would make: the same parts in the same order."""
+    def missing(self, tenant: str, name: str, rut: str) -> tuple[str, ...]:
+        """Return what `create` would make: the same parts in the same order. Raises TargetError as it would."""
         _checked(tenant)
         with self._connected() as connection:
             row = registry.find(connection, tenant)
+            if row is not None:
+                _same(row, name, rut)
+            elif any(item.rut == rut for item in registry.read(connection)):
+                raise _taken(rut)
         there = self._side(tenant).present()
         return (*(() if row else ("row",)), *(part for part in PARTS if part not in there))
 
@@ -126,7 +136,12 @@ class Tenants:
             )
         if row is None:
             return False
-        side.remove(there)
+        side.remove(PARTS)  # also what can't be read any more, and could be had back
+        if left := side.left():
+            raise SmosError(
+                f"Vault still holds {', '.join(left)} of {tenant}; its row stays, marked as being deleted",
+                remedy="look at Vault's log and at the rights of the token, then delete it again",
+            )
         report(f"{', '.join(there) or 'nothing'} removed from Vault")
         with self._connected() as connection:
             connection.execute("DELETE FROM smos.tenants WHERE id = %s", (tenant,))
@@ -175,18 +190,14 @@ class Tenants:
     ) -> tuple[Tenant, bool]:
         old = registry.find(connection, tenant)
         if old is not None:
-            if (old.name, old.rut) != (name, rut) or old.state == State.DELETING:
-                raise TargetError(
-                    f"There is a tenant {tenant} already: {old.name}, RUT {old.rut}, {old.state}",
-                    remedy="choose another id, or give the same name and RUT",
-                )
+            _same(old, name, rut)
             return old, False
         try:
             connection.execute(
                 "INSERT INTO smos.tenants (id, name, rut) VALUES (%s, %s, %s)", (tenant, name, rut)
             )
         except psycopg.errors.UniqueViolation:
-            raise TargetError(f"Another tenant has the RUT {rut}", remedy="smos tenants list") from None
+            raise _taken(rut) from None
         row = registry.find(connection, tenant)
         assert row is not None  # noqa: S101  (it was inserted in this transaction)
         return row, True
@@ -211,14 +222,40 @@ class Tenants:
             problems = ["its removal was interrupted: smos tenants delete goes on"]
         elif (row.state == State.SUSPENDED) != side.suspended():
             problems.append(f"it is {row.state} in PostgreSQL and not so in Vault")
+        if row is None or row.state != State.DELETING:
+            problems += side.problems()
         return TenantFacts(id=tenant, row=row, parts=parts, problems=tuple(problems))
 
-    def _in_vault(self) -> list[str]:
-        try:
-            names = self._client.sys.list_acl_policies()["data"]["keys"]
-        except hvac.exceptions.Forbidden:
-            return []  # the rows are known all the same; who may not list policies sees no orphan
-        return [name.removeprefix("tenant-") for name in names if name.startswith("tenant-")]
+    def unseen(self) -> tuple[str, ...]:
+        """Return what may not be listed: there may be tenants that only Vault knows."""
+        return tuple(what for what, names in self._listed().items() if names is None)
+
+    def _in_vault(self) -> set[str]:
+        """Return the tenants of which Vault holds anything: one part is enough."""
+        return {
+            name for names in self._listed().values() for name in names or () if TENANT_ID.fullmatch(name)
+        }
+
+    def _listed(self) -> dict[str, list[str] | None]:
+        """Return the tenants that policies, logins and secrets name; None where they may not be listed."""
+        lists: dict[str, Callable[[], Any]] = {
+            "policies": self._client.sys.list_acl_policies,
+            "logins": lambda: self._client.auth.approle.list_roles(mount_point=APPROLE_MOUNT),
+            "secrets": lambda: self._client.secrets.kv.v2.list_secrets("tenants", mount_point=self._mount),
+        }
+        found: dict[str, list[str] | None] = {}
+        for what, ask in lists.items():
+            try:
+                answer = found_at(ask, f"of {what}")
+                names = [str(name) for name in answer["data"]["keys"]] if answer else []
+            except hvac.exceptions.Forbidden:
+                found[what] = None  # the rows are known all the same; no orphan is seen there
+                continue
+            if what == "secrets":
+                found[what] = [name.removesuffix("/") for name in names]
+            else:
+                found[what] = [name.removeprefix("tenant-") for name in names if name.startswith("tenant-")]
+        return found
 
     def _mark(self, connection: "psycopg.Connection[tuple[object, ...]]", tenant: str, state: State) -> None:
         connection.execute("UPDATE smos.tenants SET state = %s WHERE id = %s", (state.value, tenant))
@@ -233,3 +270,25 @@ class Tenants:
 def _checked(tenant: str) -> None:
     if not TENANT_ID.fullmatch(tenant):
         raise TargetError(f"{tenant!r} is no tenant id", remedy="use lower-case letters, digits and hyphens")
+
+
+def _same(row: Tenant, name: str, rut: str) -> None:
+    if (row.name, row.rut) != (name, rut) or row.state == State.DELETING:
+        raise TargetError(
+            f"There is a tenant {row.id} already: {row.name}, RUT {row.rut}, {row.state}",
+            remedy="choose another id, or give the same name and RUT",
+        )
+
+
+def _taken(rut: str) -> TargetError:
+    return TargetError(f"Another tenant has the RUT {rut}", remedy="smos tenants list")
+
+
+def _whole(tenant: str, side: VaultSide) -> None:
+    """Raise SmosError unless everything is there now: Vault may have taken a request and kept nothing."""
+    there = side.present()
+    if lost := [part for part in PARTS if part not in there]:
+        raise SmosError(
+            f"Vault took {', '.join(lost)} of {tenant} and does not show it; nothing was made",
+            remedy="is vault.mount a key-value engine of version 2? (smos config list)",
+        )
