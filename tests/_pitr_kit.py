@@ -101,7 +101,7 @@ def pgbackrest_repository(owner: Owner) -> Repository:
     """Stanza `demo`: a full and a differential backup, with the log archived by pgBackRest, in two repositories.
 
     The second one is encrypted, with small files in bundles. The log is compressed with bzip2, the backups with what
-    costs a tenth of its time.
+    costs least: pgBackRest alone reads them.
     """
     repo, sealed = owner.directory("repo"), owner.directory("sealed")
     scratch = owner.directory("scratch")
@@ -112,7 +112,7 @@ def pgbackrest_repository(owner: Owner) -> Repository:
         "[global]", f"repo1-path={repo}", f"lock-path={scratch}/lock", f"log-path={scratch}", "log-level-file=off",
         f"spool-path={scratch}", "start-fast=y", f"repo2-path={sealed}", "repo2-bundle=y",
         "repo2-cipher-type=aes-256-cbc", f"repo2-cipher-pass={PASSPHRASE}",
-        "[global:archive-push]", "compress-type=bz2", "[global:backup]", "compress-type=gz", "compress-level=1", "[demo]", f"pg1-path={source.data_dir}",
+        "[global:archive-push]", "compress-type=bz2", "[global:backup]", "compress-type=lz4", "[demo]", f"pg1-path={source.data_dir}",
     ]  # fmt: skip
     source.start()
     words += [
