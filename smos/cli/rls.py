@@ -68,7 +68,6 @@ def rls(
     from smos.rls.facts import Mode, ProbeOptions
     from smos.rls.judge import isolation_findings, judge_isolation
     from smos.rls.probe import probe
-    from smos.rls.sarif import to_sarif
 
     if probe_writes and read_only:
         raise TargetError("--probe-writes and --read-only exclude each other", remedy="give one of them")
@@ -89,6 +88,10 @@ def rls(
         findings = _second_opinion(dsn, facts, findings)
     judgement = judge_isolation(facts, findings)
     if sarif is not None:
+        from smos.rls.sarif import (
+            to_sarif,
+        )  # its models take as long to build as all else that a start imports
+
         sarif.write_text(to_sarif(findings, facts.schema.database), encoding="utf-8")
     if as_json:
         console.print_json({"verdict": str(judgement.verdict), **judgement.facts})
