@@ -51,6 +51,9 @@ SMOS = [
     "smos.restore.plan",
     "smos.restore.server",
     "smos.restore.swap",
+    "smos.restore.opening",
+    "smos.restore.run",
+    "smos.restore.mend",
     "smos.backup.create",
     "smos.evidence.page",
 ]

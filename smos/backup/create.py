@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import psycopg
 import zstandard
@@ -47,9 +47,9 @@ from smos.postgres.catalogue import read_roles
 from smos.postgres.fingerprint import read_content
 from smos.provision.base import PostgresEndpoint, VaultEndpoint
 from smos.provision.installations import PostgresInstallation
-from smos.vault.datakey import new_data_key
-from smos.vault.escrow import AppRoleCredential
-from smos.vault.snapshot import take_snapshot
+
+if TYPE_CHECKING:
+    from smos.vault.escrow import AppRoleCredential
 
 CHUNK_BYTES = 1 << 20
 ZSTD_LEVEL = 3
@@ -78,7 +78,7 @@ class VaultAccess:
     """
 
     endpoint: VaultEndpoint
-    credential: AppRoleCredential
+    credential: "AppRoleCredential"
     kv_mount: str
     transit_key: str
     recipient: str | None = None
@@ -209,6 +209,8 @@ def _envelope(
                 f"The staging directory {stage} lies in the backup directory",
                 remedy="name another directory for temporary files: plain text must not get among the backups",
             )
+        from smos.vault.datakey import new_data_key  # with its clients: only where there is a Vault
+
         escrow = parse_recipient(access.recipient)
         key, wrapped = new_data_key(access.endpoint, access.credential, access.transit_key)
         facts = Encryption(wrapped_key=wrapped, transit_key=access.transit_key, escrow_recipient=str(escrow))
@@ -313,6 +315,8 @@ def _vault(source: BackupSource, work: Path, clock: Clock) -> VaultEntry | None:
     access = source.vault
     if access is None:
         return None
+    from smos.vault.snapshot import take_snapshot
+
     return take_snapshot(
         access.endpoint,
         access.credential,

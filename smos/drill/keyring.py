@@ -109,11 +109,6 @@ class KeyRing:
         return SetKeys(data_key=key)
 
 
-def is_encrypted(plan: RestorePlan) -> bool:
-    """Tell whether the chosen set is encrypted, by its manifest."""
-    return plan.manifest is not None and plan.manifest.encryption is not None
-
-
 def open_snapshot(
     catalog: Catalog, plan: RestorePlan, target: Target, ring: KeyRing, private: Path
 ) -> tuple[RestorePlan, dict[str, ArtifactFacts], VaultFacts | None]:

@@ -58,6 +58,11 @@ class RestorePlan:
         )
 
 
+def is_encrypted(plan: RestorePlan) -> bool:
+    """Tell whether the chosen set is encrypted, by its manifest."""
+    return plan.manifest is not None and plan.manifest.encryption is not None
+
+
 def derive_target(directory: Path, catalog: Catalog) -> Target:
     """Return a target that asks for what the newest set holds, as far as `catalog` knows it."""
     newest = choose_set(catalog, None)

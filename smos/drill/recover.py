@@ -16,9 +16,9 @@ from smos.backup.model import Catalog
 from smos.backup.volumes import Restoration, VolumeFacts
 from smos.drill.application import answer_services, ask_smoke, names_from_database
 from smos.drill.content import ContentReading, ReadDatabase, read_and_compare
-from smos.drill.keyring import KeyRing, decrypted_plan, encryption_facts, is_encrypted, open_snapshot
+from smos.drill.keyring import KeyRing, decrypted_plan, encryption_facts, open_snapshot
 from smos.drill.phases import PhaseClock
-from smos.drill.plan import RestorePlan, derive_target, make_plan, require_restored
+from smos.drill.plan import RestorePlan, derive_target, is_encrypted, make_plan, require_restored
 from smos.drill.record import EncryptionFacts, ServiceFacts, SmokeFacts
 from smos.drill.restore import RestoreFacts, make_durable, restore_set
 from smos.drill.stack import Sandbox, start_sandbox

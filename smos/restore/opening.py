@@ -1,38 +1,22 @@
-"""Makes a chosen backup set readable: every artifact judged, an encrypted one opened with the escrow alone.
-
-It is the drill's own way (smos/drill/recover.py): of an encrypted set a Vault of the harness' own is brought back from
-the snapshot in the set, and unwraps the data key; nothing is asked of the Vault in use.
-"""
+"""Makes a chosen backup set readable: every artifact judged, an encrypted one opened (see decrypt)."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from smos.backup.catalog import read_catalog
-from smos.backup.facts import SetFacts
 from smos.backup.inspect import inspect_set
 from smos.backup.manifest import Manifest
 from smos.backup.model import BackupSet, Catalog
 from smos.backup.streams import StreamFault, detect_compression
 from smos.checks.dr.integrity import judge_integrity
 from smos.drill.globals import Globals, read_globals
-from smos.drill.keyring import KeyRing, is_encrypted
-from smos.drill.phases import PhaseClock
-from smos.drill.plan import RestorePlan, choose_set, make_plan
-from smos.drill.recover import open_encrypted
-from smos.drill.stack import Sandbox
+from smos.drill.plan import RestorePlan, choose_set, is_encrypted, make_plan
 from smos.drill.textdump import LimitError, Meter, read_text
 from smos.errors import BackupError
-from smos.provision.embedded.openbao import EmbeddedOpenBao
 from smos.provision.owner import Owner
 from smos.target import Target
-from smos.vault.recovery import Prepared, prepare
 from smos.verdict import Verdict
-
-if TYPE_CHECKING:
-    from smos.provision.embedded.postgres import EmbeddedPostgres
 
 NEVER = frozenset({"signature-invalid", "signature-missing"})
 """What no `--accept-differences` accepts."""
@@ -81,7 +65,9 @@ def open_set(
         )
     manifest = plan.manifest
     if is_encrypted(plan):
-        plan, facts = _decrypt(target, catalog, plan, owner, say)
+        from smos.restore.decrypt import decrypt  # with Vault's clients: most sets need none
+
+        plan, facts = decrypt(target, catalog, plan, owner, say)
     else:
         say(f"reading {chosen.id}: hashes and structure of every artifact")
         facts = inspect_set(catalog.directory, chosen, target=target)
@@ -98,42 +84,6 @@ def open_set(
         globals_=_globals(plan, target),
         findings=tuple(item.message for item in findings),
     )
-
-
-def _decrypt(
-    target: Target, catalog: Catalog, plan: RestorePlan, owner: Owner, say: Say
-) -> tuple[RestorePlan, SetFacts]:
-    ring = KeyRing(target.vault)
-    if target.vault is None or target.vault.escrow is None:
-        raise BackupError(
-            f"{plan.chosen.id if plan.chosen else 'The set'} is encrypted, and no escrow is named",
-            remedy="give --escrow FILE, or a target with vault.escrow (docs/encryption.md)",
-        )
-    vault = EmbeddedOpenBao(owner, name="opening-vault", no_network=True)
-    with ThreadPoolExecutor(1) as pool:
-        ready = pool.submit(_start, vault)
-        try:
-            sandbox = Sandbox(
-                postgres=cast("EmbeddedPostgres", None),  # opening a set asks nothing of it
-                vault=vault,
-                vault_ready=ready,
-                isolation="",
-            )
-            opened, facts, _, encryption = open_encrypted(
-                target, catalog, plan, sandbox, owner, PhaseClock(), ring, say
-            )
-        finally:
-            ready.exception()
-            vault.stop()
-    reason = encryption.reason if encryption else ""
-    if facts is None or reason:
-        raise BackupError(f"The set could not be decrypted: {reason or 'nothing of it opened'}")
-    return opened, facts
-
-
-def _start(vault: EmbeddedOpenBao) -> Prepared:
-    vault.start()
-    return prepare(vault)
 
 
 def _globals(plan: RestorePlan, target: Target) -> Globals:

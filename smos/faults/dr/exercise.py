@@ -22,9 +22,9 @@ from smos.checks.dr.retention import judge_retention
 from smos.checks.dr.services import judge_services
 from smos.checks.dr.vault import judge_vault
 from smos.checks.dr.volumes import judge_volumes
-from smos.drill.keyring import KeyRing, is_encrypted, open_snapshot
+from smos.drill.keyring import KeyRing, open_snapshot
 from smos.drill.phases import PhaseClock, Timing
-from smos.drill.plan import RestorePlan, choose_set, make_plan
+from smos.drill.plan import RestorePlan, choose_set, is_encrypted, make_plan
 from smos.drill.record import DrillRecord, SafetyFacts
 from smos.drill.recover import Recovery, Start, recover_everything
 from smos.drill.stack import Sandbox, start_sandbox
