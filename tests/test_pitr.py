@@ -1,5 +1,6 @@
 """Physical backups: the archive program, what is read from files, hostile backups, another major version."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,7 +19,8 @@ from smos.checks.pitr.exercise import judge
 from smos.checks.pitr.isolation import judge_isolation
 from smos.checks.pitr.moments import judge_moment
 from smos.clock import SystemClock
-from smos.errors import ProvisionError
+from smos.errors import ProvisionError, SmosError
+from smos.faults.pitr import log
 from smos.faults.pitr.kinds import Kind
 from smos.faults.pitr.pages import PAGE, page_checksum
 from smos.faults.pitr.workspace import Stock, workspace
@@ -494,3 +498,17 @@ def psycopg_server(owner: Owner) -> Iterator[EmbeddedPostgres]:
         yield server
     finally:
         server.stop()
+
+
+def test_a_fault_behind_the_backups_end_says_where_there_is_no_such_segment(tmp_path: Path) -> None:
+    (tmp_path / DIRECTORY).mkdir()
+    manifest = {"WAL-Ranges": [{"Timeline": 1, "Start-LSN": "0/1200028", "End-LSN": "0/1300100"}]}
+    (tmp_path / DIRECTORY / "backup_manifest").write_text(json.dumps(manifest))
+    segments = [tmp_path / f"0000000100000000{number:08X}" for number in (0x12, 0x13, 0x14, 0x15)]
+    for path in segments:
+        path.write_bytes(b"x")
+    work: Any = SimpleNamespace(material=SimpleNamespace(place=tmp_path), needed=lambda: segments)
+    with pytest.raises(SmosError, match="changes nothing"):
+        log._fullest(work)
+    segments.append(tmp_path / f"0000000100000000{0x16:08X}")
+    assert log._fullest(work) == (segments[2], 1)

@@ -202,6 +202,9 @@ def _history(
     if incremental:
         take(FIRST, onto=DIRECTORY)
         take(SECOND, onto=FIRST)
+    else:  # so that whole segments lie behind the last backup's end here as well
+        archive_now(endpoint, wal)
+        _trade(endpoint, clock, 20)
     archive_now(endpoint, wal)
     if switch:
         _change_timeline(owner, server, wal)

@@ -327,6 +327,19 @@ def table_dropped_again(work: Workspace) -> None:
     )
 
 
+@fault(
+    "F12d",
+    "A plain dump of one database drops a role",
+    "dump",
+    caught("DR-03", "unexpected-statement", "DROP ROLE", verdict=NOT_PROVEN),
+    databases=("n8n",),
+)
+def role_dropped(work: Workspace) -> None:
+    """Let psql take away what the globals have made, or stop there."""
+    settings = b"SET statement_timeout"
+    edit_plain(work, lambda text: text.replace(settings, b"DROP ROLE smarteros_readonly;\n" + settings, 1))
+
+
 @fault("F25g", "An owner is lost", "dump", content("owner-differs", "app.orders"), databases=("smarteros",))
 def owner_lost(work: Workspace) -> None:
     """Give the orders to the application."""

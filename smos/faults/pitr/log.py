@@ -8,6 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
+from smos.errors import SmosError
 from smos.faults.pitr.kinds import Kind
 from smos.faults.pitr.workspace import SEGMENT, PitrWorkspace
 from smos.faults.registry import caught, fault
@@ -21,10 +22,16 @@ def _fullest(work: PitrWorkspace) -> tuple[Path, int]:
     """Return the segment that holds most, of those behind the backup's end that others follow, and its bytes.
 
     A busy machine takes a backup slowly: what its own end lies in, or before, is no matter of how far the log leads.
+    Raises SmosError where there is none: the fault would break nothing.
     """
     manifest = json.loads((work.material.place / DIRECTORY / "backup_manifest").read_bytes())
     end = max(lsn_number(item["End-LSN"]) for item in manifest["WAL-Ranges"]) // SEGMENT
     behind = [path for path in work.needed()[:-2] if split_name(path.name, SEGMENT)[1] > end]
+    if not behind:
+        raise SmosError(
+            f"the fault changes nothing: no segment lies between the backup's end (segment {end:X}) and the last two",
+            remedy="let the source write more behind its last backup (smos/selftest/pitr.py)",
+        )
     found = ((path, len(path.read_bytes().rstrip(b"\0"))) for path in behind)
     return max(found, key=lambda pair: pair[1])
 
