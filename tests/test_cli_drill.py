@@ -10,28 +10,32 @@ from pathlib import Path
 import pytest
 
 from smos.paths import suites_dir
+from tests._forked import run_smos
 
 ROOT = Path(__file__).resolve().parent.parent
 SMOS = Path(sys.executable).with_name("smos")
 
 
-def smos(place: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SMOS_", "PYTEST_"))}
-    return subprocess.run(
-        [SMOS, "drill", *args],
-        cwd=place,
-        env=clean | env,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("SMOS_", "PYTEST_"))}
+
+
+def smos(place: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return run_smos(["drill", *args], env=environment(), cwd=place, timeout=280)
 
 
 def test_backups_of_other_tools_are_drilled_from_another_directory(tmp_path: Path) -> None:
     (tmp_path / "backups").mkdir()
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --nosuchoption\n")  # configures nothing of ours
-    done = smos(tmp_path, "--backups", "backups", "--json")
+    done = subprocess.run(
+        [SMOS, "drill", "--backups", "backups", "--json"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
     assert done.returncode in {1, 10}, done.stdout + done.stderr
     document = json.loads(done.stdout)
     assert document["verdict"] in {"FAIL", "NOT_PROVEN"}
