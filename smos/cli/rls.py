@@ -88,9 +88,8 @@ def rls(
         findings = _second_opinion(dsn, facts, findings)
     judgement = judge_isolation(facts, findings)
     if sarif is not None:
-        from smos.rls.sarif import (
-            to_sarif,
-        )  # its models take as long to build as all else that a start imports
+        # Its models take long to build, and few ask for them.
+        from smos.rls.sarif import to_sarif
 
         sarif.write_text(to_sarif(findings, facts.schema.database), encoding="utf-8")
     if as_json:
