@@ -218,8 +218,10 @@ class Load:
         """Remove the restore's own roles, and after a failure the roles that it made; databases are gone by then."""
         try:
             self._administrator.finish()
-            self._administrator.run("DROP OWNED BY {}", self.reader)
-            self._administrator.run("DROP ROLE IF EXISTS {}", self.reader)
+            # Not there yet where the restore was interrupted while it made its roles.
+            if self._administrator.rows("SELECT FROM pg_roles WHERE rolname = %s", self.reader):
+                self._administrator.run("DROP OWNED BY {}", self.reader)
+                self._administrator.run("DROP ROLE {}", self.reader)
             self._administrator.settle_created(failed=failed)
         finally:
             self._administrator.close()
