@@ -53,6 +53,8 @@ def _replace_key(root: hvac.Client, _name: str) -> object:
     return root.secrets.transit.create_key(KEY)
 
 
+LIFE = {"token_ttl": "7m", "token_max_ttl": "7m"}
+"""Batch tokens have no number of uses to be limited."""
 CHANGES: dict[str, Change] = {
     "nothing": Change(lambda _root, _name: None, why="nothing was changed"),
     "delete a policy": Change(lambda root, name: root.sys.delete_acl_policy(name), POLICIES),
@@ -60,7 +62,7 @@ CHANGES: dict[str, Change] = {
     "widen a policy": Change(_policy(f'path "{MOUNT}/*" {{ capabilities = ["read", "list"] }}'), POLICIES),
     "add a line to a policy": Change(_add_to_policy, POLICIES),
     "delete a role": Change(lambda root, name: root.auth.approle.delete_role(name), ROLES),
-    "change a role": Change(lambda root, name: root.auth.approle.create_or_update_approle(name, token_num_uses=7), ROLES),
+    "change a role": Change(lambda root, name: root.auth.approle.create_or_update_approle(name, **LIFE), ROLES),
     "take a role's policies": Change(lambda root, name: root.auth.approle.create_or_update_approle(name, token_policies=[]), ROLES),
     "delete a secret": Change(lambda root, name: root.secrets.kv.v2.delete_metadata_and_all_versions(name, mount_point=MOUNT), SECRETS),
     "write a secret": Change(lambda root, name: root.secrets.kv.v2.create_or_update_secret(name, {"x": "y"}, mount_point=MOUNT), SECRETS, VALUES),
