@@ -187,7 +187,10 @@ def test_a_manifest_that_denies_the_encryption_proves_nothing(place: Place, tmp_
 def test_a_manifest_that_says_nothing_of_a_file_opens_nothing(place: Place, tmp_path: Path) -> None:
     artifacts = tuple(item.model_copy(update={"plain": None}) for item in place.manifest.artifacts)
     folder = changed(place, tmp_path, artifacts=artifacts)
-    assert integrity(place, ring_of(place), folder) == {"encrypted-not-read": Verdict.NOT_PROVEN}
+    assert integrity(place, ring_of(place), folder) == {
+        "encrypted-not-read": Verdict.NOT_PROVEN,
+        "manifest-contradictory": Verdict.FAIL,
+    }
 
 
 @pytest.mark.parametrize("wrapped", ["vault:v1:AAAA", "vault:v9:" + "QUFB" * 20])
